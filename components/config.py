@@ -1,0 +1,201 @@
+"""The run file's settings: one frozen tree, every key described here and nowhere else.
+
+The descriptions are the source of the JSON Schema for editors, of the comments that `rebert init` writes and of
+docs/run-file.md. Reading the YAML and naming the line of an error is `run_files.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from components.records import Severity
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Paths = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """A part of the run file: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(Section):
+    """Which columns of the data files hold what."""
+
+    text: str = Field("text", description="Column with the text.")
+    text_pair: str | None = Field(
+        None, description="Column with the second text of a pair; leave out for single texts."
+    )
+    label: str = Field("label", description="Column with the label.")
+
+
+class SplitShares(Section):
+    """How rows are divided where no validation or test files are given: by a hash of the text, the same in every run."""
+
+    validation: Share = Field(0.1, description="Share of the rows that chooses the best epoch.")
+    test: Share = Field(0.2, description="Share of the rows that is frozen for the decision.")
+
+
+class Data(Section):
+    """The data files: CSV, JSONL or Parquet, by path or glob, relative to the run file's folder."""
+
+    train: Paths = Field(description="Training files: one path or glob, or a list of them.")
+    validation: Paths | None = Field(None, description="Files that choose the best epoch; left out: a share of train.")
+    test: Paths | None = Field(None, description="Frozen rows that decide; left out: a share of train.")
+    columns: Columns = Field(Columns(), description="Names of the columns.")
+    labels: tuple[str, ...] | None = Field(
+        None,
+        min_length=2,
+        description="The labels that may occur; left out: the champion's, or for a first model those in train.",
+    )
+    split: SplitShares = Field(SplitShares(), description="Shares, where validation or test files are left out.")
+
+    @model_validator(mode="after")
+    def _shares_leave_training_rows(self) -> Data:
+        if self.split.validation + self.split.test > 0.8:
+            raise ValueError("split.validation and split.test together leave less than 20 % of the rows for training")
+        return self
+
+
+class OwnExpectation(Section):
+    """A Great Expectations expectation by its own name, with its own arguments beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str = Field(description="Name in Great Expectations, such as expect_column_values_to_not_match_regex.")
+    severity: Severity = Field("stop", description="stop, quarantine or warn.")
+
+
+class Validation(Section):
+    """What the data must be like before anything is trained on it."""
+
+    min_rows: int = Field(100, ge=1, description="Fewest training rows.")
+    min_rows_per_label: int = Field(5, ge=1, description="Fewest training rows of each label.")
+    max_characters: int = Field(20_000, ge=1, description="Longest text, in characters.")
+    max_truncated_share: Share = Field(0.1, description="Largest share of rows longer than model.max_length tokens.")
+    max_unknown_token_share: Share = Field(
+        0.05, description="Largest share of tokens that the tokenizer does not know."
+    )
+    max_quarantined_share: Share = Field(0.05, description="Largest share of rows that may be set aside.")
+    near_duplicate_similarity: float = Field(
+        0.8, ge=0.5, le=1, description="Jaccard similarity of character n-grams from which two texts count as the same."
+    )
+    severity: Mapping[str, Severity] = Field(
+        default_factory=dict, description="Check name to stop, quarantine or warn, where the default does not suit."
+    )
+    expectations: tuple[OwnExpectation, ...] = Field((), description="Great Expectations checks of your own.")
+
+
+class Model(Section):
+    """What is fine-tuned."""
+
+    base: str = Field(
+        description="Base model: a hub id, a local folder, or package:MODULE/FOLDER for one inside a Python package."
+    )
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="Digest that the base model's model.safetensors must have."
+    )
+    max_length: int = Field(128, ge=8, le=8192, description="Longest input in tokens; the rest is cut off and counted.")
+
+
+class Training(Section):
+    """How it is fine-tuned."""
+
+    epochs: float = Field(3, gt=0, le=1000, description="Passes over the training rows, at most.")
+    batch_size: int = Field(32, ge=1, description="Rows a step and device; halve it when memory runs out.")
+    accumulation_steps: int = Field(1, ge=1, description="Steps whose gradients are added before the weights move.")
+    learning_rate: float = Field(5e-5, gt=0, le=1, description="Peak learning rate; small models take up to 3e-4.")
+    warmup_share: Share = Field(0.1, description="Share of the steps in which the learning rate rises.")
+    weight_decay: float = Field(0.01, ge=0, description="Decay of weights, not of biases and norms.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of a label's weight spread over the others.")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced weighs each label by the inverse of its frequency."
+    )
+    freeze: Literal["none", "embeddings", "encoder"] = Field(
+        "none", description="Part that does not learn: embeddings saves time on small data, encoder trains the head."
+    )
+    early_stopping_patience: int | None = Field(
+        2, ge=1, description="Evaluations without a better validation score before training stops; null never stops."
+    )
+    device: Device = Field("auto", description="auto takes a GPU where there is one.")
+    precision: Precision = Field("auto", description="auto takes bf16 where the hardware really has it.")
+    gradient_checkpointing: bool = Field(False, description="Spend time to save memory.")
+    seed: int = Field(42, ge=0, description="Seed of the head, the dropout and the order of rows.")
+    max_hours: float = Field(24, gt=0, description="Training is stopped with an error after so many hours.")
+
+
+class Evaluation(Section):
+    """What is measured on the frozen rows."""
+
+    metric: Literal["accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc"] = Field(
+        "accuracy", description="The primary metric: chooses the best epoch and is what the gate compares."
+    )
+    slices: tuple[str, ...] = Field((), description="Columns whose values are also scored one by one.")
+    min_slice_rows: int = Field(30, ge=1, description="Smaller slices are listed but not judged.")
+    bootstrap_samples: int = Field(1000, ge=100, le=100_000, description="Resamplings behind each interval.")
+
+
+class Gate(Section):
+    """When a candidate replaces the champion."""
+
+    mode: Literal["superiority", "non_inferiority"] = Field(
+        "superiority",
+        description="superiority: better by more than margin; non_inferiority: not worse by more than margin.",
+    )
+    margin: Share = Field(0.0, description="In points of the metric, 0.01 is one percentage point.")
+    confidence: float = Field(
+        0.95, gt=0.5, lt=1, description="Two equal models are promoted 1 - confidence of the time."
+    )
+    floor: float = Field(0.5, ge=-1, le=1, description="Lowest score with which any model, also the first, goes live.")
+    max_slice_drop: Share = Field(0.1, description="Largest drop of accuracy on any judged slice.")
+
+
+class Serving(Section):
+    """Limits and defaults of the endpoint."""
+
+    host: str = Field("127.0.0.1", description="Address the endpoint listens on; the default is this machine only.")
+    port: int = Field(3000, ge=0, le=65535, description="Port; 0 takes a free one.")
+    top_k: int = Field(3, ge=1, le=100, description="Labels in an answer unless the request says otherwise.")
+    max_texts: int = Field(64, ge=1, le=10_000, description="Most texts in one request.")
+    max_characters: int = Field(20_000, ge=1, description="Longest text in a request, in characters.")
+    timeout_seconds: float = Field(10, gt=0, description="A request is refused when it would take longer.")
+
+
+class RunConfig(Section):
+    """A model that must stay good."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$",
+        max_length=60,
+        description="Name of the model in MLflow, in the bundle and in every command: lower case, digits, hyphens.",
+    )
+    description: str = Field("", description="One sentence for the model card.")
+    task_type: str = Field("text_classification", description="What the model does.")
+    data: Data = Field(description="The data files.")
+    validation: Validation = Field(Validation(), description="Limits and severities of the checks.")
+    model: Model = Field(description="The base model.")
+    training: Training = Field(Training(), description="Fine-tuning.")
+    evaluation: Evaluation = Field(Evaluation(), description="Scores on the frozen rows.")
+    gate: Gate = Field(Gate(), description="The decision.")
+    serving: Serving = Field(Serving(), description="The endpoint.")
+    folder: Path = Field(Path(), exclude=True, description="Folder of the run file; set when it is read.")
+
+
+def run_file_schema() -> dict[str, Any]:
+    """JSON Schema of a run file, for editors."""
+    schema = RunConfig.model_json_schema()
+    schema["properties"].pop("folder")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,186 @@
+"""The values that flow from stage to stage: frozen records of paths, counts, digests and numbers.
+
+RunConfig → ValidatedDataset → TokenizedDataset → TrainedModel → EvaluationReport → RegisteredVersion
+→ PromotionDecision → Bundle. None holds a frame, a tensor, a model or a client, so that each can be stored
+as JSON, hashed, and handed between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Severity = Literal["stop", "quarantine", "warn"]
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A pretrained checkpoint on this disk.
+
+    `digest` covers the weights, the configuration and the tokenizer; `spec` is what the run file says.
+    """
+
+    spec: str
+    folder: Path
+    digest: str
+    tokenizer_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What one validation check found.
+
+    `rows` counts failing rows; `examples` names the first of them as `file:line`.
+    `errored` means that the check could not be evaluated, which counts as failed.
+    """
+
+    name: str
+    severity: Severity
+    passed: bool
+    errored: bool
+    rows: int
+    sentence: str
+    hint: str
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedDataset:
+    """Rows that may be trained on: `<split>.parquet` in `folder`, beside the report.
+
+    Each parquet file has the columns `row_id` (text, `file:line`), those of the task type, and the slice columns.
+    `digest` covers the content and order of all rows that go on, and the label list.
+    """
+
+    folder: Path
+    digest: str
+    rows: Mapping[str, int]
+    labels: tuple[str, ...]
+    quarantined_rows: int
+    source_digests: Mapping[str, str]
+    checks: tuple[CheckResult, ...]
+
+    def split_file(self, split: Split) -> Path:
+        return self.folder / f"{split}.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedDataset:
+    """Token ids of the train and validation rows as Arrow data sets, `folder/<split>`."""
+
+    folder: Path
+    digest: str
+    rows: Mapping[str, int]
+    tokens: Mapping[str, int]
+    truncated_rows: Mapping[str, int]
+    max_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A model directory: weights, tokenizer, `manifest.json`, `golden.json`.
+
+    `digest` is the content digest of that directory. `history` is a JSONL file, one line per logged step:
+    `{"step": int, "epoch": float, "time": unix seconds, "metrics": {name: value}}`.
+    """
+
+    folder: Path
+    digest: str
+    history: Path
+    device: str
+    precision: str
+    best_epoch: float
+    seconds: float
+    samples_per_second: float
+    validation_metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationReport:
+    """Scores of one model on the frozen rows: `report.json` and `predictions.parquet` in `folder`.
+
+    `metrics` are single numbers, `intervals` their 95 % bootstrap intervals (low, high).
+    """
+
+    folder: Path
+    digest: str
+    model_digest: str
+    test_digest: str
+    rows: int
+    primary_metric: str
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version of a registered model in MLflow. `created` is false when it had been registered before."""
+
+    name: str
+    version: int
+    run_id: str
+    digest: str
+    created: bool
+    aliases: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GateRule:
+    """One rule of the gate and what came of it; `sentence` holds the numbers."""
+
+    name: str
+    passed: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionDecision:
+    """Whether the candidate replaces the champion, and why. `difference` is candidate minus champion.
+
+    `champion_version` is None for a first model; `p_value` is None where no test was made.
+    """
+
+    folder: Path
+    promote: bool
+    reason: str
+    metric: str
+    candidate_score: float
+    champion_version: int | None
+    champion_score: float | None
+    difference: float | None
+    interval: tuple[float, float] | None
+    test: str
+    p_value: float | None
+    margin: float
+    confidence: float
+    rows: int
+    rules: tuple[GateRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A Bento in the local store: `tag` is `name:version`, `path` its folder."""
+
+    tag: str
+    path: Path
+    version: int
+    model_digest: str
+
+
+def as_json(record: Any) -> dict[str, Any]:
+    """A record as plain JSON values: paths become strings, tuples become lists."""
+    plain: dict[str, Any] = _plain(asdict(record))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,118 @@
+"""Run files: YAML in, a frozen `RunConfig` out, all errors at once with their lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from components.config import RunConfig
+from components.errors import ConfigError
+
+Place = tuple[str | int, ...]
+
+
+def read_run_file(path: Path) -> RunConfig:
+    """The settings in a YAML run file.
+
+    Raises:
+        ConfigError: the file is missing, not UTF-8, not YAML, or some keys are wrong; all of them are named.
+    """
+    text = _read_text(path)
+    lines = _lines_of_keys(path, text)
+    content = yaml.safe_load(text)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no settings.", "start from a file in examples/, or run 'rebert init DATA'.")
+    if "folder" in content:  # ours, not the user's
+        raise ConfigError(f"{path}:{lines.get(('folder',), 1)}: unknown key 'folder'.", "remove it.")
+    try:
+        config = RunConfig.model_validate({**content, "folder": path.resolve().parent})
+    except ValidationError as error:
+        raise _all_errors(path, error, lines) from error
+    return config
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"There is no run file {path}.", "name an existing one, or run 'rebert init DATA'."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start}).", "save it as UTF-8.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", "name a YAML file that you may read.") from error
+
+
+def _lines_of_keys(path: Path, text: str) -> dict[Place, int]:
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        found = dict(_walk(root, ()))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}.", "mend that line.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}.", "save it as plain text.") from error
+    return found
+
+
+def _walk(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key '{key.value}' stands there twice, first in line {seen[key.value]}",
+                    problem_mark=key.start_mark,
+                )
+            seen[key.value] = key.start_mark.line + 1
+            yield (*place, key.value), key.start_mark.line + 1
+            yield from _walk(value, (*place, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*place, index), item.start_mark.line + 1
+            yield from _walk(item, (*place, index))
+
+
+def _all_errors(path: Path, error: ValidationError, lines: Mapping[Place, int]) -> ConfigError:
+    found = sorted((_line(item["loc"], lines), _sentence(dict(item))) for item in error.errors())
+    listed = [f"{path}:{line}: {sentence}" for line, sentence in dict.fromkeys(found)]
+    remedy = "correct that key" if len(listed) == 1 else f"correct these {len(listed)} keys"
+    return ConfigError("\n".join(listed), f"{remedy}; 'rebert schema' prints every key with its meaning.")
+
+
+def _line(place: Place, lines: Mapping[Place, int]) -> int:
+    while place and place not in lines:
+        place = place[:-1]
+    return lines.get(place, 1)
+
+
+def _sentence(item: dict[str, Any]) -> str:
+    place = tuple(part for part in item["loc"] if not str(part).startswith("function-"))
+    key = ".".join(str(part) for part in place)
+    match item["type"]:
+        case "missing":
+            return f"the key '{key}' is missing"
+        case "extra_forbidden":
+            return f"unknown key '{key}'{_suggestion(place)}"
+        case "value_error":
+            return f"{key}: {item['ctx']['error']}"
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"{key}: {message}, not {item['input']!r}"
+
+
+def _suggestion(place: Sequence[str | int]) -> str:
+    section: Any = RunConfig
+    for part in place[:-1]:
+        field = getattr(section, "model_fields", {}).get(part)
+        section = field.annotation if field else None
+    if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return ""
+    known = [name for name in section.model_fields if name != "folder"]
+    close = get_close_matches(str(place[-1]), known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known here: {', '.join(known)}"

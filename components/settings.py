@@ -1,0 +1,99 @@
+"""Where things are kept and which servers are used: read once from the environment, at the edge, and frozen.
+
+With no address set everything lies below one folder, `.rebert/` (or `REBERT_HOME`). `MLFLOW_TRACKING_URI` and
+`PREFECT_API_URL` name servers; there is no other switch between the embedded and the served way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Folders and addresses of one installation; `prefect_api_url` is None for the embedded server."""
+
+    home: Path
+    tracking_uri: str
+    prefect_api_url: str | None
+    prefect_home: Path
+    bento_home: Path
+
+    @property
+    def steps(self) -> Path:
+        return self.home / "steps"
+
+    @property
+    def locks(self) -> Path:
+        return self.home / "locks"
+
+    @property
+    def releases(self) -> Path:
+        """One JSON file per model name that says which bundle its endpoint serves."""
+        return self.home / "releases"
+
+    @property
+    def artifacts(self) -> Path:
+        """Artifacts of the embedded MLflow; a server keeps its own."""
+        return self.home / "mlflow" / "artifacts"
+
+    @property
+    def embedded_tracking(self) -> bool:
+        return self.tracking_uri.startswith("sqlite:")
+
+
+def read_settings(environment: Mapping[str, str], folder: Path) -> Settings:
+    """Settings from environment variables; relative folders are taken below `folder`."""
+    home = (folder / environment.get("REBERT_HOME", ".rebert")).resolve()
+    return Settings(
+        home=home,
+        tracking_uri=environment.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+        prefect_api_url=environment.get("PREFECT_API_URL") or None,
+        prefect_home=Path(environment.get("PREFECT_HOME", home / "prefect")),
+        bento_home=Path(environment.get("BENTOML_HOME", home / "bentoml")),
+    )
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables that prefect, mlflow, bentoml and transformers must see before they are imported."""
+    return {
+        "REBERT_HOME": str(settings.home),
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "PREFECT_HOME": str(settings.prefect_home),
+        "BENTOML_HOME": str(settings.bento_home),
+        **QUIET,
+    }
+
+
+# Each library has its own word for "send nothing home"; MLflow takes only "true", BentoML ignores DO_NOT_TRACK.
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "TOKENIZERS_PARALLELISM": "true",
+}
+
+# Defaults that a user's own value overrules. Unanswered, MLflow blocks each call for four minutes.
+DEFAULTS = {
+    "HF_HUB_OFFLINE": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+
+
+def apply_settings(settings: Settings, environment: MutableMapping[str, str] | None = None) -> None:
+    """Set the variables of `settings` in this process, for the libraries that read them on import."""
+    target = os.environ if environment is None else environment
+    target.update(environment_of(settings))
+    for name, value in DEFAULTS.items():
+        target.setdefault(name, value)
