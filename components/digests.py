@@ -1,0 +1,92 @@
+"""Content digests: what makes a finished step reusable and a damaged file visible."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+CHUNK_BYTES = 1 << 20
+SOURCE_ROOT = Path(__file__).resolve().parent.parent
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a value's JSON text; paths count as text, tuples as lists."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_files(paths: Iterable[Path], root: Path) -> dict[str, str]:
+    """SHA-256 of each file by its path below `root`."""
+    return {path.relative_to(root).as_posix(): digest_file(path) for path in sorted(paths)}
+
+
+def digest_folder(folder: Path) -> str:
+    """One digest over the names and contents of all files below a folder."""
+    return digest_of(digest_files((path for path in folder.rglob("*") if path.is_file()), folder))
+
+
+@cache
+def digest_code(*modules: str) -> str:
+    """Digest of what the named modules do, with every module of this project that they import.
+
+    Comments, docstrings and formatting do not count: changing them must not retrain a model.
+    """
+    return digest_of({name: _meaning(name) for name in sorted(_closure(modules))})
+
+
+def _closure(modules: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or _source(name) is None:
+            continue
+        found.add(name)
+        waiting.extend(_imports(name))
+    return found
+
+
+def _source(module: str) -> Path | None:
+    place = SOURCE_ROOT.joinpath(*module.split("."))
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    source = _source(module)
+    return ast.parse(source.read_bytes() if source else b"")
+
+
+def _imports(module: str) -> Iterable[str]:
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def _meaning(module: str) -> str:
+    tree = _tree(module)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node, clean=False
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def canonical(record: Mapping[str, Any]) -> str:
+    """A mapping as indented, key-sorted JSON text with a final newline: the same bytes for the same values."""
+    return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n"

@@ -1,0 +1,89 @@
+"""Predictions: the one code that the trainer's check, the evaluation, the registry and the endpoint all run.
+
+Rows are sorted by length and padded only to the longest of their batch, then put back in their order. Numbers are
+float32 whatever the training used, so that a text gets the same answer alone and in any company (to 1e-4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.model_directory import Manifest, read_manifest
+from components.task_types import Answer, Features, Row, Scores, find_task_type
+
+TOLERANCE = 1e-4  # of a score, between any two ways to ask the same model; float32 sums in another order
+BATCH_TOKENS = 4096  # padded tokens in a batch: bounds memory for long texts, fills the cores for short ones
+BATCH_ROWS = 64
+
+
+class Predictor:
+    """A model directory that answers.
+
+    Args:
+        network: a transformers model in evaluation mode, in float32.
+        tokenizer: its fast tokenizer.
+        manifest: what the model directory says about itself.
+    """
+
+    def __init__(self, network: Any, tokenizer: Any, manifest: Manifest) -> None:
+        self.network = network
+        self.tokenizer = tokenizer
+        self.manifest = manifest
+        self.task_type = find_task_type(manifest.task_type)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Predictor:
+        """The model in a directory, ready to answer on `device`.
+
+        Raises:
+            BundleError: the manifest is missing or damaged.
+        """
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        manifest = read_manifest(folder)
+        network = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return cls(network.to(device).eval(), tokenizer, manifest)
+
+    def predict(self, rows: Sequence[Row]) -> list[Answer]:
+        """What the model says about each row, in their order."""
+        return self.task_type.answers(self.scores(rows), self.manifest.labels) if rows else []
+
+    def scores(self, rows: Sequence[Row]) -> Scores:
+        """Calibrated scores (rows, labels)."""
+        return self.task_type.probabilities(self.logits(rows), self.manifest.temperature)
+
+    def logits(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+        """Logits (rows, labels) before calibration."""
+        features = self.task_type.encode(self.tokenizer, rows, self.manifest.max_length)
+        return self.logits_of(features)
+
+    def logits_of(self, features: Sequence[Features]) -> NDArray[np.float32]:
+        """Logits (rows, labels) of rows that are token ids already."""
+        import torch
+
+        result = np.empty((len(features), len(self.manifest.labels)), dtype=np.float32)
+        with torch.inference_mode():
+            for batch in _batches([len(row["input_ids"]) for row in features]):
+                padded = self.tokenizer.pad([features[index] for index in batch], return_tensors="pt")
+                logits = self.network(**padded.to(self.network.device)).logits  # (batch, labels)
+                result[batch] = logits.float().cpu().numpy()
+        return result
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Row numbers in batches of similar length, the longest first, so that memory runs out at once or never."""
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    start = 0
+    while start < len(order):
+        size = max(1, min(BATCH_ROWS, BATCH_TOKENS // lengths[order[start]]))
+        yield order[start : start + size]
+        start += size

@@ -1,0 +1,112 @@
+"""The model artifact: a plain directory that says all about itself.
+
+`save_pretrained` layout (safetensors, tokenizer), `manifest.json` (task, labels, lengths, calibration, origins, and the
+digest of every other file) and `golden.json` (inputs with the answers that the trainer gave). No pickles.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.digests import canonical, digest_file, digest_files
+from components.errors import BundleError
+
+MANIFEST = "manifest.json"
+GOLDEN = "golden.json"
+# Written by transformers' Trainer beside the weights; pickles, or of no use to anyone who serves.
+NOT_PART_OF_A_MODEL = ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
+
+
+class Manifest(BaseModel):
+    """What a model directory says about itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    name: str
+    task_type: str
+    labels: tuple[str, ...]
+    max_length: int = Field(description="tokens")
+    temperature: float = Field(1.0, gt=0, description="divides the logits before the softmax")
+    base_model: str
+    base_model_digest: str
+    data_digest: str
+    train_rows: int
+    code_digest: str
+    validation_metrics: Mapping[str, float]
+    files: Mapping[str, str] = Field(default_factory=dict, description="SHA-256 of every other file")
+
+
+class GoldenRow(BaseModel):
+    """One input and what the trainer's own network answered: a score for each of `Manifest.labels`, in their order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: Mapping[str, str]
+    scores: tuple[float, ...]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> str:
+    """Write `manifest.json` over the files in `folder`, last of all; returns the model's digest."""
+    for name in NOT_PART_OF_A_MODEL:
+        (folder / name).unlink(missing_ok=True)
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    complete = manifest.model_copy(update={"files": digest_files(files, folder)})
+    path = folder / MANIFEST
+    path.write_text(canonical(complete.model_dump(mode="json")), encoding="utf-8")
+    return digest_file(path)
+
+
+def model_digest(folder: Path) -> str:
+    """Digest of a model directory: that of its manifest, which names every other file's."""
+    return digest_file(folder / MANIFEST)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a model directory.
+
+    Raises:
+        BundleError: it is missing or damaged.
+    """
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder} holds no {MANIFEST}.", "name a folder that a run has written.") from error
+    except ValidationError as error:
+        raise BundleError(
+            f"{path} is damaged: {error.error_count()} wrong values.", "restore or rebuild it."
+        ) from error
+
+
+def verify_model(folder: Path) -> Manifest:
+    """The manifest, after every file has been compared with its digest.
+
+    Raises:
+        BundleError: a file is missing, changed, or not named in the manifest.
+    """
+    manifest = read_manifest(folder)
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    found = digest_files(files, folder)
+    wrong = sorted(name for name in manifest.files.keys() | found if manifest.files.get(name) != found.get(name))
+    if wrong:
+        raise BundleError(
+            f"{folder} is not what was trained: {', '.join(wrong)} changed, is missing or was added.",
+            "restore the folder from the registry, or run the model's run file again.",
+        )
+    return manifest
+
+
+def write_golden(folder: Path, rows: list[GoldenRow]) -> None:
+    """Write the golden rows of a model directory; before its manifest."""
+    content = [row.model_dump(mode="json") for row in rows]
+    (folder / GOLDEN).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def read_golden(folder: Path) -> list[GoldenRow]:
+    """The golden rows of a model directory."""
+    return [GoldenRow.model_validate(item) for item in json.loads((folder / GOLDEN).read_text(encoding="utf-8"))]
