@@ -43,13 +43,10 @@ class Predictor:
         Raises:
             BundleError: the manifest is missing or damaged.
         """
-        import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers import AutoTokenizer
 
         manifest = read_manifest(folder)
-        network = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-        )
+        network = find_task_type(manifest.task_type).load_network(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         return cls(network.to(device).eval(), tokenizer, manifest)
 

@@ -40,8 +40,11 @@ class TaskType(Protocol):
     def columns(self, columns: Columns) -> Mapping[str, str]:
         """Data columns that are needed: the project's name for each to the name in the user's file."""
 
-    def build_network(self, base: Path, labels: Sequence[str], training: Training) -> Any:
-        """A network with the weights of `base` and a head for `labels`."""
+    def build_network(self, base: Path, labels: Sequence[str]) -> Any:
+        """A float32 network with the weights of `base` and a new head for `labels`."""
+
+    def load_network(self, folder: Path) -> Any:
+        """The float32 network of a model directory."""
 
     def encode(self, tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Features]:
         """Token ids of each row, cut to `max_length` tokens, not padded; the same in training and serving."""

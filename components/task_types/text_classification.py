@@ -26,7 +26,7 @@ class TextClassification:
         pair = {"text_pair": columns.text_pair} if columns.text_pair else {}
         return {"text": columns.text, **pair, "label": columns.label}
 
-    def build_network(self, base: Path, labels: Sequence[str], training: Training) -> Any:
+    def build_network(self, base: Path, labels: Sequence[str]) -> Any:
         import torch
         from transformers import AutoModelForSequenceClassification
 
@@ -40,6 +40,14 @@ class TextClassification:
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+        )
+
+    def load_network(self, folder: Path) -> Any:
+        import torch
+        from transformers import AutoModelForSequenceClassification
+
+        return AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
 
     def encode(self, tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Features]:
