@@ -1,0 +1,224 @@
+"""The decision: whether the candidate replaces the champion, from what both said about the same frozen rows.
+
+Pure statistics on two evaluation reports; nothing here knows a registry. `decision.json` and `decision.md` say it in
+numbers and in words, `disagreements.csv` lists the rows on which the two differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.config import Gate
+from components.digests import canonical
+from components.errors import DataError
+from components.evaluation import PREDICTIONS, REPORT, codes
+from components.records import EvaluationReport, GateRule, PromotionDecision, as_json
+from components.statistics import bootstrap_scores, interval, mcnemar_exact, tango_score_test
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DECISION = "decision.json"
+SAMPLES = 10_000  # resamplings: the p-value's own error is then below 0.003 near 0.05
+SEED = 20_240_101
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the paired test found; `difference` is candidate minus champion, `interval` at the gate's confidence."""
+
+    test: str
+    p_value: float
+    difference: float
+    interval: tuple[float, float]
+    only_candidate: int
+    only_champion: int
+
+
+def decide_promotion(
+    candidate: EvaluationReport,
+    champion: EvaluationReport | None,
+    champion_version: int | None,
+    gate: Gate,
+    folder: Path,
+) -> PromotionDecision:
+    """Whether the candidate goes live, with every number behind it, also written to `folder`.
+
+    Raises:
+        DataError: the two reports are not about the same rows.
+    """
+    metric = candidate.primary_metric
+    score = candidate.metrics[metric]
+    rules = [_floor(metric, score, gate)]
+    comparison = None
+    if champion is not None:
+        _require_same_rows(candidate, champion)
+        comparison = compare(candidate, champion, gate)
+        rules += [_test_rule(comparison, metric, gate), *_slice_rules(candidate, champion, gate)]
+    decision = PromotionDecision(
+        folder=folder,
+        promote=all(rule.passed for rule in rules),
+        reason=_reason(rules, comparison, metric, score, champion_version),
+        metric=metric,
+        candidate_score=score,
+        champion_version=champion_version,
+        champion_score=champion.metrics[metric] if champion else None,
+        difference=comparison.difference if comparison else None,
+        interval=comparison.interval if comparison else None,
+        test=comparison.test if comparison else "none: there is no champion yet",
+        p_value=comparison.p_value if comparison else None,
+        margin=gate.margin,
+        confidence=gate.confidence,
+        rows=candidate.rows,
+        rules=tuple(rules),
+    )
+    _write(decision, candidate, champion, comparison)
+    return decision
+
+
+def compare(candidate: EvaluationReport, champion: EvaluationReport, gate: Gate) -> Comparison:
+    """The paired test of two reports on the same rows.
+
+    Accuracy (and micro F1, which is the same with one label a row) gets the exact McNemar test where the margin is
+    zero and Tango's score test where it is not; the other metrics get a paired bootstrap.
+    """
+    metric = candidate.primary_metric
+    both = _joined(candidate, champion)
+    wins = int((both["correct"] & ~both["correct_champion"]).sum())
+    losses = int((~both["correct"] & both["correct_champion"]).sum())
+    labels = sorted(set(both["label"]) | set(both["predicted"]) | set(both["predicted_champion"]))
+    answers = [codes(both[name], labels) for name in ("predicted", "predicted_champion")]
+    ours, theirs = bootstrap_scores(metric, codes(both["label"], labels), answers, len(labels), SAMPLES, SEED)
+    bound = gate.margin if gate.mode == "superiority" else -gate.margin
+    if metric not in ("accuracy", "micro_f1"):
+        # The share of resamplings at or below the bound, counting the observed sample as one of them.
+        test, p_value = "paired bootstrap", float(((ours - theirs) <= bound).sum() + 1) / (SAMPLES + 1)
+    elif bound == 0:
+        test, p_value = "exact McNemar test", mcnemar_exact(wins, losses)
+    else:
+        test, p_value = "Tango score test", tango_score_test(wins, losses, len(both), bound)
+    difference = candidate.metrics[metric] - champion.metrics[metric]
+    return Comparison(test, p_value, difference, interval(ours - theirs, gate.confidence), wins, losses)
+
+
+def _joined(candidate: EvaluationReport, champion: EvaluationReport) -> pd.DataFrame:
+    import pandas as pd
+
+    ours = pd.read_parquet(candidate.folder / PREDICTIONS)
+    theirs = pd.read_parquet(champion.folder / PREDICTIONS, columns=["row_id", "predicted", "score", "correct"])
+    return ours.merge(theirs, on="row_id", suffixes=("", "_champion"), validate="one_to_one")
+
+
+def _require_same_rows(candidate: EvaluationReport, champion: EvaluationReport) -> None:
+    if candidate.test_digest != champion.test_digest or candidate.rows != champion.rows:
+        raise DataError(
+            "The candidate and the champion were scored on different rows.",
+            "delete the champion's evaluation below steps/, so that it is scored on the current rows.",
+        )
+
+
+def _floor(metric: str, score: float, gate: Gate) -> GateRule:
+    return GateRule("floor", score >= gate.floor, f"{metric} {score:.4f}, at least {gate.floor:.4f} is asked for")
+
+
+def _test_rule(found: Comparison, metric: str, gate: Gate) -> GateRule:
+    alpha = 1 - gate.confidence
+    asked = {
+        "superiority": f"better by more than {gate.margin:.4f}",
+        "non_inferiority": f"not worse by more than {gate.margin:.4f}",
+    }[gate.mode]
+    sentence = (
+        f"{metric} {found.difference:+.4f} ({gate.confidence:.0%} interval {found.interval[0]:+.4f} to "
+        f"{found.interval[1]:+.4f}), {found.test} for '{asked}': p = {found.p_value:.2g}, at most {alpha:.2g} is "
+        f"asked for; right where the other is wrong: candidate {found.only_candidate}, champion {found.only_champion}"
+    )
+    return GateRule(gate.mode, found.p_value <= alpha, sentence)
+
+
+def _slice_rules(candidate: EvaluationReport, champion: EvaluationReport, gate: Gate) -> list[GateRule]:
+    ours, theirs = _slices(candidate), _slices(champion)
+    return [_slice_rule(key, ours.get(key), before, gate) for key, before in sorted(theirs.items()) if before["judged"]]
+
+
+def _slices(report: EvaluationReport) -> dict[tuple[str, str], Mapping[str, Any]]:
+    content = json.loads((report.folder / REPORT).read_text(encoding="utf-8"))
+    return {(item["column"], item["value"]): item for item in content["slices"]}
+
+
+def _slice_rule(
+    key: tuple[str, str], ours: Mapping[str, Any] | None, before: Mapping[str, Any], gate: Gate
+) -> GateRule:
+    name = f"slice {key[0]}={key[1]}"
+    if ours is None:
+        return GateRule(name, False, "the candidate has no score for it")
+    change = ours["accuracy"] - before["accuracy"]
+    sentence = f"accuracy {change:+.4f} on {ours['rows']} rows, a drop of at most {gate.max_slice_drop:.4f} is allowed"
+    return GateRule(name, -change <= gate.max_slice_drop, sentence)
+
+
+def _reason(
+    rules: list[GateRule], found: Comparison | None, metric: str, score: float, champion_version: int | None
+) -> str:
+    failed = [rule for rule in rules if not rule.passed]
+    if failed:
+        return f"Refused by {' and '.join(rule.name for rule in failed)}: {failed[0].sentence}."
+    if found is None:
+        return f"Promoted as the first champion: {rules[0].sentence}."
+    return f"Promoted over version {champion_version}: {rules[1].sentence}."
+
+
+def _write(
+    decision: PromotionDecision,
+    candidate: EvaluationReport,
+    champion: EvaluationReport | None,
+    found: Comparison | None,
+) -> None:
+    disagreements = 0
+    if champion is not None:
+        both = _joined(candidate, champion)
+        differing = both[both["predicted"] != both["predicted_champion"]]
+        differing.to_csv(decision.folder / "disagreements.csv", index=False, encoding="utf-8")
+        disagreements = len(differing)
+    content = as_json(decision) | {
+        "disagreements": disagreements,
+        "only_candidate_right": found.only_candidate if found else None,
+        "only_champion_right": found.only_champion if found else None,
+        "candidate_model": candidate.model_digest,
+        "champion_model": champion.model_digest if champion else None,
+        "test_rows": candidate.test_digest,
+    }
+    content.pop("folder")
+    (decision.folder / DECISION).write_text(canonical(content), encoding="utf-8")
+    (decision.folder / "decision.md").write_text(decision_in_words(content), encoding="utf-8")
+
+
+def decision_in_words(content: Mapping[str, Any]) -> str:
+    """The decision as markdown, from the content of `decision.json`."""
+    champion = content["champion_version"]
+    rows = [
+        f"# {'Promoted' if content['promote'] else 'Refused'}",
+        "",
+        content["reason"],
+        "",
+        f"| | candidate | {f'champion (version {champion})' if champion else 'no champion'} |",
+        "|---|---|---|",
+        f"| {content['metric']} | {content['candidate_score']:.4f} | {_number(content['champion_score'])} |",
+        f"| right where the other is wrong | {_number(content['only_candidate_right'])} "
+        f"| {_number(content['only_champion_right'])} |",
+        "",
+        f"Scored on {content['rows']} frozen rows; the two differ on {content['disagreements']} of them "
+        "(`disagreements.csv`).",
+        "",
+        "| rule | | numbers |",
+        "|---|---|---|",
+        *(f"| {r['name']} | {'passed' if r['passed'] else '**failed**'} | {r['sentence']} |" for r in content["rules"]),
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,159 @@
+"""Finished work by the digest of what it depends on: a finished step is found again, a half-finished one never is.
+
+`<root>/<model>/<step>/<digest>/` holds a step's files; `step.json`, written last, makes it count. Prefect's own cache
+cannot do this: its keys are made of task inputs, and it does not see that a file behind a path has changed.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from components.digests import canonical, digest_of
+from components.errors import BusyError, StorageError
+from components.records import as_json
+
+MARKER = "step.json"
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A piece of work: its name, the model it is for, and the digest of each thing it depends on, by name."""
+
+    name: str
+    model: str
+    parts: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        return digest_of([self.name, self.model, dict(self.parts)])
+
+
+@dataclass(frozen=True, slots=True)
+class StepStore:
+    """The finished steps below one folder."""
+
+    root: Path
+
+    def folder(self, step: Step) -> Path:
+        """Where the files of a step lie, whether it is finished or not."""
+        return self.root / step.model / step.name / step.digest[:16]
+
+    def find(self, step: Step, record_type: type[Record]) -> Record | None:
+        """The record of a finished step, or None when it is not finished or its files are no longer whole."""
+        from pydantic import TypeAdapter
+
+        marker = _read_marker(self.folder(step))
+        if marker is None or marker["digest"] != step.digest or not _whole(self.folder(step), marker["files"]):
+            return None
+        return TypeAdapter(record_type).validate_python(marker["record"])
+
+    def run(self, step: Step, work: Callable[[Path], Record], *, resumable: bool = False) -> Record:
+        """Do the work in the step's folder and mark it finished.
+
+        Args:
+            work: gets the folder and returns the step's record.
+            resumable: the work goes on from what an interrupted try left in the folder.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+        folder = self.folder(step)
+        with storage_errors(folder):
+            if folder.exists() and not resumable:
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / MARKER).unlink(missing_ok=True)
+            record = work(folder)
+            _write_marker(folder, step, record)
+        return record
+
+    def why(self, step: Step) -> str:
+        """Why a step has to run: what differs from the last finished one of its kind."""
+        finished = (self.root / step.model / step.name).glob(f"*/{MARKER}")
+        markers = sorted(finished, key=lambda path: path.stat().st_mtime)
+        if not markers:
+            return "never done before"
+        last = _read_marker(markers[-1].parent)
+        before = last["parts"] if last else {}
+        changed = sorted(name for name in step.parts.keys() | before if step.parts.get(name) != before.get(name))
+        return f"changed: {', '.join(changed)}" if changed else "its files are gone or damaged"
+
+
+def _read_marker(folder: Path) -> dict[str, Any] | None:
+    try:
+        marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return marker
+
+
+def _whole(folder: Path, sizes: Mapping[str, int]) -> bool:
+    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
+
+
+def _write_marker(folder: Path, step: Step, record: Any) -> None:
+    files = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+    content = {"digest": step.digest, "parts": dict(step.parts), "files": files, "record": as_json(record)}
+    write_whole(folder / MARKER, canonical(content))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+@contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Turn a full or read-only disk below `folder` into a StorageError; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"The disk that holds {folder} is full.",
+                "free some space, or set REBERT_HOME to a folder on a larger disk; finished steps are kept.",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StorageError(
+                f"{error.filename or folder} cannot be written: {error.strerror}.",
+                "make it writable, or set REBERT_HOME to another folder.",
+            ) from error
+        raise
+
+
+@contextmanager
+def model_lock(folder: Path, name: str) -> Iterator[None]:
+    """Hold a model's lock: one run of a model at a time on this machine; freed by the system when a process dies.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    holder = folder / f"{name}.pid"
+    try:
+        with FileLock(folder / f"{name}.lock", timeout=0):
+            holder.write_text(str(os.getpid()), encoding="utf-8")
+            yield
+    except Timeout as error:
+        process = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
+        raise BusyError(
+            f"Another run of '{name}' is at work (process {process}).", "wait for it to end, or end it, and run again."
+        ) from error
