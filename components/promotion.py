@@ -62,7 +62,7 @@ def decide_promotion(
     decision = PromotionDecision(
         folder=folder,
         promote=all(rule.passed for rule in rules),
-        reason=_reason(rules, comparison, metric, score, champion_version),
+        reason=_reason(rules, champion_version),
         metric=metric,
         candidate_score=score,
         champion_version=champion_version,
@@ -160,13 +160,11 @@ def _slice_rule(
     return GateRule(name, -change <= gate.max_slice_drop, sentence)
 
 
-def _reason(
-    rules: list[GateRule], found: Comparison | None, metric: str, score: float, champion_version: int | None
-) -> str:
+def _reason(rules: list[GateRule], champion_version: int | None) -> str:
     failed = [rule for rule in rules if not rule.passed]
     if failed:
         return f"Refused by {' and '.join(rule.name for rule in failed)}: {failed[0].sentence}."
-    if found is None:
+    if champion_version is None:
         return f"Promoted as the first champion: {rules[0].sentence}."
     return f"Promoted over version {champion_version}: {rules[1].sentence}."
 
