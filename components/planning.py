@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from components.config import RunConfig
 from components.digests import digest_code, digest_file, digest_of
@@ -17,23 +17,24 @@ from components.records import (
     BaseModel,
     EvaluationReport,
     PromotionDecision,
+    Split,
     TokenizedDataset,
     TrainedModel,
     ValidatedDataset,
 )
 from components.step_store import Step, StepStore
 
+Record = TypeVar("Record")
 STEPS = ("validate", "tokenize", "fine_tune", "evaluate", "register", "decide", "bundle", "prove", "promote")
 
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """What a run must know of the model that is live. `folder` is its model directory."""
+    """What a run must know of the model that is live; `digest` is its model directory's."""
 
     version: int
     digest: str
     labels: tuple[str, ...]
-    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Plan:
 
 
 def validate_step(
-    config: RunConfig, files: Mapping[str, Sequence[Path]], base: BaseModel, champion: Champion | None
+    config: RunConfig, files: Mapping[Split, Sequence[Path]], base: BaseModel, champion: Champion | None
 ) -> Step:
     """Validation depends on the files' content, on how they are read and checked, and on the tokenizer."""
     data = {f"data.{split}": digest_of([digest_file(path) for path in paths]) for split, paths in files.items()}
@@ -129,9 +130,10 @@ def decide_step(config: RunConfig, candidate: EvaluationReport, champion: Evalua
 
 def plan_run(
     config: RunConfig,
-    files: Mapping[str, Sequence[Path]],
+    files: Mapping[Split, Sequence[Path]],
     base: BaseModel,
     champion: Champion | None,
+    rolled_back: Mapping[str, str],
     hardware: str,
     store: StepStore,
 ) -> Plan:
@@ -148,13 +150,21 @@ def plan_run(
     tokens = dataset and found(tokenize_step(config, dataset, base), TokenizedDataset)
     model = tokens and found(train_step(config, tokens, base, hardware), TrainedModel)
     report = model and found(evaluate_step(config, model.digest, dataset), EvaluationReport)
-    unchanged = report and _unchanged(config, dataset, report, champion, store)
+    unchanged = report and (
+        _was_rolled_back(report, rolled_back) or _unchanged(config, dataset, report, champion, store)
+    )
     rest = STEPS[len(planned) :]
     if unchanged:
         planned += [PlannedStep(name, "skip", "nothing has changed") for name in rest]
     else:
         planned += [PlannedStep(name, "run", f"follows {planned[-1].name}") for name in rest]
     return Plan(tuple(planned), unchanged or None)
+
+
+def _was_rolled_back(candidate: EvaluationReport, rolled_back: Mapping[str, str]) -> str | None:
+    """A person took this very model back: the same inputs must not put it live again."""
+    reason = rolled_back.get(candidate.model_digest)
+    return f"These inputs make a model that was rolled back: {reason}" if reason else None
 
 
 def _unchanged(

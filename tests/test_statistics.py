@@ -1,0 +1,115 @@
+"""The paired tests and the bootstrap, against SciPy, scikit-learn and plain searches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.stats import binom, norm
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from components.statistics import (
+    METRICS,
+    _counts,
+    bootstrap_scores,
+    interval,
+    mcnemar_exact,
+    tango_score_test,
+)
+
+REFERENCE = {
+    "accuracy": accuracy_score,
+    "micro_f1": lambda t, p: f1_score(t, p, average="micro", zero_division=0),
+    "macro_f1": lambda t, p: f1_score(t, p, average="macro", zero_division=0),
+    "weighted_f1": lambda t, p: f1_score(t, p, average="weighted", zero_division=0),
+    "mcc": matthews_corrcoef,
+}
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (5, 5), (12, 5), (1, 9), (40, 10)])
+def test_mcnemar_is_the_binomial_tail(wins, losses):
+    expected = 1.0 if wins + losses == 0 else binom.sf(wins - 1, wins + losses, 0.5)
+    assert mcnemar_exact(wins, losses) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("difference", [-0.1, -0.02, 0.0, 0.03, 0.08])
+@pytest.mark.parametrize(("wins", "losses", "rows"), [(12, 5, 100), (3, 9, 60), (40, 22, 500)])
+def test_tango_uses_the_constrained_maximum_of_the_likelihood(wins, losses, rows, difference):
+    """The closed form against a search: the champion-only share that fits best when the difference is as supposed."""
+
+    def unlikelihood(share):
+        same = 1 - 2 * share - difference
+        return -(wins * np.log(share + difference) + losses * np.log(share) + (rows - wins - losses) * np.log(same))
+
+    bounds = (max(0.0, -difference) + 1e-9, (1 - difference) / 2 - 1e-9)
+    share = minimize_scalar(unlikelihood, bounds=bounds, method="bounded", options={"xatol": 1e-10}).x
+    deviation = np.sqrt(rows * (2 * share + difference * (1 - difference)))
+    expected = norm.sf((wins - losses - rows * difference) / deviation)
+    assert tango_score_test(wins, losses, rows, difference) == pytest.approx(expected, rel=1e-3, abs=1e-9)
+
+
+def test_tango_without_a_margin_is_the_mcnemar_chi_square_root():
+    wins, losses = 30, 15
+    assert tango_score_test(wins, losses, 200, 0.0) == pytest.approx(norm.sf((wins - losses) / np.sqrt(wins + losses)))
+
+
+def test_models_that_never_differ_pass_non_inferiority_and_fail_superiority():
+    assert tango_score_test(0, 0, 500, -0.01) < 0.05
+    assert tango_score_test(0, 0, 500, 0.0) == 1.0
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(2, 6), st.integers(5, 40), st.integers(0, 10_000))
+def test_every_metric_of_whole_counts_is_scikit_learns(classes, rows, seed):
+    generator = np.random.default_rng(seed)
+    truth, answer = generator.integers(0, classes, (2, rows))
+    counts = _counts(np.ones((1, rows)), truth, answer, classes)
+    for name, metric in METRICS.items():
+        assert metric(*counts)[0] == pytest.approx(REFERENCE[name](truth, answer)), name
+
+
+def test_a_resampling_scores_as_scikit_learn_does_on_the_drawn_rows():
+    generator = np.random.default_rng(3)
+    truth = generator.integers(0, 4, 50)
+    answer = np.where(generator.random(50) < 0.7, truth, generator.integers(0, 4, 50))
+    drawn = np.random.default_rng(7).integers(0, 50, size=(20, 50))
+    got = bootstrap_scores("macro_f1", truth, [answer], 4, 20, seed=7)[0]
+    assert got == pytest.approx([f1_score(truth[d], answer[d], average="macro", zero_division=0) for d in drawn])
+
+
+def test_models_are_resampled_on_the_same_rows():
+    generator = np.random.default_rng(0)
+    truth, answer = generator.integers(0, 3, (2, 200))
+    ours, theirs = bootstrap_scores("accuracy", truth, [answer, answer], 3, 50, seed=1)
+    assert (ours == theirs).all()
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    generator = np.random.default_rng(5)
+    inside = 0
+    for seed in range(200):
+        truth = np.zeros(150, dtype=int)
+        answer = (generator.random(150) > 0.8).astype(int)
+        low, high = interval(bootstrap_scores("accuracy", truth, [answer], 2, 300, seed)[0], 0.95)
+        inside += low <= 0.8 <= high
+    assert 180 <= inside <= 199
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_two_equal_models_pass_the_test_at_most_alpha_of_the_time(metric):
+    generator = np.random.default_rng(11)
+    passed, trials = 0, 200
+    for trial in range(trials):
+        truth = generator.integers(0, 3, 300)
+        ours, theirs = (np.where(generator.random(300) < 0.8, truth, (truth + 1) % 3) for _ in range(2))
+        if metric == "accuracy":
+            wins = int(((ours == truth) & (theirs != truth)).sum())
+            losses = int(((ours != truth) & (theirs == truth)).sum())
+            p_value = mcnemar_exact(wins, losses)
+        else:
+            a, b = bootstrap_scores(metric, truth, [ours, theirs], 3, 500, trial)
+            p_value = ((a - b <= 0).sum() + 1) / 501
+        passed += p_value <= 0.05
+    assert passed <= binom.ppf(0.999, trials, 0.05)
