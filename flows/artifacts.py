@@ -1,0 +1,119 @@
+"""What a run leaves to read in Prefect: one artifact a step, and each step in a few words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from components.records import (
+    Bundle,
+    CheckResult,
+    EvaluationReport,
+    PromotionDecision,
+    RegisteredVersion,
+    TokenizedDataset,
+    TrainedModel,
+    ValidatedDataset,
+)
+
+
+def publish_checks(name: str, checks: Sequence[CheckResult]) -> None:
+    """The table of validation checks, those that failed first."""
+    rows = [
+        {
+            "check": check.name,
+            "result": "passed" if check.passed else f"failed: {check.severity}",
+            "rows": check.rows,
+            "finding": check.sentence,
+            "first rows": ", ".join(check.examples),
+        }
+        for check in sorted(checks, key=lambda check: (check.passed, check.name))
+    ]
+    create_table_artifact(rows, key=f"{name}-validation", description=f"Validation of {name}")
+
+
+def publish_file(name: str, step: str, file: Path) -> None:
+    """A markdown file that a step has written, such as `decision.md`."""
+    create_markdown_artifact(file.read_text(encoding="utf-8"), key=f"{name}-{step}")
+
+
+def publish_text(name: str, step: str, text: str) -> None:
+    """A markdown text."""
+    create_markdown_artifact(text, key=f"{name}-{step}")
+
+
+def publish_link(name: str, step: str, link: str, text: str) -> None:
+    """A link to a page of MLflow's; embedded stores have none."""
+    if link.startswith("http"):
+        create_link_artifact(link, link_text=text, key=f"{name}-{step}-link", description=text)
+
+
+def scores_table(report: EvaluationReport) -> str:
+    """The scores of a report as markdown, with their intervals."""
+    rows = [
+        f"| {metric} | {value:.4f} | {_interval(report.intervals.get(metric))} |"
+        for metric, value in report.metrics.items()
+    ]
+    head = f"Scored on {report.rows:,} frozen rows.\n\n| metric | value | 95 % interval |\n|---|---|---|\n"
+    return head + "\n".join(rows) + "\n"
+
+
+def worst_classes(report: EvaluationReport, count: int = 10) -> str:
+    """The labels with the lowest F1 as markdown."""
+    content: dict[str, Any] = json.loads((report.folder / "report.json").read_text(encoding="utf-8"))
+    worst = sorted(content["per_class"], key=lambda row: float(row["f1"]))[:count]
+    rows = [
+        f"| {row['label']} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['support']} |"
+        for row in worst
+    ]
+    return "| weakest labels | precision | recall | F1 | rows |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def training_table(model: TrainedModel) -> str:
+    """How the training went, as markdown."""
+    scores = "".join(f"| {name} | {value:.4f} |\n" for name, value in model.validation_metrics.items())
+    return (
+        "| | |\n|---|---|\n"
+        f"| device | {model.device}, {model.precision} |\n"
+        f"| time | {model.seconds:.1f} s, {model.samples_per_second:.0f} samples/s |\n"
+        f"| best epoch | {model.best_epoch:g} |\n{scores}"
+    )
+
+
+def dataset_in_words(dataset: ValidatedDataset) -> str:
+    rows = ", ".join(f"{count:,} {split}" for split, count in dataset.rows.items())
+    return f"{rows} rows, {len(dataset.labels)} labels, {dataset.quarantined_rows} set aside"
+
+
+def tokens_in_words(tokens: TokenizedDataset) -> str:
+    cut = sum(tokens.truncated_rows.values())
+    return f"{sum(tokens.tokens.values()):,} tokens, {cut} rows cut at {tokens.max_length}"
+
+
+def training_in_words(model: TrainedModel) -> str:
+    return f"best epoch {model.best_epoch:g}, {model.samples_per_second:.0f} samples/s on {model.device} in {model.precision}"
+
+
+def report_in_words(report: EvaluationReport) -> str:
+    metric = report.primary_metric
+    return f"{metric} {report.metrics[metric]:.4f} {_interval(report.intervals.get(metric))} on {report.rows:,} rows"
+
+
+def version_in_words(version: RegisteredVersion) -> str:
+    return f"version {version.version}{'' if version.created else ', registered before'}"
+
+
+def decision_in_words(decision: PromotionDecision) -> str:
+    return decision.reason
+
+
+def bundle_in_words(bundle: Bundle) -> str:
+    return bundle.tag
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return f"[{bounds[0]:.4f}, {bounds[1]:.4f}]" if bounds else ""

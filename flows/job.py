@@ -1,0 +1,94 @@
+"""One run of one model: its settings, its inputs and the champion that it has to beat, looked up once at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.base_models import resolve_base_model
+from components.config import RunConfig
+from components.data_files import find_files
+from components.devices import choose_device
+from components.planning import Champion, Plan, Record, plan_run
+from components.records import BaseModel, Split
+from components.run_files import read_run_file
+from components.settings import Settings
+from components.step_store import Step, StepStore
+from flows.progress import RunLog
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that the steps of a run share; none of it changes while the run is at work."""
+
+    config: RunConfig
+    settings: Settings
+    base: BaseModel
+    files: Mapping[Split, Sequence[Path]]
+    champion: Champion | None
+    rolled_back: Mapping[str, str]
+    hardware: str
+    log: RunLog
+
+    @property
+    def store(self) -> StepStore:
+        return StepStore(self.settings.steps)
+
+    def plan(self) -> Plan:
+        """What the run would do."""
+        return plan_run(
+            self.config, self.files, self.base, self.champion, self.rolled_back, self.hardware, self.store
+        )
+
+    def perform(
+        self,
+        step: Step,
+        record_type: type[Record],
+        work: Callable[[Path], Record],
+        describe: Callable[[Record], str],
+        *,
+        resumable: bool = False,
+    ) -> Record:
+        """The record of a step: found if it was done before, else made by `work`."""
+        with self.log.step(step.name) as note:
+            record = self.store.find(step, record_type)
+            note.reused = record is not None
+            if record is None:
+                record = self.store.run(step, work, resumable=resumable)
+            note.detail = describe(record)
+        return record
+
+
+def open_job(run_file: Path, settings: Settings, log: RunLog) -> Job:
+    """Read the run file and look up what it names.
+
+    Raises:
+        ProjectError: something that the run file names is not there.
+    """
+    from components import registry  # mlflow: a second to import, and a bad run file must answer at once
+
+    config = read_run_file(run_file)
+    base = resolve_base_model(config.model.base, config.folder, config.model.sha256)
+    choice = choose_device(config.training)
+    live = registry.champion(settings, config.name)
+    return Job(
+        config=config,
+        settings=settings,
+        base=base,
+        files=find_all_files(config),
+        champion=live and Champion(live.version, live.digest, live.labels),
+        rolled_back=registry.rolled_back(settings, config.name),
+        hardware=f"{choice.device} {choice.precision}",
+        log=log,
+    )
+
+
+def find_all_files(config: RunConfig) -> dict[Split, Sequence[Path]]:
+    """The data files of each split that the run file names."""
+    named: dict[Split, Sequence[str] | None] = {
+        "train": config.data.train,
+        "validation": config.data.validation,
+        "test": config.data.test,
+    }
+    return {split: find_files(patterns, config.folder) for split, patterns in named.items() if patterns}
