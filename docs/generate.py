@@ -1,0 +1,84 @@
+"""Write the reference pages that follow from the code: `make docs`. A test compares them with the code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from components.config import RunConfig
+from flows.cli import app
+
+HERE = Path(__file__).parent
+NOTE = "<!-- Made from the code by `make docs`; change the code instead. -->"
+
+
+def run_file_page() -> str:
+    """Every key of a run file with its type, default and meaning."""
+    lines = [NOTE, "# The run file", "", _INTRODUCTION, ""]
+    for title, section in _sections("", RunConfig):
+        lines += [f"## {title or 'Top level'}", "", (section.__doc__ or "").strip(), ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|", *_rows(section), ""]
+    return "\n".join(lines)
+
+
+_INTRODUCTION = (
+    "One YAML file describes a model that must stay good. Unknown keys are errors; all errors are reported at once, "
+    "each with its line. `rebert init DATA` writes one, `rebert schema` prints the JSON Schema for an editor, and "
+    "[examples/banking77.yaml](../examples/banking77.yaml) shows every key in place."
+)
+
+
+def _sections(prefix: str, section: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    yield prefix, section
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _sections(f"{prefix}.{name}".lstrip("."), kind)
+
+
+def _rows(section: type[BaseModel]) -> Iterator[str]:
+    properties = section.model_json_schema()["properties"]
+    for name, field in section.model_fields.items():
+        if name == "folder":
+            continue
+        default = "required" if field.default is PydanticUndefined and not field.default_factory else _default(field)
+        yield f"| `{name}` | {_type(properties[name])} | {default} | {field.description} |"
+
+
+def _default(field: Any) -> str:
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "see below"
+    return "none" if value in (None, "", (), {}) else f"`{value}`"
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_type(item) for item in schema["anyOf"]))
+    if "enum" in schema:
+        return ", ".join(f"`{item}`" for item in schema["enum"])
+    if "$ref" in schema:
+        return "section"
+    return {"array": "list", "object": "mapping", "null": "null"}.get(schema.get("type", ""), schema.get("type", ""))
+
+
+def command_page() -> str:
+    """The help of every command."""
+    lines = [NOTE, "# The command line", ""]
+    group = typer.main.get_command(app)
+    for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
+        context = typer.Context(command, info_name=f"rebert {name}", terminal_width=100)
+        lines += [f"## rebert {name}", "", "```", command.get_help(context), "```", ""]
+    return "\n".join(lines)
+
+
+PAGES = {"run-file.md": run_file_page, "command-line.md": command_page}
+
+if __name__ == "__main__":
+    for file, page in PAGES.items():
+        (HERE / file).write_text(page(), encoding="utf-8")
