@@ -1,0 +1,193 @@
+"""Great Expectations, and nothing else of ours knows it: checks and a frame in, one finding a check out.
+
+Fails closed where the library does not: no expectation evaluated, no rows, an expectation that raised and a name that
+it does not know are all failures here.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.records import Severity
+
+Integers = NDArray[np.int64]
+ROW = "_row"  # our own unique column: the library cannot tell rows with equal or missing ids apart
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check that Great Expectations evaluates.
+
+    `expectation` is its name there, such as expect_column_values_to_not_be_null, with its `arguments`. `sentence` may
+    use {rows}, {total}, {values} (first unexpected values) and {observed}.
+    """
+
+    name: str
+    expectation: str
+    arguments: Mapping[str, Any]
+    severity: Severity
+    sentence: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of one check: `rows` are positions in the frame, empty for checks of the whole table."""
+
+    check: Check
+    passed: bool
+    errored: bool
+    sentence: str
+    rows: Integers = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+NO_CHECK = Check(
+    "expectations", "", {}, "stop", "Not a single expectation was evaluated.", "add at least one expectation."
+)
+
+
+def evaluate(checks: Sequence[Check], frame: Any) -> list[Finding]:
+    """One finding for each check, in order.
+
+    Args:
+        checks: what is expected of the frame.
+        frame: a pandas frame; its index does not matter.
+    """
+    if not checks:
+        return [Finding(NO_CHECK, False, True, NO_CHECK.sentence)]
+    if len(frame) == 0:
+        return [Finding(check, False, True, "There are no rows to evaluate.") for check in checks]
+    with _quiet():
+        batch = _batch(frame)
+        built = [_build(check) for check in checks]
+        results = iter(_validate(batch, [item for item in built if not isinstance(item, str)]))
+        return [
+            Finding(check, False, True, item) if isinstance(item, str) else _finding(check, item, next(results), batch)
+            for check, item in zip(checks, built, strict=True)
+        ]
+
+
+def explain_name(expectation: str) -> str | None:
+    """Why there is no such expectation, with the nearest name; None where there is one."""
+    import great_expectations.expectations as library
+
+    known = {_snake(name): name for name in dir(library) if name.startswith("Expect")}
+    if expectation in known:
+        return None
+    close = get_close_matches(expectation, known, n=1, cutoff=0.5)
+    return f"Great Expectations knows no '{expectation}'" + (f"; did you mean '{close[0]}'?" if close else ".")
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def _build(check: Check) -> Any:
+    """The library's expectation, or a sentence that says why there is none."""
+    unknown = explain_name(check.expectation)
+    if unknown:
+        return unknown
+    import great_expectations.expectations as library
+
+    class_name = "".join(part.title() for part in check.expectation.split("_"))
+    try:
+        return getattr(library, class_name)(**check.arguments)
+    except Exception as error:  # the pydantic v1 inside the library raises many kinds
+        return f"{check.expectation} does not take these arguments: {_one_line(error)}"
+
+
+def _batch(frame: Any) -> Any:
+    import great_expectations
+
+    # Imported from its module: the name at the top of the package exists only after a first import of this one.
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = great_expectations.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
+    numbered = frame.reset_index(drop=True).assign(**{ROW: np.arange(len(frame))})
+    return asset.add_batch_definition_whole_dataframe("rows").get_batch({"dataframe": numbered})
+
+
+def _validate(batch: Any, expectations: Sequence[Any], result_format: Any = "BOOLEAN_ONLY") -> list[Any]:
+    """One result for each expectation, None where the library gave none."""
+    import great_expectations
+
+    # The library groups its results by column and refuses equal expectations: a number tells them apart.
+    numbered = [item.copy(update={"meta": {ROW: number}}) for number, item in enumerate(expectations)]
+    suite = great_expectations.ExpectationSuite("rows", expectations=numbered)
+    results = batch.validate(suite, result_format=result_format).results if numbered else []
+    by_number = {result.expectation_config.meta[ROW]: result for result in results}
+    return [by_number.get(number) for number in range(len(numbered))]
+
+
+def _finding(check: Check, expectation: Any, first: Any, batch: Any) -> Finding:
+    if first is None:
+        return Finding(check, False, True, f"{check.expectation} was not evaluated.")
+    raised = _raised(first)
+    if raised:
+        return Finding(check, False, True, f"{check.expectation} could not be evaluated: {raised}")
+    if first.success:
+        return Finding(check, True, False, "")
+    complete = {"result_format": "COMPLETE", "unexpected_index_column_names": [ROW], "include_unexpected_rows": False}
+    # The rows of a failure cost memory, so that they are asked for only now.
+    (second,) = _validate(batch, [expectation], complete)
+    result = dict(second.result or {}) if second else {}
+    rows = _positions(result)
+    return Finding(check, False, False, _sentence(check, result, len(rows)), rows)
+
+
+def _raised(result: Any) -> str:
+    """The library nests what was raised once or twice, by kind of expectation."""
+    info = result.exception_info or {}
+    for each in [info, *(value for value in info.values() if isinstance(value, Mapping))]:
+        if each.get("raised_exception"):
+            return _one_line(each.get("exception_message") or "it raised without a message")
+    return ""
+
+
+def _positions(result: Mapping[str, Any]) -> Integers:
+    listed = result.get("unexpected_index_list") or []
+    return np.unique(np.fromiter((item[ROW] for item in listed), np.int64, len(listed)))
+
+
+def _sentence(check: Check, result: Mapping[str, Any], rows: int) -> str:
+    values = list(dict.fromkeys(_short(value) for value in result.get("partial_unexpected_list") or []))
+    return check.sentence.format(
+        rows=f"{rows:,}",
+        total=f"{result.get('element_count', 0):,}",
+        values=", ".join(values[:5]) + (" …" if len(values) > 5 else ""),
+        observed=_short(result.get("observed_value")),
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's log lines and its use of deprecated names, neither of which is the user's affair."""
+    logger = logging.getLogger("great_expectations")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,120 @@
+"""Data files: paths and globs in, rows out, or one error that says what the file really is."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from components.csv_rows import read_csv, read_header
+from components.errors import DataError
+from components.jsonl_rows import keys_of, read_jsonl
+from components.parquet_rows import parquet_columns, read_parquet
+from components.rows import Rows
+from components.text_lines import look_at
+
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+KINDS = (".csv", ".tsv", *JSON_LINES, ".parquet")
+
+
+def find_files(patterns: Sequence[str], folder: Path) -> list[Path]:
+    """The files that paths and globs name, each once, in the order of the patterns and sorted within a glob.
+
+    Raises:
+        DataError: a pattern names no file, or a file of a kind that is not read.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        whole = folder / Path(pattern).expanduser()
+        matches = [whole] if whole.is_file() else [Path(name) for name in sorted(glob.glob(str(whole), recursive=True))]
+        files = [path for path in matches if path.is_file()]
+        if not files:
+            raise _no_file(pattern, whole)
+        found.update(dict.fromkeys(files))
+    for path in found:
+        if path.suffix.lower() not in KINDS:
+            raise DataError(
+                f"{path.name} is of no known kind; known are {', '.join(KINDS)}.",
+                "convert it, or give the name the ending that fits its content.",
+            )
+    return list(found)
+
+
+def columns_of(path: Path) -> list[str]:
+    """The names of a file's columns.
+
+    Raises:
+        DataError: the file cannot be read as what its name says.
+    """
+    try:
+        if path.suffix.lower() == ".parquet":
+            return parquet_columns(path)
+        look_at(path)
+        return keys_of(path) if path.suffix.lower() in JSON_LINES else read_header(path)[0]
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", "give this user the right to read it.") from error
+
+
+def read_rows(path: Path, columns: Sequence[str], texts: Sequence[str]) -> Rows:
+    """The wanted columns of a file.
+
+    Args:
+        path: a CSV, TSV, JSON lines or Parquet file.
+        columns: names in the file.
+        texts: those of `columns` that must be text; in the others, a number or true/false counts as its word.
+
+    Raises:
+        DataError: the file is missing, empty, of another kind or encoding, or has not all of the columns.
+    """
+    _require(path, columns, columns_of(path))
+    kind = path.suffix.lower()
+    if kind == ".parquet":
+        rows = read_parquet(path, columns, frozenset(texts))
+    elif kind in JSON_LINES:
+        rows = read_jsonl(path, columns, frozenset(texts))
+    else:
+        rows = read_csv(path, columns)
+    if not len(rows.table) and not rows.bad:
+        raise DataError(f"{path.name} holds no rows.", "deliver a file with rows.")
+    return rows
+
+
+def _require(path: Path, wanted: Sequence[str], present: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in present]
+    if not missing or (not present and path.suffix.lower() in JSON_LINES):
+        return  # JSON lines of which none is an object: every line is reported as a row
+    listed = ", ".join(f"'{name}'" for name in present[:20])
+    lacks = " and ".join(f"'{name}'" for name in missing)
+    problem = f"{path.name} has no column {lacks}; it has: {listed}."
+    if path.suffix.lower() in (".csv", ".tsv") and _looks_like_a_row(present):
+        raise DataError(
+            f"{problem} That looks like a row: the header is missing.", f"add the line '{','.join(wanted)}' at the top."
+        )
+    raise DataError(problem, _remedy(missing, present))
+
+
+def _remedy(missing: Sequence[str], present: Sequence[str]) -> str:
+    evened = {name.strip().casefold(): name for name in present}
+    for name in missing:
+        if name.casefold() in evened:
+            return f"rename the column '{evened[name.casefold()]}' to '{name}' (no spaces, same case)."
+    close = get_close_matches(missing[0].casefold(), evened, n=1)
+    nearest = f", perhaps to '{evened[close[0]]}'" if close else ""
+    return f"set data.columns in the run file to names that the file has{nearest}, or correct the file."
+
+
+def _looks_like_a_row(names: Sequence[str]) -> bool:
+    return any(len(name) > 40 or name.count(" ") > 3 or sum(letter > "\u2e80" for letter in name) > 6 for name in names)
+
+
+def _no_file(pattern: str, whole: Path) -> DataError:
+    if whole.is_dir():
+        return DataError(f"{whole} is a folder.", f"name files in it, for example {pattern}/*.csv.")
+    parent = whole.parent
+    if not parent.is_dir():
+        return DataError(f"There is no file {whole}, nor its folder.", "correct the path; it starts at the run file.")
+    names = sorted(path.name for path in parent.iterdir() if path.suffix.lower() in KINDS)
+    close = get_close_matches(whole.name, names, n=1)
+    there = f"did you mean '{close[0]}'?" if close else f"data files there: {', '.join(names[:10]) or 'none'}."
+    return DataError(f"There is no file {whole}; {there}", "correct the path; it starts at the run file's folder.")

@@ -1,0 +1,110 @@
+"""JSON lines: one object a line. A line that is anything else is a failing row with a reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from components.errors import DataError
+from components.rows import OddValue, Rows, RowsBuilder, as_word, kind_of
+from components.text_lines import TextLines
+
+KEYS_SEEN_IN = 1000  # rows whose keys are listed when a column is missing
+
+
+class _TwiceTheSameKeyError(ValueError):
+    """An object with a key twice; JSON readers would keep one of the values at will."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _TwiceTheSameKeyError(f"the key '{twice}' stands there twice")
+    return content
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_object).decode  # built once: json.loads builds one a call
+
+
+def read_jsonl(path: Path, columns: Sequence[str], texts: frozenset[str]) -> Rows:
+    """The wanted columns of a JSON lines file.
+
+    Args:
+        path: the file.
+        columns: the wanted keys.
+        texts: those of them that must be text; in others numbers and true/false count as words.
+
+    Raises:
+        DataError: the file is one JSON document.
+    """
+    builder = RowsBuilder(columns)
+    lines = TextLines(path)
+    for number, line in enumerate(lines, 1):
+        if line.isspace():
+            continue
+        try:
+            record = _decode(line)
+        except (ValueError, RecursionError) as error:
+            _refuse_documents(path, number, line)
+            builder.add_bad(number, _reason(error), line)
+            continue
+        if not isinstance(record, dict):
+            _refuse_documents(path, number, line)
+            builder.add_bad(number, f"{kind_of(record)}, not an object", line)
+            continue
+        values = [record.get(column) for column in columns]
+        for place, value in enumerate(values):
+            if type(value) is not str and value is not None:
+                values[place] = _word(builder, columns[place], value, texts)
+        builder.add(number, values)
+    for bad_line, reason, text in lines.bad:
+        builder.add_bad(bad_line, reason, text, "encoding")
+    return builder.build(lines.encoding())
+
+
+def keys_of(path: Path) -> list[str]:
+    """The keys in the first rows of a JSON lines file, in the order they are met."""
+    keys: dict[str, None] = {}
+    for number, line in enumerate(TextLines(path)):
+        if number == KEYS_SEEN_IN:
+            break
+        try:
+            record = _decode(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            keys.update(dict.fromkeys(record))
+    return list(keys)
+
+
+def _word(builder: RowsBuilder, column: str, value: Any, texts: frozenset[str]) -> str | None:
+    if column not in texts and isinstance(value, bool | int | float):
+        return as_word(value)
+    builder.odd.append(OddValue(builder.rows, column, kind_of(value), value))
+    return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    if error.msg == "Extra data":
+        return f"more than one JSON value in the line, the second at column {error.colno}"
+    return f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]} at column {error.colno}"
+
+
+def _refuse_documents(path: Path, number: int, line: str) -> None:
+    """A list or an indented object is no JSON lines file, and should be told so once, not line by line."""
+    if number != 1 or line.lstrip()[:1] not in ("[", "{") or (line.strip()[:1] == "{" and line.strip() != "{"):
+        return
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return
+    what = f"one JSON list of {len(content):,}" if isinstance(content, list) else "one JSON document"
+    raise DataError(f"{path.name} is {what}, not one object a line.", f"convert it: jq -c '.[]' {path.name}.")
