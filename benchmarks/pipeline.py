@@ -1,0 +1,135 @@
+"""A whole run against its bare training, and a run that has nothing to do.
+
+    python benchmarks/pipeline.py [--rows 2000] [--repeats 3]
+
+Each repeat runs `rebert run` on a new home (validate, tokenize, train, evaluate, register, decide, bundle, prove,
+promote), then the same training alone in the same kind of process, then `rebert run` again, which finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from report import Table, machine, write_result
+
+ROOT = Path(__file__).resolve().parent.parent
+GOAL = "at most 10 % + 15 s over the training; nothing to do: at most 6 s"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=9_000, help="training rows of Banking77")
+    parser.add_argument("--epochs", type=float, default=4)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    runs = [measure(options.rows, options.epochs) for _ in range(options.repeats)]
+    medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    over = medians["whole run"] - medians["bare training"]
+    allowed = 0.1 * medians["bare training"] + 15
+    table = Table("A whole run and its parts, seconds", ("part", "median", "all repeats"))
+    for name, value in medians.items():
+        table.add(name, f"{value:.1f}", ", ".join(f"{run[name]:.1f}" for run in runs))
+    table.add("run over training", f"{over:.1f}", f"allowed: {allowed:.1f}")
+    table.show()
+    write_result(
+        "pipeline",
+        {
+            "machine": machine(),
+            "goal": GOAL,
+            "rows": options.rows,
+            "epochs": options.epochs,
+            "runs": runs,
+            "medians": medians,
+            "overhead_seconds": over,
+            "allowed_seconds": allowed,
+        },
+        [table],
+    )
+
+
+def measure(rows: int, epochs: float) -> dict[str, float]:
+    """Wall-clock seconds of one whole run, of its training alone, and of a second run."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        run_file = prepare(folder, rows, epochs)
+        whole, result = rebert(folder, run_file)
+        steps = {f"  {step['name']}": step["seconds"] for step in result["steps"]}
+        again, second = rebert(folder, run_file)
+        if result["outcome"] != "promoted" or second["outcome"] != "unchanged":
+            raise SystemExit(f"Not what is measured here: {result['reason']} / {second['reason']}")
+        return {
+            "whole run": whole,
+            **steps,
+            "bare training": bare_training(folder),
+            "second run, nothing to do": again,
+        }
+
+
+def prepare(folder: Path, rows: int, epochs: float) -> Path:
+    """A run file in `folder` for the first `rows` shuffled rows of Banking77."""
+    import random
+
+    source = ROOT / "examples" / "banking77"
+    header, *lines = (source / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    random.Random(1).shuffle(lines)
+    (folder / "train.csv").write_text(header + "".join(lines[:rows]), encoding="utf-8")
+    for name in ("validation.csv", "test.csv"):
+        shutil.copy(source / name, folder / name)
+    content: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "demo.yaml").read_text(encoding="utf-8"))
+    content["data"]["train"] = "train.csv"
+    content["training"]["epochs"] = epochs
+    (folder / "banking77.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return folder / "banking77.yaml"
+
+
+def rebert(folder: Path, run_file: Path) -> tuple[float, dict[str, Any]]:
+    """Seconds and result of `rebert run`, in a process of its own, from a cold start."""
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "run", str(run_file), "--json"],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return time.perf_counter() - begun, json.loads(done.stdout)
+
+
+def bare_training(folder: Path) -> float:
+    """Seconds of the same training alone: the run's own training job, in a new folder."""
+    job = next((folder / "home" / "steps").glob("*/fine_tune/*/job.json"))
+    content = json.loads(job.read_text(encoding="utf-8"))
+    alone = folder / "alone"
+    alone.mkdir()
+    content["folder"] = str(alone)
+    (alone / "job.json").write_text(json.dumps(content), encoding="utf-8")
+    begun = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "components.training_process", str(alone / "job.json")],
+        cwd=ROOT,
+        env=environment(folder),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - begun
+
+
+def environment(folder: Path) -> dict[str, str]:
+    import os
+
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"REBERT_HOME": str(folder / "home")}
+
+
+if __name__ == "__main__":
+    main()
