@@ -58,6 +58,9 @@ class TaskType(Protocol):
     def probabilities(self, logits: NDArray[np.float32], temperature: float) -> Scores:
         """Calibrated scores (rows, labels) from logits (rows, labels)."""
 
+    def log_loss(self, logits: NDArray[np.float32], targets: NDArray[np.int64], temperature: float) -> float:
+        """Mean negative log-likelihood of the targets: what the temperature is fitted on."""
+
     def answers(self, scores: Scores, labels: Sequence[str]) -> list[Answer]:
         """What is said about each row."""
 

@@ -70,7 +70,7 @@ class TextClassification:
         probabilities: Scores = softmax(logits.astype(np.float64) / temperature, axis=-1)
         return probabilities
 
-    def log_loss(self, logits: NDArray[np.float32], targets: Sequence[int], temperature: float) -> float:
+    def log_loss(self, logits: NDArray[np.float32], targets: NDArray[np.int64], temperature: float) -> float:
         """Mean negative log-likelihood of the targets: what the temperature is fitted on."""
         logs = log_softmax(logits.astype(np.float64) / temperature, axis=-1)
         return float(-logs[np.arange(len(targets)), targets].mean())
