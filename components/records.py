@@ -7,6 +7,7 @@ as JSON, hashed, and handed between processes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -127,6 +128,11 @@ class RegisteredVersion:
     created: bool
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the model can give, in the order of its scores."""
+        return tuple(json.loads(self.tags["rebert.labels"]))
 
 
 @dataclass(frozen=True, slots=True)

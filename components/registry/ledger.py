@@ -1,0 +1,120 @@
+"""The ledger: what was live when and why, kept as tags `rebert.ledger.NNNN` of the registered model.
+
+An event is written before its aliases move (`state` intent) and marked done after. Whoever finds an intent that was
+never done looks at the champion alias, which alone says what is live, and completes or abandons the event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from components.registry.store import mlflow_errors, open_store
+from components.settings import Settings
+
+PREFIX = "rebert.ledger."
+LONGEST_REASON = 2000  # characters; a tag holds 5,000 in older MLflow servers
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEvent:
+    """One move of the champion alias; `before` is None for a first champion.
+
+    `numbers` are those of the decision behind a promotion; `time` is ISO 8601 in UTC.
+    """
+
+    number: int
+    time: str
+    action: Literal["promote", "rollback"]
+    before: int | None
+    after: int
+    why: str
+    who: str
+    run_id: str = ""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    state: Literal["intent", "done", "abandoned"] = "intent"
+
+
+@mlflow_errors
+def read_ledger(settings: Settings, name: str) -> list[LedgerEvent]:
+    """All moves of a model's champion that were done, the oldest first."""
+    return [event for event in events_of(open_store(settings), name) if event.state == "done"]
+
+
+def live_at(events: Sequence[LedgerEvent], time: datetime) -> LedgerEvent | None:
+    """The event that put live what was live at a time (with its zone), or None before the first."""
+    past = [event for event in events if event.state == "done" and datetime.fromisoformat(event.time) <= time]
+    return past[-1] if past else None
+
+
+def version_before(events: Sequence[LedgerEvent], version: int) -> int | None:
+    """The champion to go back to from a version: the one live before it that has not itself been taken back."""
+    reign: list[int] = []
+    for event in events:
+        if event.state != "done":
+            continue
+        if event.action == "rollback":
+            # What was left was bad; and what was live after the target is no way back from it either.
+            taken_back = reign[reign.index(event.after) :] if event.after in reign else [event.before]
+            reign = [earlier for earlier in reign if earlier not in taken_back]
+        reign = [*(earlier for earlier in reign if earlier != event.after), event.after]
+    position = reign.index(version) if version in reign else 0
+    return reign[position - 1] if position else None
+
+
+def events_of(client: Any, name: str) -> list[LedgerEvent]:
+    """Every event, also those that were never done."""
+    found = client.search_registered_models(f"name='{name}'")
+    tags = found[0].tags if found else {}
+    return [LedgerEvent(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(PREFIX)]
+
+
+def write_event(client: Any, name: str, event: LedgerEvent) -> LedgerEvent:
+    """Store an event under its number."""
+    text = json.dumps(asdict(event), ensure_ascii=False, sort_keys=True)
+    client.set_registered_model_tag(name, f"{PREFIX}{event.number:04d}", text)
+    return event
+
+
+def new_event(
+    events: Sequence[LedgerEvent],
+    action: Literal["promote", "rollback"],
+    *,
+    before: int | None,
+    after: int,
+    why: str,
+    run_id: str,
+    numbers: Mapping[str, Any] | None = None,
+) -> LedgerEvent:
+    """The next event of a ledger, as an intent."""
+    return LedgerEvent(
+        number=max((event.number for event in events), default=0) + 1,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        action=action,
+        before=before,
+        after=after,
+        why=why[:LONGEST_REASON],
+        who=who_is_it(),
+        run_id=run_id,
+        numbers=dict(numbers or {}),
+    )
+
+
+def close_event(client: Any, name: str, event: LedgerEvent, state: Literal["done", "abandoned"]) -> LedgerEvent:
+    """Mark an event as done or abandoned."""
+    return write_event(client, name, replace(event, state=state))
+
+
+def who_is_it() -> str:
+    """The user and the machine at work."""
+    from getpass import getuser
+    from socket import gethostname
+
+    try:
+        user = getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = "unknown"
+    return f"{user}@{gethostname()}"

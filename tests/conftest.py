@@ -1,0 +1,52 @@
+"""What several tests need: our environment before any library reads it, an empty MLflow, a tiny trained model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components.settings import Settings, apply_settings, read_settings
+
+# Before any test imports mlflow, prefect or transformers: no telemetry, no hub, short waits.
+apply_settings(read_settings({"REBERT_HOME": "/nonexistent"}, Path("/")))
+del os.environ["REBERT_HOME"], os.environ["MLFLOW_TRACKING_URI"]
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables; making them takes a second or more, copying none."""
+    from components.registry import open_store
+
+    home = tmp_path_factory.mktemp("mlflow")
+    open_store(read_settings({"REBERT_HOME": str(home)}, home))
+    return home / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, empty_database: Path) -> Settings:
+    """Settings of a new installation with an empty embedded MLflow."""
+    settings = read_settings({"REBERT_HOME": "home"}, tmp_path)
+    place = settings.home / "mlflow" / "mlflow.db"
+    place.parent.mkdir(parents=True)
+    shutil.copyfile(empty_database, place)
+    return settings
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny base model."""
+    from tests.tiny_model import build_tiny_base
+
+    return build_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory named 'shop' with the labels bad, good and 很好."""
+    from tests.model_folders import build_model
+
+    return build_model(tmp_path_factory.mktemp("models") / "shop", tiny_base)

@@ -1,0 +1,53 @@
+"""Model directories without training: a tiny base model with a random head."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from components.inference import Predictor
+from components.model_directory import GOLDEN, GoldenRow, Manifest, read_manifest, write_golden, write_manifest
+from components.task_types import find_task_type
+
+LABELS = ("bad", "good", "很好")
+TEXTS = ("good food, very good", "the room was bad", "酒店很好", "")
+
+
+def build_model(folder: Path, base: Path, *, name: str = "shop", labels: tuple[str, ...] = LABELS) -> Path:
+    """Write a model directory whose golden rows are its own answers."""
+    import torch
+    from transformers import AutoTokenizer
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        network = find_task_type("text_classification").build_network(base, labels)
+    network.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(folder)
+    manifest = Manifest(
+        name=name,
+        task_type="text_classification",
+        labels=labels,
+        max_length=64,
+        base_model="tiny",
+        base_model_digest="b" * 64,
+        data_digest="d" * 64,
+        train_rows=100,
+        code_digest="c" * 64,
+        validation_metrics={"accuracy": 0.5},
+    )
+    write_manifest(folder, manifest)
+    rows = [{"text": text} for text in TEXTS]
+    answers = Predictor.load(folder).predict(rows)
+    golden = [GoldenRow(row=row, scores=answer.scores) for row, answer in zip(rows, answers, strict=True)]
+    write_golden(folder, golden)
+    write_manifest(folder, manifest)
+    return folder
+
+
+def another_model(folder: Path, model: Path, *, train_rows: int) -> Path:
+    """A copy of a model directory that counts as another model: its manifest names another number of rows."""
+    shutil.copytree(model, folder)
+    manifest = read_manifest(folder)
+    assert (folder / GOLDEN).exists()
+    write_manifest(folder, manifest.model_copy(update={"train_rows": train_rows}))
+    return folder
