@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,23 @@ def digest_code(*modules: str) -> str:
 
     Comments, docstrings and formatting do not count: changing them must not retrain a model.
     """
-    return digest_of({name: _meaning(name) for name in sorted(_closure(modules))})
+    return digest_of({name: _meaning(name) for name in sorted(_closure(modules, DECLARATIONS))})
 
 
-def _closure(modules: Iterable[str]) -> set[str]:
+def project_sources(*modules: str) -> dict[str, Path]:
+    """Files of the named modules and of every module of this project that they import, by path below the project."""
+    found = [source for name in _closure(modules, ()) if (source := _source(name))]
+    packages = {folder / "__init__.py" for path in found for folder in path.parents if folder != SOURCE_ROOT}
+    files = {*found, *(path for path in packages if path.is_file())}
+    return {path.relative_to(SOURCE_ROOT).as_posix(): path for path in sorted(files)}
+
+
+def _closure(modules: Iterable[str], without: Container[str]) -> set[str]:
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or name in DECLARATIONS or _source(name) is None:
+        if name in found or name in without or _source(name) is None:
             continue
         found.add(name)
         waiting.extend(_imports(name))

@@ -1,0 +1,228 @@
+"""Bundles: a model version, the code that serves it and its pinned requirements, as a Bento in the local store.
+
+The Bento is built in a private folder by a child process whose only project code is what goes into it, so that a
+missing file shows here and not in production; it appears in the store in one rename.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from components.config import RunConfig
+from components.digests import canonical, digest_file, digest_files, digest_of, project_sources
+from components.errors import BundleError, StorageError
+from components.model_directory import model_digest, verify_model
+from components.records import Bundle, RegisteredVersion
+from components.releases import MODEL, RELEASE, Evidence, Release, read_bundle_release
+from components.settings import Settings, environment_of
+
+SERVICE = "service.endpoint:Endpoint"
+# What is imported on purpose while serving; everything that these ask for is pinned with them.
+REQUIRED = (
+    "bentoml", "numpy", "prometheus-client", "pydantic", "safetensors", "scipy", "tokenizers", "torch", "transformers",
+)  # fmt: skip
+BUILD_SECONDS = 300
+
+
+def build_bundle(
+    settings: Settings, config: RunConfig, version: RegisteredVersion, model: Path, release: Evidence
+) -> Bundle:
+    """A Bento `name:VERSION-CONTENT` that serves a registered version; the one in the store where it is there already.
+
+    Args:
+        settings: where the store is.
+        config: name, description and serving limits.
+        version: the registered version that is bundled.
+        model: its model directory; it is copied.
+        release: scores and the reason of the decision, shown by the endpoint.
+
+    Raises:
+        BundleError: the model directory is damaged, or BentoML cannot build from it.
+        StorageError: the disk is full, or a folder cannot be written.
+    """
+    verify_model(model)
+    facts = _facts(config, version, model, release)
+    sources, requirements = bundle_sources(), pinned_requirements()
+    content = digest_of([facts.model_dump(mode="json"), _digests(sources), requirements])
+    tag = f"{config.name}:{version.version}-{content[:12]}"
+    path = settings.bento_home / "bentos" / tag.replace(":", "/")
+    bundle = Bundle(tag, path.resolve(), version.version, facts.model_digest)
+    if _is_whole(bundle, facts):
+        return bundle
+    with _room(settings) as room:
+        staging = room / "staging"
+        _stage(staging, sources, facts)
+        built = _build(replace(settings, bento_home=room / "home"), staging, tag, config.description, requirements)
+        _copy_model(model, built / "src" / MODEL)
+        _publish(built, bundle.path)
+    return bundle
+
+
+def _facts(config: RunConfig, version: RegisteredVersion, model: Path, release: Evidence) -> Release:
+    return Release(
+        name=config.name,
+        version=version.version,
+        run_id=version.run_id,
+        model_digest=model_digest(model),
+        description=config.description,
+        metrics=release.metrics,
+        decision=release.decision,
+        serving=config.serving,
+    )
+
+
+def bundle_sources() -> dict[str, Path]:
+    """The project's files that travel in a bundle: the service and what it imports, by path below `src`."""
+    folder = Path(__file__).resolve().parent
+    service = [f"service.{path.stem}" for path in sorted((folder.parent / "service").glob("*.py"))]
+    types = [f"components.task_types.{path.stem}" for path in sorted((folder / "task_types").glob("*.py"))]
+    return {
+        **project_sources(*service, *types),
+        **{f"service/{path.name}": path for path in (folder.parent / "service").glob("*.html")},
+    }
+
+
+def _digests(sources: Mapping[str, Path]) -> dict[str, str]:
+    return {name: digest_file(path) for name, path in sources.items()}
+
+
+@cache
+def pinned_requirements() -> tuple[str, ...]:
+    """`name==version` of every distribution that serving needs, with all that they need, from this environment.
+
+    Raises:
+        BundleError: one of them is not installed.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+    from packaging.version import Version
+
+    pinned: dict[str, str] = {}
+    waiting = list(REQUIRED)
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in pinned:
+            continue
+        try:
+            found = distribution(name)
+        except PackageNotFoundError as error:
+            raise BundleError(f"The package {name} is not installed.", "install it, then build again.") from error
+        # An index knows 2.13.0, not 2.13.0+cpu; which build of torch is fetched is the image's choice.
+        pinned[name] = Version(found.version).public
+        needs = (Requirement(text) for text in found.requires or ())
+        waiting.extend(need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""}))
+    return tuple(f"{name}=={pinned[name]}" for name in sorted(pinned))
+
+
+def _is_whole(bundle: Bundle, facts: Release) -> bool:
+    """Whether the store has this bundle undamaged; a damaged one is removed, to be built again."""
+    if not bundle.path.exists():
+        return False
+    try:
+        verify_model(bundle.path / "src" / MODEL)
+        if read_bundle_release(bundle.path / "src") == facts and _sources_are_whole(bundle.path / "src"):
+            return True
+    except BundleError:
+        pass
+    shutil.rmtree(bundle.path)
+    return False
+
+
+def _sources_are_whole(source: Path) -> bool:
+    expected = bundle_sources()
+    there = [source / name for name in expected]
+    return all(path.is_file() for path in there) and digest_files(there, source) == _digests(expected)
+
+
+@contextmanager
+def _room(settings: Settings) -> Iterator[Path]:
+    """A private folder on the store's disk that is gone afterwards, whatever happens."""
+    try:
+        settings.bento_home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="building-", dir=settings.bento_home) as folder:
+            yield Path(folder).resolve()
+    except OSError as error:
+        raise StorageError(
+            f"A bundle cannot be written below {settings.bento_home}: {error.strerror or error}.",
+            "free space there, or make the folder writable.",
+        ) from error
+
+
+def _stage(staging: Path, sources: Mapping[str, Path], facts: Release) -> None:
+    for name, path in sources.items():
+        target = staging / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    (staging / RELEASE).write_text(canonical(facts.model_dump(mode="json")), encoding="utf-8")
+
+
+BUILD = """
+import json, sys
+# An editable installation would lend the modules that the bundle lacks.
+sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in str(finder)]
+import bentoml
+order = json.load(sys.stdin)
+bento = bentoml.bentos.build(
+    order["service"], name=order["name"], version=order["version"], build_ctx=order["staging"],
+    description=order["description"], labels=order["labels"],
+    python={"packages": order["requirements"], "lock_packages": False},
+)
+print(bento.path)
+"""
+
+
+def _build(settings: Settings, staging: Path, tag: str, description: str, requirements: Iterable[str]) -> Path:
+    name, _, version = tag.partition(":")
+    order = {
+        "service": SERVICE,
+        "name": name,
+        "version": version,
+        "staging": str(staging),
+        "description": f"{description or name}\n",
+        "labels": {"built-by": "rebert"},
+        "requirements": list(requirements),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD],
+        cwd=staging,
+        env={**os.environ, **environment_of(settings)},
+        input=json.dumps(order),
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
+    built = settings.bento_home / "bentos" / name / version
+    if done.returncode or not (built / "bento.yaml").is_file():
+        reason = (done.stderr.strip() or "no output").splitlines()[-1]
+        raise BundleError(f"BentoML cannot build {tag}: {reason}", "run 'rebert doctor'; if it is fine, report this.")
+    return built
+
+
+def _copy_model(model: Path, target: Path) -> None:
+    shutil.copytree(model, target, copy_function=shutil.copyfile)
+    verify_model(target)
+
+
+def _publish(built: Path, target: Path) -> None:
+    """Move the Bento into the store in one step; whoever was there first has the same content."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        built.rename(target)
+    except OSError:
+        if not (target / "bento.yaml").is_file():
+            raise
+    latest = target.parent / ".latest.new"
+    latest.write_text(target.name, encoding="utf-8")
+    latest.replace(target.parent / "latest")

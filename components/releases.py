@@ -1,0 +1,121 @@
+"""What a bundle says about itself (`release.json`), and the file that says which bundle a model's endpoint serves.
+
+In a bundle: `src/release.json`, `src/model/` (the model directory), `src/service/`, `src/components/`.
+Outside: `releases/NAME.json`, a `Bundle` as JSON, replaced in one step; a running endpoint watches it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.config import Serving
+from components.digests import canonical
+from components.errors import BundleError, StorageError
+from components.records import Bundle, as_json
+from components.settings import Settings
+
+RELEASE = "release.json"
+MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why a version goes live: its scores on the frozen rows and the reason of the decision, in one sentence."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    decision: str = ""
+
+
+class Release(BaseModel):
+    """What `release.json` in a bundle says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: int
+    run_id: str
+    model_digest: str
+    description: str
+    metrics: Mapping[str, float]
+    decision: str
+    serving: Serving
+
+
+def read_bundle_release(source: Path) -> Release:
+    """What the bundle says whose `src` folder is given.
+
+    Raises:
+        BundleError: `release.json` is missing or damaged.
+    """
+    path = source / RELEASE
+    try:
+        return Release.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BundleError(f"{source} holds no {RELEASE}.", "name a bundle that a run has built.") from error
+    except ValidationError as error:
+        raise BundleError(f"{path} is damaged or of another version of rebert.", "build the bundle again.") from error
+
+
+def release_file(settings: Settings, name: str) -> Path:
+    """The file that says which bundle the endpoint of a model serves."""
+    return settings.releases / f"{name}.json"
+
+
+def write_release(settings: Settings, name: str, bundle: Bundle) -> Path:
+    """Let the endpoint of a model serve this bundle; a running one swaps within a second.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    path = release_file(settings, name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, canonical(as_json(bundle)))
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror}.", "free space, or make the folder writable."
+        ) from error
+    return path
+
+
+def _replace(path: Path, text: str) -> None:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".", delete=False) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def read_release(settings: Settings, name: str) -> Bundle | None:
+    """The bundle that the endpoint of a model should serve; None before the first.
+
+    Raises:
+        BundleError: the file is damaged.
+    """
+    path = release_file(settings, name)
+    return read_release_file(path) if path.exists() else None
+
+
+def read_release_file(path: Path) -> Bundle:
+    """The bundle that a release file names.
+
+    Raises:
+        BundleError: the file is missing or damaged.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        return Bundle(**{**content, "path": Path(content["path"]), "version": int(content["version"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BundleError(f"{path} does not name a bundle.", "promote a version again; that writes it anew.") from error

@@ -1,0 +1,164 @@
+"""The pages of the endpoint as one plain ASGI application: a table of paths, and what each answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from components.config import Serving
+from service import pages
+from service.batching import Batcher
+from service.engine import Engine, use_cores
+from service.guard import MOST_BODY_BYTES, BodyReader, Guard, Receive, Reply, Scope, Send, header
+from service.live import Live, Refused
+from service.metrics import Metrics
+from service.openapi import describe
+from service.problems import no_such_page, not_ready, wrong_media_type, wrong_method
+from service.schemas import read_request
+
+Page = Callable[[Scope, Receive], Awaitable[Reply]]
+# A character takes at most six bytes in JSON (\uXXXX), one outside the BMP twelve; quotes, commas and keys come on top.
+BYTES_OF_A_CHARACTER = 12
+BYTES_BESIDE_TEXTS = 4096
+
+
+class Application:
+    """The endpoint of one model. Call `start` before the first request and `stop` after the last.
+
+    Args:
+        source: `src` folder of the bundle to serve.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.metrics = Metrics()
+        self.live = Live(source, self._went_live, self._refused)
+        self.batcher: Batcher[Engine] = Batcher(self.live.engine, Engine.predict, use_cores, self.metrics.turned)
+        self.bodies = BodyReader()
+        self.guard = Guard(self._handle, self._observe)
+        self.described: tuple[Engine, bytes] | None = None
+        self.pages: dict[str, tuple[str, Page]] = {
+            "/predict": ("POST", self._predict),
+            "/model": ("GET", self._model),
+            "/livez": ("GET", self._livez),
+            "/readyz": ("GET", self._readyz),
+            "/metrics": ("GET", self._metrics),
+            "/openapi.json": ("GET", self._openapi),
+            **{path: ("GET", page) for path, page in pages.PAGES.items()},
+        }
+
+    def start(self, release_file: Path | None = None) -> None:
+        """Load the model and start answering.
+
+        Args:
+            release_file: names the bundle to serve from then on; None where nothing shall be watched.
+
+        Raises:
+            BundleError: the bundle is damaged or does not give its model's answers.
+        """
+        use_cores()
+        self.live.start(release_file)
+        self.batcher.start()
+
+    def stop(self) -> None:
+        """Answer what is queued, then end both threads."""
+        self.live.stop()
+        self.batcher.stop()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: http is answered, a websocket is refused."""
+        if scope["type"] == "http":
+            await self.guard(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send, self.start, self.stop)
+
+    async def _handle(self, scope: Scope, receive: Receive) -> Reply:
+        found = self.pages.get(scope["path"])
+        if found is None:
+            raise no_such_page()
+        method, page = found
+        asked = scope["method"]
+        if asked != method and not (asked == "HEAD" and method == "GET"):
+            raise wrong_method("GET, HEAD" if method == "GET" else method)
+        return await page(scope, receive)
+
+    async def _predict(self, scope: Scope, receive: Receive) -> Reply:
+        engine = self._engine()
+        limits = engine.release.serving
+        _require_json(scope)
+        body = await self.bodies.read(scope, receive, largest_body(limits))
+        asked = read_request(engine.request, body, limits)
+        answered = await self.batcher.ask(asked.rows, limits.timeout_seconds)
+        engine = answered.engine  # a swap may have come in between
+        predictions = engine.schemas.predictions(answered.answers, engine.manifest.labels, asked.top_k)
+        release = engine.release
+        return _json({"model": release.name, "version": release.version, "predictions": predictions})
+
+    async def _model(self, scope: Scope, receive: Receive) -> Reply:
+        refused = self.live.refused
+        return _json({**self._engine().about(), "refused": asdict(refused) if refused else None})
+
+    async def _livez(self, scope: Scope, receive: Receive) -> Reply:
+        if self.live.current is not None and not self.batcher.thread.is_alive():
+            raise not_ready()
+        return _json({"alive": True})
+
+    async def _readyz(self, scope: Scope, receive: Receive) -> Reply:
+        engine = self._engine()
+        return _json({"ready": True, "version": engine.release.version})
+
+    async def _metrics(self, scope: Scope, receive: Receive) -> Reply:
+        return Reply(self.metrics.text(), self.metrics.content_type)
+
+    async def _openapi(self, scope: Scope, receive: Receive) -> Reply:
+        engine = self._engine()
+        if self.described is None or self.described[0] is not engine:
+            self.described = (engine, json.dumps(describe(engine, largest_body(engine.release.serving))).encode())
+        return Reply(self.described[1])
+
+    def _engine(self) -> Engine:
+        if self.live.current is None or not self.batcher.thread.is_alive():
+            raise not_ready()
+        return self.live.current
+
+    def _observe(self, path: str, status: int, seconds: float) -> None:
+        now = self.live.current
+        name, version = (now.release.name, str(now.release.version)) if now else ("", "")
+        self.metrics.count(path if path in self.pages else "other", name, version, status, seconds)
+
+    def _went_live(self, engine: Engine) -> None:
+        release = engine.release
+        self.metrics.went_live(release.name, release.version, release.model_digest)
+
+    def _refused(self, refused: Refused | None) -> None:
+        self.metrics.refused.set(1 if refused else 0)
+
+
+def largest_body(limits: Serving) -> int:
+    """Bytes of the largest request body that is read."""
+    most = limits.max_texts * (limits.max_characters * BYTES_OF_A_CHARACTER + 64) + BYTES_BESIDE_TEXTS
+    return min(most, MOST_BODY_BYTES)
+
+
+def _require_json(scope: Scope) -> None:
+    kind = header(scope, b"content-type").split(b";")[0].strip().lower()
+    if kind != b"application/json" or header(scope, b"content-encoding") not in (b"", b"identity"):
+        raise wrong_media_type()
+
+
+def _json(content: dict[str, Any]) -> Reply:
+    return Reply(json.dumps(content, ensure_ascii=False).encode())
+
+
+async def _lifespan(receive: Receive, send: Send, start: Callable[[], None], stop: Callable[[], None]) -> None:
+    await receive()
+    start()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await asyncio.to_thread(stop)  # waiting requests are answered by this loop meanwhile
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,53 @@
+"""The BentoML service of a bundle: its life cycle around the application that answers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import bentoml
+
+from service.application import Application
+from service.guard import Receive, Scope, Send
+
+RELEASE_FILE = "REBERT_RELEASE_FILE"  # environment variable: the file that names the bundle to serve
+
+application = Application(Path(__file__).resolve().parent.parent)
+
+
+def front(app: Any) -> Any:
+    """Let the application answer every request itself.
+
+    BentoML's router would answer /livez and its own pages first, in another shape; what it wraps around a request
+    (access log, metrics by path, tracing, a timer) costs more than the request itself.
+    """
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await (app if scope["type"] == "lifespan" else application)(scope, receive, send)
+
+    return answer
+
+
+@bentoml.service(
+    name="rebert-endpoint",
+    workers=1,
+    traffic={"timeout": 3600},  # ours is the batcher's; BentoML's leaves the work running
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": "."},
+)
+class Endpoint:
+    """Loads the model of the bundle that this file lies in, and follows the release file if one is named."""
+
+    def __init__(self) -> None:
+        release_file = os.environ.get(RELEASE_FILE)
+        application.start(Path(release_file) if release_file else None)
+
+    @bentoml.on_shutdown
+    def stop(self) -> None:
+        """Answer what is queued and end."""
+        application.stop()
+
+
+Endpoint.add_asgi_middleware(front)

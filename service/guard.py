@@ -1,0 +1,166 @@
+"""Requests in, responses out: bodies bounded in size, time and number, and one answer whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.problems import Problem, body_too_large, body_too_slow, no_room, own_fault
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+BODY_SECONDS = 5.0  # for a whole body to arrive
+MOST_BODY_BYTES = 8 << 20  # of one request, whatever its texts may be
+MOST_ARRIVING_BYTES = 64 << 20  # of all bodies that are arriving now
+DISCARDED_BYTES = 32 << 20  # of a body too large, read and dropped so that the client gets to see the answer
+DISCARD_SECONDS = 1.0
+
+JSON = "application/json"
+# Nothing here is for a browser to embed, guess at or keep.
+SAFE = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response: its body, media type, status and further headers."""
+
+    body: bytes
+    media_type: str = JSON
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class ClientGone(Exception):
+    """The client left before its request was complete; there is nobody to answer."""
+
+
+class BodyReader:
+    """Reads request bodies within bounds that hold for each and for all together."""
+
+    def __init__(self) -> None:
+        self.arriving = 0
+
+    async def read(self, scope: Scope, receive: Receive, limit: int) -> bytes:
+        """The body of a request.
+
+        Raises:
+            Problem: 413 for one over `limit` bytes, 408 for a slow one, 503 when too much arrives at once.
+            ClientGone: the client left.
+        """
+        if _declared_length(scope) > limit:
+            await _discard(receive)
+            raise body_too_large(limit)
+        held = 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                message = await receive()
+                chunks: list[bytes] = []
+                while True:
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    chunk = message.get("body", b"")
+                    held += len(chunk)
+                    self.arriving += len(chunk)
+                    if held > limit:
+                        chunks.clear()
+                        await _discard(receive)
+                        raise body_too_large(limit)
+                    if self.arriving > MOST_ARRIVING_BYTES:
+                        raise no_room()
+                    chunks.append(chunk)
+                    if not message.get("more_body"):
+                        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                    message = await receive()
+        except TimeoutError:
+            raise body_too_slow(BODY_SECONDS) from None
+        finally:
+            self.arriving -= held
+
+
+def _declared_length(scope: Scope) -> int:
+    declared = header(scope, b"content-length")
+    return int(declared) if declared.isdigit() else 0
+
+
+async def _discard(receive: Receive) -> None:
+    """Read what still comes, for a while: a client that is cut off while it sends never reads why."""
+    left = DISCARDED_BYTES
+    try:
+        async with asyncio.timeout(DISCARD_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b"")) or 1
+                if not message.get("more_body"):
+                    return
+    except TimeoutError:
+        return
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """The value of a request header by its lower-case name; empty where it is not there."""
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+class Guard:
+    """An ASGI application around `handle`, which turns a request into a reply or raises a `Problem`.
+
+    Args:
+        handle: the pages; anything that it raises but a Problem is answered with 500 and logged by its type only.
+        observe: told the path, status and seconds of every answered request.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[Scope, Receive], Awaitable[Reply]],
+        observe: Callable[[str, int, float], None] = lambda path, status, seconds: None,
+    ) -> None:
+        self.handle = handle
+        self.observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        started = time.perf_counter()
+        try:
+            reply = await self.handle(scope, receive)
+        except Problem as problem:
+            reply = Reply(problem.body(), JSON, problem.status, problem.headers)
+        except ClientGone:
+            return
+        except Exception as error:
+            # Neither the message nor the traceback's values: both may hold a text that somebody sent.
+            log.error("A request failed: %s in %s", type(error).__name__, _where(error))  # noqa: TRY400
+            problem = own_fault()
+            reply = Reply(problem.body(), JSON, problem.status)
+        await _respond(send, reply)
+        self.observe(scope["path"], reply.status, time.perf_counter() - started)
+
+
+def _where(error: BaseException) -> str:
+    last = error.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    return f"{last.tb_frame.f_code.co_name}, line {last.tb_lineno}" if last else "an unknown place"
+
+
+async def _respond(send: Send, reply: Reply) -> None:
+    headers = [
+        (b"content-type", reply.media_type.encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+        *SAFE,
+        *((name.encode(), value.encode()) for name, value in reply.headers.items()),
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

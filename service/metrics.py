@@ -1,0 +1,61 @@
+"""What Prometheus reads: BentoML's own names for requests, so that its dashboards work, and ours for the model.
+
+BentoML's middleware is off: it makes a new series for each path that anyone tries, and halves the throughput. Counted
+here, `endpoint` is one of our pages or `other`, and `service_version` the model version that was live.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+TEXTS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """The endpoint's counters; `text` is what `GET /metrics` answers."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        of_request = ("endpoint", "service_name", "service_version", "http_response_code")
+        name = "bentoml_service_request"
+        self.requests = Counter(f"{name}_total", "Requests.", of_request, registry=self.registry)
+        self.seconds = Histogram(
+            f"{name}_duration_seconds", "Time to answer.", of_request, registry=self.registry, buckets=SECONDS
+        )
+        self.in_progress = Gauge(f"{name}_in_progress", "Requests at work now.", registry=self.registry)
+        self.turns = Histogram(
+            "rebert_batch_texts", "Texts answered together.", registry=self.registry, buckets=TEXTS
+        )
+        self.turn_seconds = Histogram(
+            "rebert_batch_seconds", "Time of the model.", registry=self.registry, buckets=SECONDS
+        )
+        self.info = Gauge("rebert_model_info", "The live model.", ("name", "version", "digest"), registry=self.registry)
+        self.swaps = Counter("rebert_swaps_total", "New versions that went live.", registry=self.registry)
+        self.refused = Gauge(
+            "rebert_release_refused", "1 while the release file names a version that is refused.", registry=self.registry
+        )
+
+    def text(self) -> bytes:
+        """All of them in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def count(self, endpoint: str, name: str, version: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        labels = (endpoint, name, version, str(status))
+        self.requests.labels(*labels).inc()
+        self.seconds.labels(*labels).observe(seconds)
+
+    def turned(self, texts: int, seconds: float) -> None:
+        """The model answered so many texts together."""
+        if texts:
+            self.turns.observe(texts)
+            self.turn_seconds.observe(seconds)
+
+    def went_live(self, name: str, version: int, digest: str) -> None:
+        """This version answers from now on."""
+        self.info.clear()
+        self.info.labels(name, str(version), digest[:12]).set(1)

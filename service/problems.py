@@ -1,0 +1,88 @@
+"""The one shape of every error: `{"error": {"problem": "...", "hint": "..."}}`.
+
+Nothing that a request said is repeated, but for the names of unknown keys: no text, no path, no header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+
+class Problem(Exception):
+    """A request that is not answered as asked.
+
+    Args:
+        status: HTTP status.
+        problem: what is wrong, in one sentence.
+        hint: what the caller can do, starting with a verb.
+        headers: further response headers, such as Allow or Retry-After.
+    """
+
+    def __init__(self, status: int, problem: str, hint: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, problem, hint, headers)
+        self.status = status
+        self.problem = problem
+        self.hint = hint
+        self.headers = dict(headers or {})
+
+    def body(self) -> bytes:
+        """The JSON that is answered."""
+        return json.dumps({"error": {"problem": self.problem, "hint": self.hint}}, ensure_ascii=False).encode()
+
+
+CLOSE = {"connection": "close"}
+
+
+def not_json(reason: str) -> Problem:
+    return Problem(400, f"The body is not valid JSON: {reason}.", 'send UTF-8 JSON such as {"text": "..."}.')
+
+
+def no_such_page() -> Problem:
+    return Problem(404, "There is no such page.", "see /openapi.json for those that there are.")
+
+
+def wrong_method(allowed: str) -> Problem:
+    return Problem(405, "This page does not take that method.", f"use {allowed}.", {"allow": allowed})
+
+
+def body_too_slow(seconds: float) -> Problem:
+    return Problem(408, f"The body did not arrive within {seconds:g} seconds.", "send it again, faster.", CLOSE)
+
+
+def body_too_large(limit: int) -> Problem:
+    hint = "send fewer or shorter texts in one request."
+    return Problem(413, f"The body is larger than {limit} bytes.", hint, CLOSE)
+
+
+def wrong_media_type() -> Problem:
+    return Problem(415, "The body is not declared as plain JSON.", "send 'Content-Type: application/json', unpacked.")
+
+
+def wrong_values(sentences: list[str]) -> Problem:
+    return Problem(422, "; ".join(sentences) + ".", "correct that; /openapi.json describes the request.")
+
+
+def too_busy(seconds: float) -> Problem:
+    """More waits than can be answered in time; `seconds` from now it may be otherwise."""
+    wait = str(max(1, round(seconds)))
+    hint = f"send it again after {wait} s."
+    return Problem(429, "More texts are waiting than can be answered in time.", hint, {"retry-after": wait})
+
+
+def not_in_time(seconds: float) -> Problem:
+    problem = f"The answer was not ready within {seconds:g} seconds."
+    return Problem(503, problem, "send fewer texts, or send it again later.", {"retry-after": "1"})
+
+
+def no_room() -> Problem:
+    problem = "Too many large requests are arriving at once."
+    return Problem(503, problem, "send it again after 1 s.", {"retry-after": "1", **CLOSE})
+
+
+def not_ready() -> Problem:
+    return Problem(503, "The model is not loaded.", "ask again in a few seconds.", {"retry-after": "1"})
+
+
+def own_fault() -> Problem:
+    return Problem(500, "Something went wrong here; the log of the endpoint says what.", "report it with the time.")
