@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Sequence
 from difflib import get_close_matches
+from glob import glob
 from pathlib import Path
 
 from components.csv_rows import read_csv, read_header
@@ -27,7 +27,7 @@ def find_files(patterns: Sequence[str], folder: Path) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         whole = folder / Path(pattern).expanduser()
-        matches = [whole] if whole.is_file() else [Path(name) for name in sorted(glob.glob(str(whole), recursive=True))]
+        matches = [whole] if whole.is_file() else _matches(whole)
         files = [path for path in matches if path.is_file()]
         if not files:
             raise _no_file(pattern, whole)
@@ -78,6 +78,10 @@ def read_rows(path: Path, columns: Sequence[str], texts: Sequence[str]) -> Rows:
     if not len(rows.table) and not rows.bad:
         raise DataError(f"{path.name} holds no rows.", "deliver a file with rows.")
     return rows
+
+
+def _matches(whole: Path) -> list[Path]:
+    return [Path(name) for name in sorted(glob(str(whole), recursive=True))]  # noqa: PTH207 - takes absolute patterns
 
 
 def _require(path: Path, wanted: Sequence[str], present: Sequence[str]) -> None:

@@ -50,7 +50,7 @@ def read_jsonl(path: Path, columns: Sequence[str], texts: frozenset[str]) -> Row
             record = _decode(line)
         except (ValueError, RecursionError) as error:
             _refuse_documents(path, number, line)
-            builder.add_bad(number, _reason(error), line)
+            builder.add_bad(number, _reason(error, line), line)
             continue
         if not isinstance(record, dict):
             _refuse_documents(path, number, line)
@@ -88,14 +88,16 @@ def _word(builder: RowsBuilder, column: str, value: Any, texts: frozenset[str]) 
     return None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, line: str) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     if not isinstance(error, json.JSONDecodeError):
         return str(error)
     if error.msg == "Extra data":
         return f"more than one JSON value in the line, the second at column {error.colno}"
-    return f"not valid JSON: {error.msg[0].lower()}{error.msg[1:]} at column {error.colno}"
+    if error.pos >= len(line.rstrip()) or error.msg.startswith("Unterminated"):
+        return "the line is cut off: its JSON does not end"
+    return f"not valid JSON: {error.msg[0].lower()}{error.msg[1:].removesuffix(' at')} at column {error.colno}"
 
 
 def _refuse_documents(path: Path, number: int, line: str) -> None:

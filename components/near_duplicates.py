@@ -95,7 +95,9 @@ def _bands(similarity: float) -> tuple[int, int]:
 def _joined(columns: Sequence[Any]) -> Any:
     import pyarrow.compute as pc
 
-    return columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, "\x1f")
+    return (
+        columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, pa.scalar("\x1f", pa.large_string()))
+    )
 
 
 def _band_keys(texts: Any, bands: int, rows: int) -> Grams:

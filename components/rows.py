@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+BadKind = Literal["unreadable", "encoding"]
 BATCH_ROWS = 1 << 16
 SHOWN_CHARACTERS = 500  # of a line that cannot be read
 LONE_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
@@ -20,14 +21,14 @@ class BadLine:
     """A line that gave no row."""
 
     line: int
-    kind: Literal["unreadable", "encoding"]
+    kind: BadKind
     reason: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class OddValue:
-    """A value that is no text: `row` is a position in the table, whose cell is empty or mended."""
+    """A value that is no text: `row` is a position in the table, whose cell is null."""
 
     row: int
     column: str
@@ -81,25 +82,20 @@ class RowsBuilder:
     def _flush(self) -> None:
         if not self._waiting and self._batches:
             return
-        start = self.rows - len(self._waiting)
         cells = list(zip(*self._waiting, strict=True)) or [()] * len(self.columns)
-        arrays = [self._words(column, values, start) for column, values in zip(self.columns, cells, strict=True)]
+        arrays = [self._words(values) for values in cells]
         lines = pa.array(self._lines, pa.int64())
         self._batches.append(pa.table([lines, *arrays], names=["line", *self.columns]))
         self._waiting.clear()
         self._lines = array("q")
 
-    def _words(self, column: str, values: Sequence[str | None], start: int) -> pa.Array:
+    @staticmethod
+    def _words(values: Sequence[str | None]) -> pa.Array:
         try:
             return pa.array(values, pa.large_string())
         except UnicodeEncodeError:  # JSON may spell half a character: "\ud83d"
-            mended = [value.translate(LONE_SURROGATES) if value else value for value in values]
-            self.odd.extend(
-                OddValue(start + place, column, "half a character (a lone surrogate)", new)
-                for place, (old, new) in enumerate(zip(values, mended, strict=True))
-                if old != new
-            )
-            return pa.array(mended, pa.large_string())
+            # mended, and found again by the check for damaged text
+            return pa.array([value and value.translate(LONE_SURROGATES) for value in values], pa.large_string())
 
 
 def kind_of(value: Any) -> str:

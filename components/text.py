@@ -55,21 +55,30 @@ def normalised(text: str) -> str:
 
 def letters(text: str) -> str:
     """The normalised text without punctuation; a text of nothing but punctuation stays as it is."""
-    plain = normalised(text)
+    return letters_of(normalised(text))
+
+
+def letters_of(plain: str) -> str:
+    """`letters` of a text that is normalised already."""
     return _even(plain.translate(_LETTERS)) or plain
+
+
+def split_of(text: str, shares: SplitShares) -> Split:
+    """The split that a text belongs to, for ever: it depends on the text's letters alone, not on its neighbours."""
+    return split_of_letters(letters(text), shares)
+
+
+def split_of_letters(plain: str, shares: SplitShares) -> Split:
+    """`split_of` for a text of which only the letters are left; those of a pair are joined by U+001F.
+
+    Test comes first on the scale, so that another share for validation moves no row into or out of test.
+    """
+    place = int.from_bytes(blake2b(plain.encode("utf-8", "replace"), digest_size=8).digest()) / 2**64
+    if place < shares.test:
+        return "test"
+    return "validation" if place < shares.test + shares.validation else "train"
 
 
 def _even(text: str) -> str:
     spaced = " ".join(text.split())
     return spaced if spaced.isascii() else SPACES_IN_UNSPACED.sub("", spaced)
-
-
-def split_of(text: str, shares: SplitShares) -> Split:
-    """The split that a text belongs to, for ever: it depends on the text's letters alone, not on its neighbours.
-
-    Test comes first on the scale, so that another share for validation moves no row into or out of test.
-    """
-    place = int.from_bytes(blake2b(letters(text).encode("utf-8", "replace"), digest_size=8).digest()) / 2**64
-    if place < shares.test:
-        return "test"
-    return "validation" if place < shares.test + shares.validation else "train"

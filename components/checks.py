@@ -1,0 +1,120 @@
+"""The checks of a delivery: their names, what happens when they fail, and what to do then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.config import RunConfig
+from components.errors import ConfigError
+from components.records import CheckResult, Severity
+
+Integers = NDArray[np.int64]
+NO_ROWS: Integers = np.empty(0, np.int64)
+EXAMPLES = 5
+
+# What a check looks at decides which severities make sense: a row without a text cannot be trained on, so that "warn"
+# would be a lie; the whole delivery cannot be set aside row by row.
+Kind = Literal["unusable rows", "rows", "delivery"]
+SEVERITIES: Mapping[Kind, tuple[Severity, ...]] = {
+    "unusable rows": ("stop", "quarantine"),
+    "rows": ("stop", "quarantine", "warn"),
+    "delivery": ("stop", "warn"),
+}
+
+CHECKS: Mapping[str, tuple[Kind, Severity]] = {
+    "readable_files": ("unusable rows", "stop"),
+    "encoding": ("unusable rows", "stop"),
+    "unreadable_rows": ("unusable rows", "quarantine"),
+    "wrong_type": ("unusable rows", "quarantine"),
+    "blank_text": ("unusable rows", "quarantine"),
+    "long_text": ("rows", "quarantine"),
+    "control_characters": ("rows", "quarantine"),
+    "invisible_characters": ("rows", "warn"),
+    "damaged_text": ("rows", "warn"),
+    "missing_label": ("unusable rows", "quarantine"),
+    "label_spelling": ("unusable rows", "stop"),
+    "unknown_label": ("unusable rows", "stop"),
+    "conflicting_labels": ("rows", "quarantine"),
+    "duplicate_rows": ("rows", "quarantine"),
+    "leakage": ("rows", "quarantine"),
+    "near_duplicates": ("rows", "quarantine"),
+    "row_count": ("delivery", "stop"),
+    "single_label": ("delivery", "stop"),
+    "label_support": ("delivery", "stop"),
+    "vanished_label": ("delivery", "stop"),
+    "new_label": ("delivery", "warn"),
+    "unmeasured_label": ("delivery", "warn"),
+    "label_balance": ("delivery", "warn"),
+    "truncated_rows": ("delivery", "warn"),
+    "unknown_tokens": ("delivery", "stop"),
+    "quarantined_share": ("delivery", "stop"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a check found. `rows` are positions in the delivery, `details` says more about single ones of them.
+
+    `count` is for failing rows that have no position because they could not be read, whose names are in `names`.
+    `severity` is for checks of the user's own.
+    """
+
+    name: str
+    passed: bool
+    sentence: str
+    hint: str = ""
+    rows: Integers = field(default_factory=lambda: NO_ROWS)
+    errored: bool = False
+    details: Mapping[int, str] = field(default_factory=dict)
+    count: int = 0
+    names: Sequence[str] = ()
+    severity: Severity | None = None
+
+
+def require_known_checks(config: RunConfig) -> None:
+    """Refuse severities for checks that do not exist or cannot have them, all of them at once.
+
+    Raises:
+        ConfigError: some do.
+    """
+    wrong = [_wrong(name, severity) for name, severity in sorted(config.validation.severity.items())]
+    problems = [problem for problem in wrong if problem]
+    if problems:
+        raise ConfigError(
+            "validation.severity: " + "; ".join(problems) + ".", f"name checks among: {', '.join(sorted(CHECKS))}."
+        )
+
+
+def severity_of(name: str, config: RunConfig) -> Severity:
+    """What happens when this check fails."""
+    return config.validation.severity.get(name, CHECKS[name][1])
+
+
+def as_result(outcome: Outcome, severity: Severity, examples: Sequence[str]) -> CheckResult:
+    """The record of an outcome; `examples` are the names of its first rows."""
+    shown = tuple([*outcome.names, *examples][:EXAMPLES])
+    first = f" First: {', '.join(shown)}." if shown and not outcome.passed else ""
+    return CheckResult(
+        name=outcome.name,
+        severity=severity,
+        passed=outcome.passed,
+        errored=outcome.errored,
+        rows=outcome.count or len(outcome.rows),
+        sentence=outcome.sentence + first,
+        hint="" if outcome.passed else outcome.hint,
+        examples=shown,
+    )
+
+
+def _wrong(name: str, severity: Severity) -> str:
+    if name not in CHECKS:
+        close = get_close_matches(name, CHECKS, n=1)
+        return f"there is no check '{name}'" + (f", did you mean '{close[0]}'?" if close else "")
+    allowed = SEVERITIES[CHECKS[name][0]]
+    return "" if severity in allowed else f"'{name}' may be {' or '.join(allowed)}, not {severity}"

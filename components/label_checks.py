@@ -1,0 +1,127 @@
+"""Checks of the usable rows as a whole: how many there are, and which labels they teach and measure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from components.checks import Integers, Outcome
+from components.config import RunConfig
+from components.records import SPLITS
+
+MOST_IMBALANCE = 50  # rows of the largest label to rows of the smallest
+Counts = tuple[Counter[str], ...]  # rows of each label, by split
+
+
+def count_labels(labels: Any, splits: Integers) -> Counts:
+    """Rows of each label in each split; `labels` is an Arrow array parallel to `splits`."""
+    counts = []
+    for split in range(len(SPLITS)):
+        found = pc.value_counts(labels.filter(np.equal(splits, split))).to_pylist()
+        counts.append(Counter({item["values"]: item["counts"] for item in found}))
+    return tuple(counts)
+
+
+def check_labels(
+    counts: Counts, known: Sequence[str], champion: Sequence[str] | None, config: RunConfig
+) -> list[Outcome]:
+    """One outcome for each check of the whole delivery that needs no tokenizer."""
+    return [
+        _row_count(counts, config.validation.min_rows),
+        _single_label(counts[0]),
+        _label_support(counts[0], known, config.validation.min_rows_per_label),
+        _vanished_label(counts[0], known, champion),
+        _new_label(known, champion),
+        _unmeasured_label(counts, known),
+        _label_balance(counts[0]),
+    ]
+
+
+def _row_count(counts: Counts, floor: int) -> Outcome:
+    rows = [count.total() for count in counts]
+    lacking = [f"{rows[0]:,} usable rows to train on, at least {floor:,} are required"] if rows[0] < floor else []
+    lacking += [f"no usable row for {split}" for split, count in list(zip(SPLITS, rows, strict=True))[1:] if not count]
+    usable = ", ".join(f"{count:,} {split}" for split, count in zip(SPLITS, rows, strict=True))
+    return Outcome(
+        "row_count",
+        passed=not lacking,
+        sentence=f"There are {' and '.join(lacking)}." if lacking else f"Usable rows: {usable}.",
+        hint="deliver more rows, or lower validation.min_rows or raise the shares of data.split.",
+    )
+
+
+def _single_label(train: Counter[str]) -> Outcome:
+    labels = sorted(train)
+    return Outcome(
+        "single_label",
+        passed=len(labels) > 1,
+        sentence=f"Train holds {len(labels)} label{'s' * (len(labels) != 1)}: {_listed(labels) or 'none'}.",
+        hint="deliver rows of at least two labels; with one there is nothing to learn.",
+    )
+
+
+def _label_support(train: Counter[str], known: Sequence[str], floor: int) -> Outcome:
+    scarce = sorted((train[label], label) for label in known if train[label] < floor)
+    listed = _listed([f"{label} ({count})" for count, label in scarce])
+    return Outcome(
+        "label_support",
+        passed=not scarce,
+        sentence=f"{len(scarce)} of {len(known)} labels have fewer than {floor} training rows: {listed}."
+        if scarce
+        else f"Every one of {len(known)} labels has at least {floor} training rows.",
+        hint="deliver more rows of them, drop them from data.labels, or lower validation.min_rows_per_label.",
+    )
+
+
+def _vanished_label(train: Counter[str], known: Sequence[str], champion: Sequence[str] | None) -> Outcome:
+    gone = sorted(label for label in champion or () if label not in known or not train[label])
+    return Outcome(
+        "vanished_label",
+        passed=not gone,
+        sentence=f"{len(gone)} labels of the live model are no longer taught: {_listed(gone)}."
+        if gone
+        else "Every label of the live model is still taught.",
+        hint="deliver rows of them, or accept it with validation.severity: {vanished_label: warn}.",
+    )
+
+
+def _new_label(known: Sequence[str], champion: Sequence[str] | None) -> Outcome:
+    new = sorted(set(known) - set(champion)) if champion else []
+    return Outcome(
+        "new_label",
+        passed=not new,
+        sentence=f"{len(new)} labels are new to the live model: {_listed(new)}." if new else "No label is new.",
+        hint="nothing need be done if that is meant; scores on those labels have nothing to be compared with.",
+    )
+
+
+def _unmeasured_label(counts: Counts, known: Sequence[str]) -> Outcome:
+    unmeasured = sorted(label for label in known if counts[0][label] and not counts[2][label])
+    return Outcome(
+        "unmeasured_label",
+        passed=not unmeasured,
+        sentence=f"{len(unmeasured)} of {len(known)} labels have no test row: {_listed(unmeasured)}."
+        if unmeasured
+        else "Every label has test rows.",
+        hint="add test rows of them, or their quality stays unknown.",
+    )
+
+
+def _label_balance(train: Counter[str]) -> Outcome:
+    most = max(train.items(), key=lambda item: item[1], default=("", 0))
+    least = min(train.items(), key=lambda item: item[1], default=("", 1))
+    ratio = most[1] / least[1]
+    return Outcome(
+        "label_balance",
+        passed=ratio <= MOST_IMBALANCE,
+        sentence=f"'{most[0]}' has {most[1]:,} training rows, '{least[0]}' {least[1]:,}: {ratio:,.0f} to 1.",
+        hint="set evaluation.metric to macro_f1 and training.class_weights to balanced.",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (" …" if len(names) > 10 else "")

@@ -1,0 +1,248 @@
+"""From data files to rows that may be trained on: every check is made, reported and acted on by its severity.
+
+In: the run file, the base model's tokenizer, the labels of the live model. Out: `<split>.parquet`, the rows that were
+set aside (`quarantine.jsonl`) and the report (`validation.md`, `.html`, `.json`) in one folder. `stop` rejects the
+delivery, `quarantine` sets rows aside, `warn` only notes. Numbers and true/false in label columns count as the words
+"0", "1", "true"; text is never guessed from another type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from components import cross_checks
+from components.checks import CHECKS, Integers, Outcome, as_result, require_known_checks, severity_of
+from components.config import RunConfig
+from components.cross_checks import Compared, compare
+from components.delivery import Delivery, read_delivery
+from components.errors import RejectedData
+from components.label_checks import check_labels, count_labels
+from components.records import SPLITS, BaseModel, CheckResult, Severity, ValidatedDataset
+from components.row_checks import check_rows, known_labels, own_expectations
+from components.step_store import storage_errors
+from components.validated_rows import write_quarantine, write_rows
+from components.validation_report import write_report
+
+# Set aside without a loss of information, or by our own split: no sign of a bad delivery.
+HARMLESS = ("duplicate_rows",)
+HARMLESS_IN_OWN_SPLIT = ("leakage", "near_duplicates")
+
+
+def validate_dataset(
+    config: RunConfig, base: BaseModel | None, champion_labels: tuple[str, ...] | None, folder: Path
+) -> ValidatedDataset:
+    """The rows of the run file's data that may be trained on.
+
+    Args:
+        config: the run file.
+        base: its tokenizer counts what would be cut or unknown; None leaves those checks out.
+        champion_labels: labels of the live model, None for a first model.
+        folder: receives the rows and the report.
+
+    Raises:
+        RejectedData: a check of severity stop failed; `folder` holds the report.
+        ConfigError: the run file sets a severity for a check that does not exist.
+        BaseModelError: the tokenizer cannot be loaded.
+        StorageError: `folder` cannot be written.
+    """
+    require_known_checks(config)
+    examination = _Examination(config, read_delivery(config))
+    examination.check(base, champion_labels)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return examination.publish(folder)
+
+
+class _Examination:
+    """One delivery on its way through the checks. `usable` are the rows that no check has set aside so far."""
+
+    def __init__(self, config: RunConfig, delivery: Delivery) -> None:
+        self.config = config
+        self.delivery = delivery
+        self.outcomes: list[Outcome] = []
+        self.usable: NDArray[np.bool_] = np.ones(len(delivery.table), np.bool_)
+        self.labels: tuple[str, ...] = ()
+        self.rows: Integers = np.empty(0, np.int64)  # those that go on, with the split of each
+        self.splits: Integers = np.empty(0, np.int64)
+        self.share_counted: NDArray[np.bool_] = np.zeros(len(delivery.table), np.bool_)
+
+    def check(self, base: BaseModel | None, champion: Sequence[str] | None) -> None:
+        """Make every check that can be made; the others say why they cannot."""
+        for outcome in _reading_outcomes(self.delivery):
+            self.add(outcome)
+        lacking = {split for split, _ in self.delivery.problems}
+        if "train" not in lacking and len(self.delivery.table):
+            self.labels, spellings = known_labels(self.delivery, self.config, champion)
+            for outcome in check_rows(self.delivery, self.labels, spellings, self.config):
+                self.add(outcome)
+            for outcome in own_expectations(self.delivery, np.flatnonzero(self.usable), self.config):
+                self.add(outcome)
+            if not lacking:
+                self._compare_rows()
+                self._check_whole(base, champion)
+        reason = " and ".join(sorted(lacking)) or "the data"
+        self.outcomes.extend(
+            Outcome(
+                name, False, f"Not evaluated, because {reason} could not be read.", "mend that first.", errored=True
+            )
+            for name in CHECKS
+            if name not in {outcome.name for outcome in self.outcomes} and (base or name not in TOKEN_CHECKS)
+        )
+
+    def add(self, outcome: Outcome) -> None:
+        """Keep an outcome, and set its rows aside unless it is a warning."""
+        self.outcomes.append(outcome)
+        if self.severity(outcome) != "warn":
+            self.usable[outcome.rows] = False
+            if outcome.name not in (*HARMLESS, *(HARMLESS_IN_OWN_SPLIT if self.splits_rows else ())):
+                self.share_counted[outcome.rows] = True
+
+    def severity(self, outcome: Outcome) -> Severity:
+        """What follows if it failed; what was not evaluated, or fails for no row in particular, cannot be set aside."""
+        severity = outcome.severity or severity_of(outcome.name, self.config)
+        if outcome.errored or (severity == "quarantine" and not len(outcome.rows) and not outcome.count):
+            return severity if outcome.passed else "stop"
+        return severity
+
+    @property
+    def splits_rows(self) -> bool:
+        """Whether rows of train are divided here, because files of another split are not named."""
+        return self.config.data.validation is None or self.config.data.test is None
+
+    def _compare_rows(self) -> None:
+        if not self.usable.any():
+            return
+        compared = compare(self.delivery, np.flatnonzero(self.usable))
+        for check in (cross_checks.conflicting_labels, cross_checks.duplicate_rows):
+            self.add(check(compared))
+            compared = self._remaining(compared)
+        named = (True, self.config.data.validation is not None, self.config.data.test is not None)
+        shares = self.config.data.split if self.splits_rows else None
+        splits = cross_checks.assign_splits(compared, shares, named)
+        similarity = self.config.validation.near_duplicate_similarity
+        steps: tuple[Callable[[Compared, Integers], Outcome], ...] = (
+            cross_checks.leakage,
+            lambda rows, places: cross_checks.near_duplicates(rows, places, similarity),
+        )
+        for step in steps:
+            self.add(step(compared, splits))
+            splits = splits[self.usable[compared.rows]]
+            compared = self._remaining(compared)
+        self.rows, self.splits = compared.rows, splits
+
+    def _remaining(self, compared: Compared) -> Compared:
+        return compared.only(self.usable[compared.rows])
+
+    def _check_whole(self, base: BaseModel | None, champion: Sequence[str] | None) -> None:
+        labels = self.delivery.table["label"].combine_chunks().take(pa.array(self.rows))
+        for outcome in check_labels(count_labels(labels, self.splits), self.labels, champion, self.config):
+            self.add(outcome)
+        if base is not None and len(self.rows):
+            from components.token_checks import check_tokens
+
+            roles = [role for role in self.delivery.columns if role != "label"]
+            columns = [self.delivery.table[role].combine_chunks().take(pa.array(self.rows)) for role in roles]
+            for outcome in check_tokens(columns, base, self.config):
+                self.add(outcome)
+        self.add(self._quarantined_share())
+
+    def _quarantined_share(self) -> Outcome:
+        limit = self.config.validation.max_quarantined_share
+        source = self.delivery.source()
+        over, shares = [], []
+        for place, split in enumerate(SPLITS):
+            unread = sum(where == split for where, _, _ in self.delivery.bad)
+            aside = int(self.share_counted[source == place].sum()) + unread
+            total = int((source == place).sum()) + unread
+            if total:
+                shares.append(f"{aside:,} of {total:,} {split} rows ({aside / total:.1%})")
+                if aside / total > limit:
+                    over.append(shares[-1])
+        return Outcome(
+            "quarantined_share",
+            passed=not over,
+            sentence=f"{'; '.join(over or shares)} are set aside; the limit is {limit:.1%} of a split.",
+            hint="mend the source (quarantine.jsonl lists the rows), or raise validation.max_quarantined_share.",
+        )
+
+    def results(self) -> tuple[CheckResult, ...]:
+        """The records of all checks, those that failed by how grave they are."""
+        results = [
+            as_result(
+                each, self.severity(each), self.delivery.row_ids(each.rows[:5]).to_pylist() if len(each.rows) else ()
+            )
+            for each in self.outcomes
+        ]
+        graveness = {"stop": 0, "quarantine": 1, "warn": 2}
+        return tuple(sorted(results, key=lambda result: (result.passed, graveness[result.severity])))
+
+    def publish(self, folder: Path) -> ValidatedDataset:
+        """Write the report, and the rows unless a check stops the delivery.
+
+        Raises:
+            RejectedData: one does.
+        """
+        results = self.results()
+        stops = [result for result in results if not result.passed and result.severity == "stop"]
+        aside = write_quarantine(self.delivery, self.outcomes, self.severity, folder)
+        labels = self.delivery.table["label"].combine_chunks().take(pa.array(self.rows)) if len(self.rows) else None
+        counts = count_labels(labels, self.splits) if labels is not None else ()
+        write_report(self.config, results, counts, aside, self.delivery.digests, folder)
+        if stops:
+            # What was not evaluated is a consequence, never the reason.
+            first = min(stops, key=lambda result: result.sentence.startswith("Not evaluated"))
+            others = sorted(
+                {result.name for result in stops if not result.sentence.startswith("Not evaluated")} - {first.name}
+            )
+            more = f" {len(others)} more checks stop it: {', '.join(others)}." if others else ""
+            raise RejectedData(first.sentence + more, first.hint, report=str(folder))
+        return write_rows(self.delivery, self.rows, self.splits, self.labels, results, aside, self.config, folder)
+
+
+TOKEN_CHECKS = ("truncated_rows", "unknown_tokens")
+
+
+def _reading_outcomes(delivery: Delivery) -> list[Outcome]:
+    problems = [error for _, error in delivery.problems]
+    bad = {kind: [each for each in delivery.bad if each[2].kind == kind] for kind in ("encoding", "unreadable")}
+    names = {kind: [f"{name}:{line.line}" for _, name, line in lines] for kind, lines in bad.items()}
+    first = {kind: f"; the first: {lines[0][2].reason}" if lines else "" for kind, lines in bad.items()}
+    guesses = sorted(set(delivery.encodings.values()))
+    remedy = (
+        f"save as UTF-8, for example: iconv -f {guesses[0] if guesses else 'WINDOWS-1252'} -t UTF-8 FILE > NEW_FILE."
+    )
+    likely = f" They read as {' or '.join(guesses)}." if guesses else ""
+    return [
+        Outcome(
+            "readable_files",
+            passed=not problems,
+            sentence=" ".join(error.problem for error in problems) or f"All {len(delivery.files)} files can be read.",
+            hint=" ".join(dict.fromkeys(error.hint for error in problems)),
+            errored=bool(problems),
+        ),
+        Outcome(
+            "encoding",
+            passed=not names["encoding"],
+            sentence=f"{len(names['encoding']):,} lines are not UTF-8{first['encoding']}.{likely}"
+            if names["encoding"]
+            else cross_checks.PASSED,
+            hint=remedy,
+            count=len(names["encoding"]),
+            names=names["encoding"],
+        ),
+        Outcome(
+            "unreadable_rows",
+            passed=not names["unreadable"],
+            sentence=f"{len(names['unreadable']):,} lines hold no whole row{first['unreadable']}."
+            if names["unreadable"]
+            else cross_checks.PASSED,
+            hint="mend those lines at the source.",
+            count=len(names["unreadable"]),
+            names=names["unreadable"],
+        ),
+    ]
