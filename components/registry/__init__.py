@@ -1,6 +1,6 @@
 """The registry: versions, aliases and the ledger in MLflow.
 
-This package and `components/tracking.py` are the only homes of mlflow.
+This package and `components/tracking/` are the only homes of mlflow.
 
 store          the client, and MLflow's exceptions as ours
 packaging      a model directory as an MLflow model

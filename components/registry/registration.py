@@ -19,6 +19,7 @@ from components.registry.store import mlflow_errors, open_store
 from components.registry.versions import DIGEST, LABELS, record_of, registry_lock, with_digest
 from components.settings import Settings
 
+LONGEST_DESCRIPTION = 5000  # characters in MLflow's database
 ABANDONED_SECONDS = 24 * 3600  # an upload that began so long ago on another machine is not going on
 
 
@@ -54,7 +55,7 @@ def register_model(
             f"models:/{model_id}",
             run_id,
             _tags(manifest, digest, report),
-            description=card,
+            description=card[:LONGEST_DESCRIPTION],
             model_id=model_id,
         )
         kept = _without_doubles(client, manifest.name, digest)

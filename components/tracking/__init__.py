@@ -1,0 +1,37 @@
+"""Tracking: runs, their curves and what became of them, in MLflow.
+
+This package and `components/registry/` are the only homes of mlflow.
+
+    runs       one run for each training; no run stays open
+    curves     the loss while it is being learned, and how busy the machine is
+    outcomes   data sets, reports, pictures, the card, the decision
+"""
+
+from components.tracking.curves import LiveCurves, send_history
+from components.tracking.outcomes import (
+    log_bundle,
+    log_card,
+    log_dataset,
+    log_decision,
+    log_evaluation,
+    log_training,
+    read_decision,
+)
+from components.tracking.runs import close_stale_runs, finish_run, run_params, running, start_run
+
+__all__ = [
+    "LiveCurves",
+    "close_stale_runs",
+    "finish_run",
+    "log_bundle",
+    "log_card",
+    "log_dataset",
+    "log_decision",
+    "log_evaluation",
+    "log_training",
+    "read_decision",
+    "run_params",
+    "running",
+    "send_history",
+    "start_run",
+]

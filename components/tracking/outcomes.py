@@ -1,0 +1,198 @@
+"""What became of a run, for the person who compares: data sets, reports, pictures, the card, the decision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+from typing import Any
+
+from components.digests import digest_file
+from components.errors import ProjectError, RegistryError
+from components.records import (
+    SPLITS,
+    Bundle,
+    EvaluationReport,
+    PromotionDecision,
+    Split,
+    TrainedModel,
+    ValidatedDataset,
+    as_json,
+)
+from components.registry.registration import log_scores
+from components.registry.store import mlflow_errors, open_store, without_passwords
+from components.settings import Settings
+from components.step_store import storage_errors
+from components.tracking.curves import send_history
+
+LONGEST_TAG = 8000  # characters in MLflow's database
+LARGEST_FILE = 100 << 20  # bytes; larger tables stay in the step's folder
+NAMES_OF_CONTEXTS = {"train": "training", "validation": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    client: Any
+    run_id: str
+    settings: Settings
+
+    def upload(self, source: Path, folder: str) -> None:
+        """Put a file, or the files of a folder, below `folder` of the run's artifacts."""
+        files = [source] if source.is_file() else [path for path in sorted(source.rglob("*")) if path.is_file()]
+        with _artifact_errors(self.settings):
+            for path in files:
+                if path.stat().st_size > LARGEST_FILE:
+                    continue
+                below = path.parent.relative_to(source) if source.is_dir() else Path()
+                self.client.log_artifact(self.run_id, str(path), (Path(folder) / below).as_posix())
+
+    def metrics(self, values: dict[str, float | None]) -> None:
+        """Log single numbers, where they are not what the run says already."""
+        from mlflow.entities import Metric
+
+        now = int(time() * 1000)
+        logged = self.client.get_run(self.run_id).data.metrics
+        known = {name: float(value) for name, value in values.items() if value is not None}
+        new = [Metric(name, value, now, 0) for name, value in known.items() if logged.get(name) != value]
+        self.client.log_batch(self.run_id, new)
+
+
+def _place(settings: Settings, run_id: str) -> _Place:
+    return _Place(open_store(settings), run_id, settings)
+
+
+@mlflow_errors
+def log_dataset(settings: Settings, run_id: str, dataset: ValidatedDataset) -> None:
+    """Name the data of a run: each split with its files, rows and digest, and the report of the validation."""
+    from mlflow.entities import DatasetInput, InputTag
+
+    place = _place(settings, run_id)
+    inputs = [
+        DatasetInput(_dataset(dataset, split), [InputTag("mlflow.data.context", NAMES_OF_CONTEXTS[split])])
+        for split in SPLITS
+        if dataset.rows.get(split)
+    ]
+    place.client.log_inputs(run_id, inputs)
+    place.metrics({"data/quarantined_rows": dataset.quarantined_rows})
+    splits = {dataset.split_file(split) for split in SPLITS}
+    for path in sorted(dataset.folder.iterdir()):
+        if path not in splits and path.name != "step.json":
+            place.upload(path, f"validation/{path.name}" if path.is_dir() else "validation")
+
+
+@mlflow_errors
+def log_training(settings: Settings, run_id: str, model: TrainedModel) -> None:
+    """Say how the training went; its curves are complete after this."""
+    place = _place(settings, run_id)
+    send_history(settings, run_id, model.history)
+    place.metrics(
+        {
+            "training/best_epoch": model.best_epoch,
+            "training/seconds": model.seconds,
+            "training/rows_per_second": model.samples_per_second,
+        }
+    )
+    for name, value in (("rebert.device", model.device), ("rebert.precision", model.precision)):
+        place.client.set_tag(run_id, name, value)
+    place.upload(model.history, "training")
+
+
+@mlflow_errors
+def log_evaluation(settings: Settings, run_id: str, report: EvaluationReport, pictures: Path | None = None) -> None:
+    """Show the scores on the frozen rows, the report with every prediction, and the pictures."""
+    place = _place(settings, run_id)
+    log_scores(place.client, run_id, report)
+    if report.primary_metric in report.intervals:
+        low, high = report.intervals[report.primary_metric]
+        place.metrics({f"test/{report.primary_metric}_low": low, f"test/{report.primary_metric}_high": high})
+    for name in ("report.json", "predictions.parquet"):
+        if (report.folder / name).exists():
+            place.upload(report.folder / name, "evaluation")
+    if pictures is not None:
+        place.upload(pictures, "evaluation")
+
+
+@mlflow_errors
+def log_card(settings: Settings, run_id: str, card: str) -> None:
+    """Show the model card on the run's page, and keep it whole as README.md."""
+    place = _place(settings, run_id)
+    # The page shows no YAML header; the file keeps it.
+    text = card.split("\n---\n", 1)[-1].lstrip() if card.startswith("---\n") else card
+    place.client.set_tag(run_id, "mlflow.note.content", text[:LONGEST_TAG])
+    with _artifact_errors(settings):
+        place.client.log_text(run_id, card, "README.md")
+
+
+@mlflow_errors
+def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -> None:
+    """Say whether the candidate was promoted, why, and by what numbers."""
+    place = _place(settings, run_id)
+    place.client.set_tag(run_id, "rebert.decision", "promoted" if decision.promote else "refused")
+    place.client.set_tag(run_id, "rebert.reason", decision.reason[:LONGEST_TAG])
+    place.metrics({"decision/difference": decision.difference, "decision/p_value": decision.p_value})
+    if (decision.folder / "decision.json").exists():
+        place.upload(decision.folder, "decision")
+    else:
+        with _artifact_errors(settings):
+            place.client.log_dict(run_id, as_json(decision), "decision/decision.json")
+
+
+@mlflow_errors
+def log_bundle(settings: Settings, run_id: str, bundle: Bundle) -> None:
+    """Name the bundle that was made of a run's model."""
+    open_store(settings).set_tag(run_id, "rebert.bundle", bundle.tag)
+
+
+@mlflow_errors
+def read_decision(settings: Settings, run_id: str) -> dict[str, Any] | None:
+    """The content of a run's `decision.json`; None when nothing was decided about it."""
+    from mlflow.artifacts import load_dict
+
+    run = open_store(settings).get_run(run_id)
+    if "rebert.decision" not in run.data.tags:
+        return None
+    with _artifact_errors(settings):
+        content: dict[str, Any] = load_dict(f"{run.info.artifact_uri}/decision/decision.json")
+    return content
+
+
+def _dataset(dataset: ValidatedDataset, split: Split) -> Any:
+    from mlflow.entities import Dataset
+
+    return Dataset(
+        name=split,
+        digest=digest_file(dataset.split_file(split))[:16],
+        source_type="local",
+        source=json.dumps({"files": dict(dataset.source_digests)}, ensure_ascii=False),
+        schema=_schema(dataset.split_file(split)),
+        profile=json.dumps({"num_rows": dataset.rows[split], "labels": len(dataset.labels)}),
+    )
+
+
+def _schema(parquet: Path) -> str:
+    import pyarrow.parquet as pq
+    from mlflow.types import ColSpec, Schema
+
+    return json.dumps(
+        {"mlflow_colspec": Schema([ColSpec("string", name) for name in pq.read_schema(parquet).names]).to_dict()}
+    )
+
+
+@contextmanager
+def _artifact_errors(settings: Settings) -> Iterator[None]:
+    """Turn what an artifact store raises into our errors; each store (disk, S3, server) has exceptions of its own."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with storage_errors(settings.artifacts):
+            yield
+    except (ProjectError, MlflowException):
+        raise
+    except Exception as error:
+        raise RegistryError(
+            f"The artifact store of MLflow at {without_passwords(settings.tracking_uri)} does not work: {error}",
+            "check its address, its rights and, for S3, the AWS_ variables; then run again.",
+        ) from error

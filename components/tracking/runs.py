@@ -1,0 +1,233 @@
+"""MLflow runs: one for each trained model, found again by the digest of what it was trained from.
+
+A run is open while a process of ours is at work on it and at no other time: `running` closes it on every way out, and
+`close_stale_runs` closes those whose process was killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from socket import gethostname
+from typing import Any, Literal
+
+import psutil
+
+from components.config import RunConfig
+from components.digests import SOURCE_ROOT
+from components.errors import RegistryError
+from components.records import BaseModel, ValidatedDataset
+from components.registry.ledger import who_is_it
+from components.registry.store import is_server, mlflow_errors, open_store
+from components.registry.versions import registry_lock
+from components.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TRAIN_DIGEST = "rebert.train_digest"
+HOST, PROCESS, HEARTBEAT = "rebert.host", "rebert.process", "rebert.heartbeat"
+HEARTBEAT_SECONDS = 30
+STALE_AFTER = timedelta(minutes=10)  # of another machine, whose processes we cannot see
+NO_PARAMETERS = {"max_hours", "device", "precision"}  # a limit and two wishes; what was used is in log_training
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@mlflow_errors
+def start_run(
+    settings: Settings,
+    config: RunConfig,
+    train_digest: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> str:
+    """The id of the run of a training, made now or opened again; runs of dead processes are closed on the way.
+
+    Args:
+        train_digest: what names the training: the digest of the step that trains.
+        params: as from `run_params`; a value that the run has stays.
+        tags: by short names such as data_digest, code_digest, base_model_digest, flow_run.
+
+    Raises:
+        RegistryError: MLflow does not answer.
+    """
+    client = open_store(settings)
+    with registry_lock(settings, config.name):
+        experiment = _experiment(client, settings, config)
+        _close_stale(client, experiment)
+        query = f"tags.`{TRAIN_DIGEST}` = '{train_digest}'"
+        run = _oldest(client, experiment, query) or _create(client, experiment, query, train_digest)
+    run_id = str(run.info.run_id)
+    new = {name: str(value) for name, value in (params or {}).items() if name not in run.data.params}
+    named = {f"rebert.{name}": value for name, value in (tags or {}).items()}
+    client.update_run(run_id, status="RUNNING")
+    client.log_batch(run_id, params=_entities("Param", new), tags=_entities("RunTag", {**named, **_process_tags()}))
+    return run_id
+
+
+def run_params(config: RunConfig, dataset: ValidatedDataset, base: BaseModel) -> dict[str, Any]:
+    """What distinguishes one training from another, by stable names, for the comparison in MLflow."""
+    return {
+        "model.base": base.spec,
+        "model.max_length": config.model.max_length,
+        "data.train_rows": dataset.rows["train"],
+        "data.validation_rows": dataset.rows["validation"],
+        "data.labels": len(dataset.labels),
+        "evaluation.metric": config.evaluation.metric,
+        **{f"training.{name}": value for name, value in config.training.model_dump(exclude=NO_PARAMETERS).items()},
+    }
+
+
+@contextmanager
+def running(settings: Settings, run_id: str) -> Iterator[None]:
+    """Keep a run's heartbeat going, and close it on every way out: finished, failed or killed.
+
+    Raises:
+        RegistryError: the work went well, but MLflow does not answer any more.
+    """
+    stop = threading.Event()
+    thread = threading.Thread(target=_beat, args=(settings, run_id, stop), name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException as error:
+        _finish_quietly(settings, run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    else:
+        finish_run(settings, run_id)
+    finally:
+        stop.set()
+
+
+@mlflow_errors
+def finish_run(settings: Settings, run_id: str, status: Status = "FINISHED") -> None:
+    """Close a run."""
+    open_store(settings).set_terminated(run_id, status)
+
+
+@mlflow_errors
+def close_stale_runs(settings: Settings, name: str) -> list[str]:
+    """Close the runs of a model whose process is dead; returns their ids."""
+    client = open_store(settings)
+    experiment = client.get_experiment_by_name(name)
+    return _close_stale(client, experiment.experiment_id) if experiment else []
+
+
+def _experiment(client: Any, settings: Settings, config: RunConfig) -> str:
+    """The id of the model's experiment; its artifacts lie at an absolute place, whatever folder a run starts in."""
+    from mlflow.exceptions import MlflowException
+
+    place = None if is_server(settings.tracking_uri) else (settings.artifacts / config.name).as_uri()
+    found = client.get_experiment_by_name(config.name)
+    if found is None:
+        try:
+            return str(client.create_experiment(config.name, place, _experiment_tags(config)))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another machine was faster
+                raise
+        found = client.get_experiment_by_name(config.name)
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _experiment_tags(config: RunConfig) -> dict[str, str]:
+    kind = {"mlflow.experimentKind": "custom_model_development"}  # so that its pages do not ask what it is
+    return {**kind, "mlflow.note.content": config.description} if config.description else kind
+
+
+def _oldest(client: Any, experiment: str, query: str) -> Any:
+    found = client.search_runs([experiment], query, order_by=["attributes.start_time ASC"], max_results=1)
+    return found[0] if found else None
+
+
+def _create(client: Any, experiment: str, query: str, train_digest: str) -> Any:
+    """A new run, unless another machine was faster: then its own, and ours goes."""
+    name = f"{datetime.now():%Y-%m-%d %H:%M} {train_digest[:8]}"
+    tags = {TRAIN_DIGEST: train_digest, **_origin_tags()}
+    created = client.create_run(experiment, run_name=name, tags=tags)
+    oldest = _oldest(client, experiment, query) or created
+    if oldest.info.run_id != created.info.run_id:
+        client.delete_run(created.info.run_id)
+    return oldest
+
+
+def _origin_tags() -> dict[str, str]:
+    tags = {
+        "mlflow.user": who_is_it().partition("@")[0],
+        "mlflow.source.name": f"rebert {version('rebert')}",
+        "mlflow.source.type": "LOCAL",
+    }
+    commit = _git_commit()
+    return {**tags, "mlflow.source.git.commit": commit} if commit else tags
+
+
+def _git_commit() -> str:
+    """The commit of this project's checkout; empty where it is installed without one."""
+    if not (SOURCE_ROOT / ".git").exists():
+        return ""
+    command = ["git", "-C", str(SOURCE_ROOT), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _process_tags() -> dict[str, str]:
+    return {HOST: gethostname(), PROCESS: _process(os.getpid()), HEARTBEAT: datetime.now(UTC).isoformat()}
+
+
+def _process(number: int) -> str:
+    """A process by its number and its start, since numbers come again."""
+    return f"{number} {psutil.Process(number).create_time():.2f}"
+
+
+def _beat(settings: Settings, run_id: str, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_SECONDS):
+        try:
+            _set_tag(settings, run_id, HEARTBEAT, datetime.now(UTC).isoformat())
+        except RegistryError as error:
+            log.info("no heartbeat: %s", error.problem)
+
+
+@mlflow_errors
+def _set_tag(settings: Settings, run_id: str, name: str, value: str) -> None:
+    open_store(settings).set_tag(run_id, name, value)
+
+
+def _finish_quietly(settings: Settings, run_id: str, status: Status) -> None:
+    """Close a run on the way out of an error, which must not be hidden by another."""
+    try:
+        finish_run(settings, run_id, status)
+    except RegistryError as error:
+        log.warning("The run %s stays open until the next one begins: %s", run_id, error.problem)
+
+
+def _close_stale(client: Any, experiment: str) -> list[str]:
+    found = client.search_runs([experiment], "attributes.status = 'RUNNING'")
+    stale = [run.info.run_id for run in found if HOST in run.data.tags and _is_dead(run.data.tags)]
+    for run_id in stale:
+        client.set_tag(run_id, "rebert.closed", "its process was gone")
+        client.set_terminated(run_id, "FAILED")
+    return stale
+
+
+def _is_dead(tags: Mapping[str, str]) -> bool:
+    if tags[HOST] != gethostname():
+        return datetime.now(UTC) - datetime.fromisoformat(tags[HEARTBEAT]) > STALE_AFTER
+    try:
+        return _process(int(tags[PROCESS].split()[0])) != tags[PROCESS]
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _entities(kind: Literal["Param", "RunTag"], values: Mapping[str, str]) -> list[Any]:
+    import mlflow.entities
+
+    return [getattr(mlflow.entities, kind)(name, value) for name, value in values.items()]
