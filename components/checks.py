@@ -44,6 +44,7 @@ CHECKS: Mapping[str, tuple[Kind, Severity]] = {
     "duplicate_rows": ("rows", "quarantine"),
     "leakage": ("rows", "quarantine"),
     "near_duplicates": ("rows", "quarantine"),
+    "straddling_rows": ("rows", "quarantine"),
     "row_count": ("delivery", "stop"),
     "single_label": ("delivery", "stop"),
     "label_support": ("delivery", "stop"),

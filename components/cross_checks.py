@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.checks import Integers, Outcome
-from components.config import SplitShares
+from components.checks import NO_ROWS, Integers, Outcome
+from components.config import Data, SplitShares
 from components.delivery import Delivery
 from components.near_duplicates import find_near_duplicates
 from components.records import SPLITS
@@ -94,19 +93,23 @@ def duplicate_rows(compared: Compared) -> Outcome:
     )
 
 
-def assign_splits(compared: Compared, shares: SplitShares | None, named: Sequence[bool]) -> Integers:
+def delivered_splits(compared: Compared) -> Integers:
+    """Position in SPLITS of the file that each row came from."""
+    return compared.delivery.source()[compared.rows].astype(np.int64)  # type: ignore[no-any-return]
+
+
+def assign_splits(compared: Compared, config: Data) -> Integers:
     """Position in SPLITS of each row: the delivered one, or by its text where no files are named for a split."""
-    splits: Integers = compared.delivery.source()[compared.rows].astype(np.int64)
-    if shares is None:
-        return splits
-    wanted = SplitShares(
-        validation=0 if named[VALIDATION] else shares.validation, test=0 if named[TEST] else shares.test
+    splits = delivered_splits(compared)
+    shares = SplitShares(
+        validation=config.split.validation if config.validation is None else 0,
+        test=config.split.test if config.test is None else 0,
     )
-    train = np.flatnonzero(splits == TRAIN)
+    train = np.flatnonzero(splits == TRAIN) if shares.validation or shares.test else NO_ROWS
     for start in range(0, len(train), CHUNK_ROWS):
         part = train[start : start + CHUNK_ROWS]
         texts = zip(*(column.take(pa.array(part)).to_pylist() for column in compared.letters), strict=True)
-        splits[part] = [SPLITS.index(split_of_letters("\x1f".join(each), wanted)) for each in texts]
+        splits[part] = [SPLITS.index(split_of_letters("\x1f".join(each), shares)) for each in texts]
     return splits
 
 
@@ -129,20 +132,23 @@ def leakage(compared: Compared, splits: Integers) -> Outcome:
     )
 
 
-def near_duplicates(compared: Compared, splits: Integers, similarity: float) -> Outcome:
+def near_duplicates(compared: Compared, splits: Integers, similarity: float, name: str = "near_duplicates") -> Outcome:
     """Rows that are nearly a held-out row; the row on the training side fails."""
     found: dict[int, tuple[int, float]] = {}
-    for side, theirs in ((TRAIN, (VALIDATION, TEST)), (VALIDATION, (TEST,))):
-        left, right = np.flatnonzero(splits == side), np.flatnonzero(np.isin(splits, theirs))
+    for side, held_out in ((TRAIN, (VALIDATION, TEST)), (VALIDATION, (TEST,))):
+        left, right = np.flatnonzero(splits == side), np.flatnonzero(np.isin(splits, held_out))
         pairs = find_near_duplicates(_columns(compared, left), _columns(compared, right), similarity)
-        for row, partner, score in zip(left[pairs.left], right[pairs.right], pairs.similarity, strict=True):
+        kept = _tells_the_answer(compared, left[pairs.left], right[pairs.right])
+        for row, partner, score in zip(
+            left[pairs.left[kept]], right[pairs.right[kept]], pairs.similarity[kept], strict=True
+        ):
             found[int(row)] = (int(partner), float(score))
     failing = np.array(sorted(found), np.int64)
     partners = compared.rows[np.array([found[row][0] for row in failing.tolist()], np.int64)]
     names = compared.delivery.row_ids(partners).to_pylist() if len(failing) else []
     ours = splits[failing]
     return Outcome(
-        "near_duplicates",
+        name,
         passed=not len(failing),
         sentence=f"{_counts(ours == TRAIN, ours == VALIDATION)} nearly the text of a held-out row."
         if found
@@ -150,10 +156,27 @@ def near_duplicates(compared: Compared, splits: Integers, similarity: float) -> 
         hint="nothing need be done: the held-out rows stay; validation.near_duplicate_similarity is the limit.",
         rows=compared.rows[failing],
         details={
-            int(compared.rows[row]): f"is nearly {name} (similarity {found[row][1]:.2f})"
-            for row, name in zip(failing.tolist(), names, strict=True)
+            int(compared.rows[row]): f"is nearly {partner} (similarity {found[row][1]:.2f})"
+            for row, partner in zip(failing.tolist(), names, strict=True)
         },
     )
+
+
+def straddling_rows(compared: Compared, splits: Integers, similarity: float) -> Outcome:
+    """Near-duplicates that our own split would put on both sides; no fault of the delivery."""
+    if np.array_equal(splits, delivered_splits(compared)):
+        return Outcome("straddling_rows", True, "All splits are delivered as files.")
+    return near_duplicates(compared, splits, similarity, "straddling_rows")
+
+
+def _tells_the_answer(compared: Compared, ours: Integers, theirs: Integers) -> NDArray[np.bool_]:
+    """Pairs of texts are often written as near-duplicates with another label; training on those is no leak."""
+    if len(compared.letters) == 1:
+        return np.ones(len(ours), np.bool_)
+    labels = compared.delivery.table["label"].combine_chunks()
+    left, right = (labels.take(pa.array(compared.rows[places])) for places in (ours, theirs))
+    same: NDArray[np.bool_] = pc.equal(left, right).to_numpy(zero_copy_only=False)
+    return same
 
 
 def _even(column: Any) -> tuple[Any, Any]:

@@ -15,6 +15,15 @@ from components.rows import Rows
 from components.text_lines import look_at
 
 JSON_LINES = (".jsonl", ".ndjson", ".json")
+# What people call such columns, the most telling first.
+TEXT_NAMES = tuple(
+    "text sentence review content comment utterance query question message body tweet document title"
+    " text_a sentence1 premise 文本 内容 评论 正文 标题".split()
+)
+PAIR_NAMES = tuple("text_pair text_b sentence2 text2 question2 hypothesis answer passage".split())
+LABEL_NAMES = tuple(
+    "label sentiment category class intent target topic tag polarity stars y 标签 类别 分类 情感".split()
+)
 KINDS = (".csv", ".tsv", *JSON_LINES, ".parquet")
 
 
@@ -99,13 +108,22 @@ def _require(path: Path, wanted: Sequence[str], present: Sequence[str]) -> None:
 
 
 def _remedy(missing: Sequence[str], present: Sequence[str]) -> str:
-    evened = {name.strip().casefold(): name for name in present}
-    for name in missing:
-        if name.casefold() in evened:
-            return f"rename the column '{evened[name.casefold()]}' to '{name}' (no spaces, same case)."
-    close = get_close_matches(missing[0].casefold(), evened, n=1)
-    nearest = f", perhaps to '{evened[close[0]]}'" if close else ""
-    return f"set data.columns in the run file to names that the file has{nearest}, or correct the file."
+    meant = {name: _nearest(name, present) for name in missing}
+    if all(other and other.strip().casefold() == name.casefold() for name, other in meant.items()):
+        pairs = " and ".join(f"'{other}' to '{name}'" for name, other in meant.items())
+        return f"rename {pairs} (no spaces, same case)."
+    nearest = " and ".join(f"'{other}' for '{name}'" for name, other in meant.items() if other)
+    return f"set data.columns in the run file to names that the file has{f', perhaps {nearest}' if nearest else ''}."
+
+
+def _nearest(name: str, present: Sequence[str]) -> str | None:
+    """The column that is most likely meant: the same but for case and spaces, the same in kind, or alike in letters."""
+    evened = {other.strip().casefold(): other for other in present}
+    kinds = (TEXT_NAMES, PAIR_NAMES, LABEL_NAMES)
+    likely: Sequence[str] = next((names for names in kinds if name.casefold() in names), ())
+    known = next((other for other in (name.casefold(), *likely) if other in evened), None)
+    close = [known] if known else get_close_matches(name.casefold(), evened, n=1)
+    return evened[close[0]] if close else None
 
 
 def _looks_like_a_row(names: Sequence[str]) -> bool:

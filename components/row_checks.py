@@ -205,13 +205,13 @@ def _named_frame(delivery: Delivery, rows: Integers) -> Any:
 
 
 def _wrong_type(delivery: Delivery) -> Outcome:
-    kinds = Counter(f"{odd.kind} as {odd.column}" for odd in delivery.odd)
+    kinds = Counter(f"{odd.kind} in {odd.column}" for odd in delivery.odd)
     rows = np.unique(np.fromiter((odd.row for odd in delivery.odd), np.int64, len(delivery.odd)))
-    listed = ", ".join(f"{kind} {count} times" for kind, count in kinds.most_common())
+    listed = ", ".join(f"{kind} ({count:,})" for kind, count in kinds.most_common())
     return Outcome(
         name="wrong_type",
         passed=not delivery.odd,
-        sentence=f"{len(rows):,} rows hold another type than text: {listed}." if delivery.odd else PASSED,
+        sentence=f"{len(rows):,} rows hold something other than text: {listed}." if delivery.odd else PASSED,
         hint="write the text or label as a string, or leave the row out.",
         rows=rows,
         details={odd.row: f"{odd.column} is {odd.kind}" for odd in delivery.odd},

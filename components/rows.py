@@ -28,7 +28,7 @@ class BadLine:
 
 @dataclass(frozen=True, slots=True)
 class OddValue:
-    """A value that is no text: `row` is a position in the table, whose cell is null."""
+    """A value that is no text: `row` is a position in the table, whose cell is null or mended."""
 
     row: int
     column: str
@@ -82,20 +82,25 @@ class RowsBuilder:
     def _flush(self) -> None:
         if not self._waiting and self._batches:
             return
+        start = self.rows - len(self._waiting)
         cells = list(zip(*self._waiting, strict=True)) or [()] * len(self.columns)
-        arrays = [self._words(values) for values in cells]
+        arrays = [self._words(column, values, start) for column, values in zip(self.columns, cells, strict=True)]
         lines = pa.array(self._lines, pa.int64())
         self._batches.append(pa.table([lines, *arrays], names=["line", *self.columns]))
         self._waiting.clear()
         self._lines = array("q")
 
-    @staticmethod
-    def _words(values: Sequence[str | None]) -> pa.Array:
+    def _words(self, column: str, values: Sequence[str | None], start: int) -> pa.Array:
         try:
             return pa.array(values, pa.large_string())
-        except UnicodeEncodeError:  # JSON may spell half a character: "\ud83d"
-            # mended, and found again by the check for damaged text
-            return pa.array([value and value.translate(LONE_SURROGATES) for value in values], pa.large_string())
+        except UnicodeEncodeError:  # JSON may spell half a character: "\\ud83d"
+            mended = [value and value.translate(LONE_SURROGATES) for value in values]
+            self.odd.extend(
+                OddValue(start + place, column, "half a character (a lone surrogate)", new)
+                for place, (old, new) in enumerate(zip(values, mended, strict=True))
+                if old != new
+            )
+            return pa.array(mended, pa.large_string())
 
 
 def kind_of(value: Any) -> str:

@@ -8,7 +8,7 @@ delivery, `quarantine` sets rows aside, `warn` only notes. Numbers and true/fals
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,10 @@ from components.step_store import storage_errors
 from components.validated_rows import write_quarantine, write_rows
 from components.validation_report import write_report
 
-# Set aside without a loss of information, or by our own split: no sign of a bad delivery.
-HARMLESS = ("duplicate_rows",)
-HARMLESS_IN_OWN_SPLIT = ("leakage", "near_duplicates")
+# Set aside because they say nothing new or would flatter the scores: no sign of a bad delivery.
+HARMLESS = ("duplicate_rows", "near_duplicates", "straddling_rows")
+MOST_NAMED = 10_000  # rows of a check in validation.json; quarantine.jsonl has all that were set aside
+TOKEN_CHECKS = ("truncated_rows", "unknown_tokens")
 
 
 def validate_dataset(
@@ -99,7 +100,7 @@ class _Examination:
         self.outcomes.append(outcome)
         if self.severity(outcome) != "warn":
             self.usable[outcome.rows] = False
-            if outcome.name not in (*HARMLESS, *(HARMLESS_IN_OWN_SPLIT if self.splits_rows else ())):
+            if outcome.name not in HARMLESS:
                 self.share_counted[outcome.rows] = True
 
     def severity(self, outcome: Outcome) -> Severity:
@@ -109,11 +110,6 @@ class _Examination:
             return severity if outcome.passed else "stop"
         return severity
 
-    @property
-    def splits_rows(self) -> bool:
-        """Whether rows of train are divided here, because files of another split are not named."""
-        return self.config.data.validation is None or self.config.data.test is None
-
     def _compare_rows(self) -> None:
         if not self.usable.any():
             return
@@ -121,19 +117,15 @@ class _Examination:
         for check in (cross_checks.conflicting_labels, cross_checks.duplicate_rows):
             self.add(check(compared))
             compared = self._remaining(compared)
-        named = (True, self.config.data.validation is not None, self.config.data.test is not None)
-        shares = self.config.data.split if self.splits_rows else None
-        splits = cross_checks.assign_splits(compared, shares, named)
         similarity = self.config.validation.near_duplicate_similarity
-        steps: tuple[Callable[[Compared, Integers], Outcome], ...] = (
-            cross_checks.leakage,
-            lambda rows, places: cross_checks.near_duplicates(rows, places, similarity),
-        )
-        for step in steps:
-            self.add(step(compared, splits))
-            splits = splits[self.usable[compared.rows]]
-            compared = self._remaining(compared)
-        self.rows, self.splits = compared.rows, splits
+        self.add(cross_checks.leakage(compared, cross_checks.delivered_splits(compared)))
+        compared = self._remaining(compared)
+        self.add(cross_checks.near_duplicates(compared, cross_checks.delivered_splits(compared), similarity))
+        compared = self._remaining(compared)
+        splits = cross_checks.assign_splits(compared, self.config.data)
+        self.add(cross_checks.straddling_rows(compared, splits, similarity))
+        kept = self.usable[compared.rows]
+        self.rows, self.splits = compared.rows[kept], splits[kept]
 
     def _remaining(self, compared: Compared) -> Compared:
         return compared.only(self.usable[compared.rows])
@@ -170,6 +162,15 @@ class _Examination:
             hint="mend the source (quarantine.jsonl lists the rows), or raise validation.max_quarantined_share.",
         )
 
+    def _failing(self) -> dict[str, list[str]]:
+        """Names of the failing rows of each check, the first MOST_NAMED of them."""
+        return {
+            each.name: [*each.names, *self.delivery.row_ids(each.rows[:MOST_NAMED]).to_pylist()][:MOST_NAMED]
+            if len(each.rows)
+            else list(each.names[:MOST_NAMED])
+            for each in self.outcomes
+        }
+
     def results(self) -> tuple[CheckResult, ...]:
         """The records of all checks, those that failed by how grave they are."""
         results = [
@@ -192,7 +193,7 @@ class _Examination:
         aside = write_quarantine(self.delivery, self.outcomes, self.severity, folder)
         labels = self.delivery.table["label"].combine_chunks().take(pa.array(self.rows)) if len(self.rows) else None
         counts = count_labels(labels, self.splits) if labels is not None else ()
-        write_report(self.config, results, counts, aside, self.delivery.digests, folder)
+        write_report(self.config, results, counts, aside, self._failing(), self.delivery.digests, folder)
         if stops:
             # What was not evaluated is a consequence, never the reason.
             first = min(stops, key=lambda result: result.sentence.startswith("Not evaluated"))
@@ -204,45 +205,27 @@ class _Examination:
         return write_rows(self.delivery, self.rows, self.splits, self.labels, results, aside, self.config, folder)
 
 
-TOKEN_CHECKS = ("truncated_rows", "unknown_tokens")
-
-
 def _reading_outcomes(delivery: Delivery) -> list[Outcome]:
     problems = [error for _, error in delivery.problems]
-    bad = {kind: [each for each in delivery.bad if each[2].kind == kind] for kind in ("encoding", "unreadable")}
-    names = {kind: [f"{name}:{line.line}" for _, name, line in lines] for kind, lines in bad.items()}
-    first = {kind: f"; the first: {lines[0][2].reason}" if lines else "" for kind, lines in bad.items()}
-    guesses = sorted(set(delivery.encodings.values()))
-    remedy = (
-        f"save as UTF-8, for example: iconv -f {guesses[0] if guesses else 'WINDOWS-1252'} -t UTF-8 FILE > NEW_FILE."
+    readable = Outcome(
+        "readable_files",
+        passed=not problems,
+        sentence=" ".join(error.problem for error in problems) or f"All {len(delivery.files)} files can be read.",
+        hint=" ".join(dict.fromkeys(error.hint for error in problems)),
+        errored=bool(problems),
     )
-    likely = f" They read as {' or '.join(guesses)}." if guesses else ""
+    guesses = sorted(set(delivery.encodings.values()))
+    likely = f"; they read as {' or '.join(guesses)}" if guesses else ""
+    remedy = f"save as UTF-8, for example: iconv -f {guesses[0] if guesses else ''} -t UTF-8 FILE > NEW_FILE."
     return [
-        Outcome(
-            "readable_files",
-            passed=not problems,
-            sentence=" ".join(error.problem for error in problems) or f"All {len(delivery.files)} files can be read.",
-            hint=" ".join(dict.fromkeys(error.hint for error in problems)),
-            errored=bool(problems),
-        ),
-        Outcome(
-            "encoding",
-            passed=not names["encoding"],
-            sentence=f"{len(names['encoding']):,} lines are not UTF-8{first['encoding']}.{likely}"
-            if names["encoding"]
-            else cross_checks.PASSED,
-            hint=remedy,
-            count=len(names["encoding"]),
-            names=names["encoding"],
-        ),
-        Outcome(
-            "unreadable_rows",
-            passed=not names["unreadable"],
-            sentence=f"{len(names['unreadable']):,} lines hold no whole row{first['unreadable']}."
-            if names["unreadable"]
-            else cross_checks.PASSED,
-            hint="mend those lines at the source.",
-            count=len(names["unreadable"]),
-            names=names["unreadable"],
-        ),
+        readable,
+        _bad_lines(delivery, "encoding", f"are not UTF-8{likely}", remedy),
+        _bad_lines(delivery, "unreadable_rows", "hold no whole row", "mend those lines at the source."),
     ]
+
+
+def _bad_lines(delivery: Delivery, name: str, what: str, hint: str) -> Outcome:
+    lines = [(file, line) for _, file, line in delivery.bad if (line.kind == "encoding") == (name == "encoding")]
+    sentence = f"{len(lines):,} lines {what}; the first: {lines[0][1].reason}." if lines else cross_checks.PASSED
+    names = [f"{file}:{line.line}" for file, line in lines]
+    return Outcome(name, passed=not lines, sentence=sentence, hint=hint, count=len(lines), names=names)

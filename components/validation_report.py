@@ -33,6 +33,7 @@ def write_report(
     results: Sequence[CheckResult],
     counts: Sequence[Counter[str]],
     aside: int,
+    failing: Mapping[str, Sequence[str]],
     digests: Mapping[str, str],
     folder: Path,
 ) -> None:
@@ -43,6 +44,7 @@ def write_report(
         results: the checks, failed ones first.
         counts: usable rows of each label, by split; empty if the rows could not be divided.
         aside: rows that do not go on.
+        failing: names of the failing rows of each check, `file:line`.
         digests: SHA-256 of each data file.
         folder: receives the files.
     """
@@ -54,7 +56,7 @@ def write_report(
         "quarantined_rows": aside,
         "labels": {split: dict(count) for split, count in zip(SPLITS, counts, strict=False)},
         "sources": dict(digests),
-        "checks": [as_json(result) for result in results],
+        "checks": [as_json(result) | {"failing": list(failing.get(result.name, ()))} for result in results],
     }
     write_whole(folder / "validation.json", canonical(content))
     write_whole(folder / "validation.md", _markdown(config.name, results, rows, aside))
