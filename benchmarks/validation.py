@@ -33,7 +33,7 @@ def example_words() -> list[str]:
 
 def write_rows(path: Path, rows: int) -> None:
     """A CSV file of random short texts under ten labels."""
-    draw, words = random.Random(SEED), example_words()
+    draw, words = random.Random(SEED), example_words()  # noqa: S311
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
@@ -61,7 +61,7 @@ def validate(path: Path) -> dict[str, Any]:
     dataset = validate_dataset(config, base, None, path.parent / "validated")
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "peak_mib": peak, "rows": dict(dataset.rows), "aside": dataset.quarantined_rows}
+    return {"seconds": seconds, "peak_mib": peak, "usable": dict(dataset.rows), "aside": dataset.quarantined_rows}
 
 
 def measure_rows(rows: int) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def measure_near_duplicates(rows: int) -> dict[str, Any]:
     from components.near_duplicates import find_near_duplicates
     from components.text import letters
 
-    draw, words = random.Random(SEED), example_words()
+    draw, words = random.Random(SEED), example_words()  # noqa: S311
     texts = [letters(" ".join(draw.choices(words, k=draw.randint(8, 16)))) for _ in range(rows)]
     train, held_out = texts[: rows * 8 // 10], texts[rows * 8 // 10 :]
     planted = set()

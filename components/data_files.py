@@ -16,14 +16,19 @@ from components.text_lines import look_at
 
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 # What people call such columns, the most telling first.
-TEXT_NAMES = tuple(
-    "text sentence review content comment utterance query question message body tweet document title"
-    " text_a sentence1 premise 文本 内容 评论 正文 标题".split()
+# fmt: off
+TEXT_NAMES = (
+    "text", "sentence", "review", "content", "comment", "utterance", "query", "question", "message", "body",
+    "tweet", "document", "title", "text_a", "sentence1", "premise", "文本", "内容", "评论", "正文", "标题",
 )
-PAIR_NAMES = tuple("text_pair text_b sentence2 text2 question2 hypothesis answer passage".split())
-LABEL_NAMES = tuple(
-    "label sentiment category class intent target topic tag polarity stars y 标签 类别 分类 情感".split()
+PAIR_NAMES = (
+    "text_pair", "text_b", "sentence2", "text2", "question2", "hypothesis", "answer", "passage",
 )
+LABEL_NAMES = (
+    "label", "sentiment", "category", "class", "intent", "target", "topic", "tag", "polarity", "stars", "y",
+    "标签", "类别", "分类", "情感",
+)
+# fmt: on
 KINDS = (".csv", ".tsv", *JSON_LINES, ".parquet")
 
 
