@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,10 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     home = tmp_path_factory.mktemp("mlflow")
     open_store(read_settings({"REBERT_HOME": str(home)}, home))
-    return home / "mlflow" / "mlflow.db"
+    database = home / "mlflow" / "mlflow.db"
+    with closing(sqlite3.connect(database)) as connection:  # what is still in the write-ahead log is not in the file
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return database
 
 
 @pytest.fixture

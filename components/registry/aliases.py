@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from components.errors import RegistryError
-from components.records import PromotionDecision, RegisteredVersion
+from components.records import PromotionDecision, RegisteredVersion, as_json
 from components.registry import ledger
 from components.registry.ledger import LedgerEvent
 from components.registry.store import mlflow_errors, open_store
@@ -54,7 +54,8 @@ def promote(
         before = (
             live if live != version else (last.after if last else None)
         )  # a person may have moved the alias by hand
-        numbers = {key: getattr(decision, key) for key in NUMBERS}
+        plain = as_json(decision)
+        numbers = {key: plain[key] for key in NUMBERS}
         event = ledger.new_event(
             events, "promote", before=before, after=version, why=decision.reason, run_id=wanted.run_id, numbers=numbers
         )
