@@ -17,6 +17,7 @@ from components.best_weights import BestWeights
 from components.checkpoints import commit_checkpoint, remove_old_checkpoints
 from components.config import Training
 from components.errors import TrainingError
+from components.fast_dropout import DropoutMasks
 from components.token_table import ShuffledBatches, TokenTable, sorted_batches
 from components.training_history import History
 
@@ -37,6 +38,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         loss: of a batch's logits and labels.
         tables: the rows of "train" and "validation".
         score: metrics of the validation logits; the one named `metric` chooses the best weights.
+        masks: of the network's fast dropout, if it has been given that.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         score: Evaluate,
         metric: str,
         history: History,
+        masks: DropoutMasks | None,
     ) -> None:
         self.training = training
+        self.masks = masks
         self.own_loss = loss
         self.tables = tables
         self.score = score
@@ -72,6 +76,12 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         )
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        if self.masks is not None:
+            self.masks.start(self.state.global_step)
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        return loss
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
