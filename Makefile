@@ -35,7 +35,7 @@ test-all: install ## every test, slow ones too
 	$(BIN)/python -m pytest -m ""
 
 demo: install ## three weeks in the life of a model, on real data (at most four minutes)
-	$(BIN)/rebert demo
+	$(BIN)/python examples/demo.py
 
 format: install ## put the code in order
 	$(BIN)/ruff format .

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from components.config import RunConfig
 from components.digests import digest_code, digest_file, digest_of
 from components.records import (
+    SPLITS,
     BaseModel,
     EvaluationReport,
     PromotionDecision,
@@ -30,11 +31,13 @@ STEPS = ("validate", "tokenize", "fine_tune", "evaluate", "register", "decide", 
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """What a run must know of the model that is live; `digest` is its model directory's."""
+    """What a run must know of the model that is live: `folder` is its model directory, `digest` that directory's."""
 
     version: int
+    run_id: str
     digest: str
     labels: tuple[str, ...]
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,7 @@ def _unchanged(
 
 
 def _compared(dataset: ValidatedDataset) -> str:
-    rows = ", ".join(f"{count:,} {split}" for split, count in dataset.rows.items())
+    rows = ", ".join(f"{dataset.rows[split]:,} {split}" for split in SPLITS if split in dataset.rows)
     return f"The data ({rows} rows), the base model, the settings, the code and the libraries"
 
 

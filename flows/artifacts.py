@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from components.proving import Proof
 from components.records import (
-    Bundle,
+    SPLITS,
     CheckResult,
     EvaluationReport,
     PromotionDecision,
@@ -85,7 +87,7 @@ def training_table(model: TrainedModel) -> str:
 
 
 def dataset_in_words(dataset: ValidatedDataset) -> str:
-    rows = ", ".join(f"{count:,} {split}" for split, count in dataset.rows.items())
+    rows = ", ".join(f"{dataset.rows[split]:,} {split}" for split in SPLITS if split in dataset.rows)
     return f"{rows} rows, {len(dataset.labels)} labels, {dataset.quarantined_rows} set aside"
 
 
@@ -95,7 +97,9 @@ def tokens_in_words(tokens: TokenizedDataset) -> str:
 
 
 def training_in_words(model: TrainedModel) -> str:
-    return f"best epoch {model.best_epoch:g}, {model.samples_per_second:.0f} samples/s on {model.device} in {model.precision}"
+    return (
+        f"best epoch {model.best_epoch:g}, {model.samples_per_second:.0f} rows/s on {model.device} in {model.precision}"
+    )
 
 
 def report_in_words(report: EvaluationReport) -> str:
@@ -111,8 +115,17 @@ def decision_in_words(decision: PromotionDecision) -> str:
     return decision.reason
 
 
-def bundle_in_words(bundle: Bundle) -> str:
-    return bundle.tag
+def proof_in_words(proof: Proof) -> str:
+    return (
+        f"{proof.answers} answers within {proof.largest_difference:.1g} of the trainer's, ready in "
+        f"{proof.start_seconds:.1f} s, p50 {proof.p50_ms:.1f} ms"
+    )
+
+
+def proof_table(proof: Proof) -> str:
+    """What was measured on the running bundle, as markdown."""
+    rows = "".join(f"| {name.replace('_', ' ')} | {value} |\n" for name, value in asdict(proof).items())
+    return f"| | |\n|---|---|\n{rows}"
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
@@ -67,6 +68,13 @@ class ConsoleListener:
         if self._status is not None:
             self._status.update(text)
             self._status.start()
+
+
+def show_warnings() -> None:
+    """Let what our own code logs as a warning reach the screen, without any library's lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("  %(message)s"))
+    logging.getLogger("rebert").addHandler(handler)
 
 
 def _title(step: str) -> str:

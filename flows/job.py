@@ -10,8 +10,9 @@ from components.base_models import resolve_base_model
 from components.config import RunConfig
 from components.data_files import find_files
 from components.devices import choose_device
+from components.model_directory import read_manifest
 from components.planning import Champion, Plan, Record, plan_run
-from components.records import BaseModel, Split
+from components.records import BaseModel, Split, TrainedModel
 from components.run_files import read_run_file
 from components.settings import Settings
 from components.step_store import Step, StepStore
@@ -37,9 +38,14 @@ class Job:
 
     def plan(self) -> Plan:
         """What the run would do."""
-        return plan_run(
-            self.config, self.files, self.base, self.champion, self.rolled_back, self.hardware, self.store
-        )
+        return plan_run(self.config, self.files, self.base, self.champion, self.rolled_back, self.hardware, self.store)
+
+    def settled(self, model: TrainedModel) -> str | None:
+        """Why nothing is to be decided about a model: it is live already, or a person took it back."""
+        if self.champion and self.champion.digest == model.digest:
+            return f"The model that was made is champion version {self.champion.version}, to the bit."
+        reason = self.rolled_back.get(model.digest)
+        return f"The model that was made was rolled back: {reason}" if reason else None
 
     def perform(
         self,
@@ -71,17 +77,27 @@ def open_job(run_file: Path, settings: Settings, log: RunLog) -> Job:
     config = read_run_file(run_file)
     base = resolve_base_model(config.model.base, config.folder, config.model.sha256)
     choice = choose_device(config.training)
-    live = registry.champion(settings, config.name)
     return Job(
         config=config,
         settings=settings,
         base=base,
         files=find_all_files(config),
-        champion=live and Champion(live.version, live.digest, live.labels),
+        champion=find_champion(settings, config.name),
         rolled_back=registry.rolled_back(settings, config.name),
         hardware=f"{choice.device} {choice.precision}",
         log=log,
     )
+
+
+def find_champion(settings: Settings, name: str) -> Champion | None:
+    """The model that is live, with its directory fetched from the registry and verified."""
+    from components import registry
+
+    live = registry.champion(settings, name)
+    if live is None:
+        return None
+    folder = registry.download_model(settings, name, live.version, settings.home / "champions" / live.digest[:16])
+    return Champion(live.version, live.run_id, live.digest, read_manifest(folder).labels, folder)
 
 
 def find_all_files(config: RunConfig) -> dict[Split, Sequence[Path]]:

@@ -6,16 +6,21 @@ Finished work is found by content instead (`components/step_store.py`); what Pre
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
 from prefect.tasks import Task
 
 from components.errors import ProjectError, RegistryError
 from components.planning import decide_step, evaluate_step, tokenize_step, train_step, validate_step
+from components.proving import Proof
 from components.records import (
     Bundle,
     EvaluationReport,
@@ -62,7 +67,7 @@ def validate(job: Job) -> ValidatedDataset:
         lambda folder: validate_dataset(job.config, job.base, labels, folder),
         artifacts.dataset_in_words,
     )
-    artifacts.publish_validation(job.config.name, dataset.folder)
+    artifacts.publish_checks(job.config.name, dataset.checks)
     return dataset
 
 
@@ -81,14 +86,15 @@ def tokenize(job: Job, dataset: ValidatedDataset) -> TokenizedDataset:
 
 # No time limit of Prefect's: it does not stop torch. The child process that trains has its own watchdog.
 @task(name="fine-tune", retries=1, retry_delay_seconds=10, tags=["gpu"], **STORED)
-def fine_tune(job: Job, dataset: ValidatedDataset, tokens: TokenizedDataset) -> TrainedModel:
+def fine_tune(job: Job, run_id: str, dataset: ValidatedDataset, tokens: TokenizedDataset) -> TrainedModel:
     """A fine-tuned model directory; its loss curves reach MLflow while it learns."""
+    from components.tracking import LiveCurves
     from components.training_process import train_in_process
 
     step = train_step(job.config, tokens, job.base, job.hardware)
 
     def work(folder: Path) -> TrainedModel:
-        with follow_training(job, dataset, step, folder):
+        with LiveCurves(job.settings, run_id, folder / "history.jsonl"):
             return train_in_process(
                 job.config,
                 tokens,
@@ -120,18 +126,132 @@ def evaluate(job: Job, dataset: ValidatedDataset, model: TrainedModel) -> Evalua
 
 @task(name="evaluate champion", retries=1, retry_delay_seconds=5, timeout_seconds=4 * 3600, tags=["gpu"], **STORED)
 def evaluate_champion(job: Job, dataset: ValidatedDataset) -> EvaluationReport | None:
-    """The champion's scores on the same rows; None where there is no champion."""
+    """The champion's scores on the same rows, by the same code; None where there is no champion."""
+    champion = job.champion
+    if champion is None:
+        return None
+    return job.perform(
+        evaluate_step(job.config, champion.digest, dataset),
+        EvaluationReport,
+        lambda folder: score(job, dataset, champion.folder, folder),
+        artifacts.report_in_words,
+    )
+
+
+def score(job: Job, dataset: ValidatedDataset, model: Path, folder: Path) -> EvaluationReport:
+    """A model's scores on the frozen rows."""
+    from components.evaluation import evaluate_model
+
+    device = job.hardware.split()[0]
+    return evaluate_model(model, dataset.split_file("test"), job.config.evaluation, folder, device=device)
+
+
+@contextmanager
+def tracked_run(job: Job, dataset: ValidatedDataset, tokens: TokenizedDataset) -> Iterator[str]:
+    """The MLflow run of this training, open while the candidate is made and judged, closed on every way out."""
+    from components import tracking
+
+    step = train_step(job.config, tokens, job.base, job.hardware)
+    tags = {
+        "data_digest": dataset.digest,
+        "base_model_digest": job.base.digest,
+        "code_digest": step.parts["code"],
+        "flow_run": str(flow_run.id or ""),
+    }
+    params = tracking.run_params(job.config, dataset, job.base)
+    run_id = tracking.start_run(job.settings, job.config, step.digest, params=params, tags=tags)
+    with tracking.running(job.settings, run_id):
+        yield run_id
+
+
+@task(name="register", retries=3, retry_delay_seconds=[2, 10, 30], timeout_seconds=1800, tags=["mlflow"], **STORED)
+def register(
+    job: Job, run_id: str, dataset: ValidatedDataset, model: TrainedModel, report: EvaluationReport
+) -> RegisteredVersion:
+    """The candidate as a version in MLflow, with its data, its curves, its scores, its pictures and its card."""
+    from components import tracking
+    from components.model_card import write_model_card
+    from components.plots import draw_evaluation, draw_training
+    from components.registry import register_model, set_challenger
+
+    with job.log.step("register") as note:
+        card = write_model_card(job.config, dataset, model, report)
+        tracking.log_dataset(job.settings, run_id, dataset)
+        tracking.log_training(job.settings, run_id, model)
+        with TemporaryDirectory() as place:
+            pictures = Path(place)
+            draw_evaluation(report.folder / "report.json", pictures)
+            draw_training(model.history, report.primary_metric, model.best_epoch, pictures / "training.png")
+            tracking.log_evaluation(job.settings, run_id, report, pictures)
+        tracking.log_card(job.settings, run_id, card)
+        version = register_model(job.settings, run_id, model.folder, report=report, card=card)
+        set_challenger(job.settings, job.config.name, version.version)
+        note.detail = artifacts.version_in_words(version)
+    artifacts.publish_text(job.config.name, "model-card", card.split("\n---\n", 1)[-1])
+    return version
+
+
+@task(name="decide", retries=1, retry_delay_seconds=5, timeout_seconds=1800, tags=["gate"], **STORED)
+def decide(
+    job: Job, version: RegisteredVersion, candidate: EvaluationReport, champion: EvaluationReport | None
+) -> PromotionDecision:
+    """Whether the candidate replaces the champion, recorded in MLflow as well."""
+    from components.promotion import decide_promotion
+    from components.tracking import log_decision
+
+    number = job.champion.version if job.champion else None
+    decision = job.perform(
+        decide_step(job.config, candidate, champion),
+        PromotionDecision,
+        lambda folder: decide_promotion(candidate, champion, number, job.config.gate, folder),
+        artifacts.decision_in_words,
+    )
+    log_decision(job.settings, version.run_id, decision)
+    artifacts.publish_file(job.config.name, "decision", decision.folder / "decision.md")
+    return decision
+
+
+@task(name="bundle", retries=1, retry_delay_seconds=5, timeout_seconds=1800, tags=["bento"], **STORED)
+def bundle(
+    job: Job, version: RegisteredVersion, model: TrainedModel, report: EvaluationReport, decision: PromotionDecision
+) -> Bundle:
+    """A Bento with the model, the service and pinned requirements."""
+    from components.bundling import build_bundle
+    from components.releases import Evidence
+    from components.tracking import log_bundle
+
+    with job.log.step("bundle") as note:
+        built = build_bundle(job.settings, job.config, version, model.folder, Evidence(report.metrics, decision.reason))
+        log_bundle(job.settings, version.run_id, built)
+        note.detail = built.tag
+    artifacts.publish_text(job.config.name, "bundle", f"`{built.tag}` in `{built.path}`, model `{built.model_digest}`")
+    return built
+
+
+@task(name="prove", retries=1, retry_delay_seconds=5, timeout_seconds=900, tags=["bento"], **STORED)
+def prove(job: Job, version: RegisteredVersion, built: Bundle) -> Proof:
+    """The running bundle and the registered model give the trainer's answers."""
+    from components.proving import prove_bundle
     from components.registry import download_model
 
-    if job.champion is None:
-        return None
-    champion = job.champion
-
-    def work(folder: Path) -> EvaluationReport:
-        model = download_model(job.settings, job.config.name, champion.version, folder / "model")
-        return score(job, dataset, model, folder)
-
-    step = evaluate_step(job.config, champion.digest, dataset)
-    return job.perform(step, EvaluationReport, work, artifacts.report_in_words)
+    with job.log.step("prove") as note:
+        registered = job.settings.home / "champions" / version.digest[:16]
+        download_model(job.settings, version.name, version.version, registered)
+        proof = prove_bundle(job.settings, built, registered)
+        note.detail = artifacts.proof_in_words(proof)
+    artifacts.publish_text(job.config.name, "proof", artifacts.proof_table(proof))
+    return proof
 
 
+@task(name="promote", retries=3, retry_delay_seconds=[2, 10, 30], timeout_seconds=600, tags=["mlflow"], **STORED)
+def promote(job: Job, version: RegisteredVersion, built: Bundle, decision: PromotionDecision) -> RegisteredVersion:
+    """The candidate is the champion, in MLflow and on the endpoint."""
+    from components.registry import get_version
+    from components.registry import promote as make_champion
+    from components.releases import write_release
+
+    with job.log.step("promote") as note:
+        make_champion(job.settings, version.name, version.version, decision)
+        write_release(job.settings, version.name, built)
+        note.detail = f"version {version.version} is the champion"
+    return get_version(job.settings, version.name, version.version)

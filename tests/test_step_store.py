@@ -104,9 +104,9 @@ def test_an_error_that_is_not_about_storage_passes():
 
 def test_one_run_of_a_model_at_a_time(tmp_path):
     with model_lock(tmp_path, "reviews"):
-        with pytest.raises(BusyError, match=r"Another run of 'reviews' is at work \(process \d+\)"):
-            with model_lock(tmp_path, "reviews"):
-                pass
+        busy = pytest.raises(BusyError, match=r"Another run of 'reviews' is at work \(process \d+\)")
+        with busy, model_lock(tmp_path, "reviews"):
+            pass
         with model_lock(tmp_path, "intents"):
             pass
     with model_lock(tmp_path, "reviews"):

@@ -1,0 +1,85 @@
+"""Answers for every row of a file: a model directory and a data file in, a file with one line a row out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.data_files import find_files, read_rows
+from components.errors import DataError
+from components.inference import Predictor
+from components.model_directory import read_golden
+from components.step_store import storage_errors
+
+ROWS_AT_A_TIME = 2048
+FIELDS = ("row", "label", "score", "problem")
+
+
+def predict_file(model: Path, source: Path, target: Path, columns: Mapping[str, str], device: str = "cpu") -> int:
+    """Write the answer to each row of `source` into `target`, JSON lines or CSV by its name; returns the rows.
+
+    A row that cannot be answered, such as one without a text, stays in its place with a `problem`.
+
+    Args:
+        columns: the project's names (text, text_pair) to those of the file.
+
+    Raises:
+        DataError: the source cannot be read, or the target is of another kind.
+        StorageError: the target cannot be written.
+    """
+    if target.suffix not in (".jsonl", ".csv"):
+        raise DataError(f"{target} is neither .jsonl nor .csv.", "name the output file with one of these endings.")
+    predictor = Predictor.load(model, device)
+    wanted = {name: columns.get(name, name) for name in read_golden(model)[0].row}
+    [path] = find_files([str(source)], Path())
+    with storage_errors(target):
+        draft = target.with_name(f".{target.name}.part")
+        count = _write(draft, target.suffix, _answers(predictor, path, wanted))
+        draft.replace(target)
+    return count
+
+
+def _answers(predictor: Predictor, path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    names = list(columns.values())
+    read = read_rows(path, names, names)
+    found: list[tuple[int, dict[str, str] | None, str]] = [
+        (bad.line, None, f"cannot be read: {bad.reason}") for bad in read.bad
+    ]
+    for values in read.table.to_pylist():
+        row = {ours: values[theirs] for ours, theirs in columns.items()}
+        whole = all(text and text.strip() for text in row.values())
+        found.append((values["line"], row if whole else None, "" if whole else "the text is missing or blank"))
+    found.sort(key=lambda item: item[0])
+    for start in range(0, len(found), ROWS_AT_A_TIME):
+        yield from _batch(predictor, path.name, found[start : start + ROWS_AT_A_TIME])
+
+
+def _batch(
+    predictor: Predictor, file: str, found: Sequence[tuple[int, dict[str, str] | None, str]]
+) -> Iterator[dict[str, Any]]:
+    answers = iter(predictor.predict([row for _, row, _ in found if row is not None]))
+    for line, row, problem in found:
+        answer = next(answers) if row is not None else None
+        yield {
+            "row": f"{file}:{line}",
+            "label": answer.label if answer else None,
+            "score": round(answer.score, 6) if answer else None,
+            "problem": problem or None,
+        }
+
+
+def _write(path: Path, kind: str, answers: Iterable[Mapping[str, Any]]) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, FIELDS)
+        if kind == ".csv":
+            table.writeheader()
+        for count, answer in enumerate(answers, 1):  # noqa: B007 - the count is what is returned
+            if kind == ".csv":
+                table.writerow(answer)
+            else:
+                file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+    return count

@@ -1,0 +1,222 @@
+"""Three weeks in the life of a model, as a team would live them: `make demo`.
+
+Real data (Banking77), a real encoder, the real commands: every line that begins with `$` is a command that you can
+type yourself. Everything lies in the folder `demo/`, which is made anew each time.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "examples" / "banking77"
+RUN_FILE = ROOT / "examples" / "demo.yaml"
+DEMO = Path("demo")
+NAME = "banking77"
+QUESTION = "I am still waiting on my card?"
+WEEK_1_ROWS, WEEK_2_ROWS, WEEK_3_ROWS = 1_500, 2_500, 1_200
+SHUFFLED_SHARE = 0.7
+PORT = 3000
+
+Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Week:
+    """One line of the closing table."""
+
+    week: str
+    delivery: str
+    result: dict[str, Any]
+    served: str
+    seconds: float
+
+
+def main() -> None:
+    """Live through the three weeks."""
+    begun = time.monotonic()
+    rows = prepare()
+    port = free_port()
+    weeks: list[Week] = []
+
+    say("Week 1: the first delivery")
+    deliver("week-1.csv", rows[:WEEK_1_ROWS])
+    weeks.append(live(f"week-1.csv, {WEEK_1_ROWS:,} rows", None))
+    server = serve(port)
+    try:
+        weeks[0] = answered(weeks[0], port, 1)
+
+        say("Week 2: a bigger delivery")
+        deliver("week-2.csv", rows[WEEK_1_ROWS : WEEK_1_ROWS + WEEK_2_ROWS])
+        weeks.append(answered(live(f"week-2.csv, {WEEK_2_ROWS:,} rows more", None), port, 2))
+
+        say("Week 3: a bad delivery; some texts are empty, one label is unknown, most labels are shuffled")
+        bad = spoiled(rows[WEEK_1_ROWS + WEEK_2_ROWS :][:WEEK_3_ROWS])
+        deliver("week-3.csv", bad)
+        weeks.append(answered(live(f"week-3.csv, {WEEK_3_ROWS:,} rows more, bad", "stopped by validation"), port, 2))
+
+        say("Week 3 again: somebody removes what validation named, and sends the rest, shuffled as it is")
+        deliver("week-3.csv", [row for row in bad if row["text"].strip() and row["label"] != "crypto_wallet"])
+        weeks.append(answered(live("week-3.csv, the same without those rows", "stopped by the gate"), port, 2))
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+    closing_table(weeks, time.monotonic() - begun, port)
+
+
+def prepare() -> Rows:
+    """An empty demo folder, and the training rows in an order that a seed fixes."""
+    shutil.rmtree(DEMO, ignore_errors=True)
+    (DEMO / "deliveries").mkdir(parents=True)
+    for name in ("validation.csv", "test.csv"):
+        shutil.copy(SOURCE / name, DEMO / name)
+    shutil.copy(RUN_FILE, DEMO / f"{NAME}.yaml")
+    with (SOURCE / "train.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    random.Random(7).shuffle(rows)  # noqa: S311
+    return rows
+
+
+def spoiled(rows: Rows) -> Rows:
+    """A bad delivery: most labels shuffled among their rows, five texts empty, one label that nobody knows."""
+    generator = random.Random(3)  # noqa: S311
+    bad = [dict(row) for row in rows]
+    shuffled = generator.sample(range(len(bad)), int(SHUFFLED_SHARE * len(bad)))
+    labels = [bad[index]["label"] for index in shuffled]
+    generator.shuffle(labels)
+    for index, label in zip(shuffled, labels, strict=True):
+        bad[index]["label"] = label
+    for index in (10, 200, 300, 400, 500):
+        bad[index]["text"] = "  "
+    bad[100]["label"] = "crypto_wallet"
+    return bad
+
+
+def deliver(name: str, rows: Rows) -> None:
+    """Put a file where the run file looks for deliveries."""
+    path = DEMO / "deliveries" / name
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["text", "label"])
+        writer.writeheader()
+        writer.writerows(rows)
+    say(f"  {path}: {len(rows):,} rows", plain=True)
+
+
+def live(delivery: str, expected: str | None) -> Week:
+    """One scheduled run, as the command `rebert run` does it."""
+    begun = time.monotonic()
+    show_command("rebert", "run", str(DEMO / f"{NAME}.yaml"))
+    result = run_in_this_process(DEMO / f"{NAME}.yaml")
+    say(f"  {result['outcome']}: {result['reason']}", plain=True)
+    return Week(expected or "went live", delivery, result, "", time.monotonic() - begun)
+
+
+def run_in_this_process(run_file: Path) -> dict[str, Any]:
+    """What `rebert run` does, without starting Python and its libraries anew each week."""
+    from flows.cli import this_installation
+    from flows.running import execute_run
+
+    result, _ = execute_run(run_file, this_installation())
+    return result
+
+
+def free_port() -> int:
+    """The usual port, or another one where something else listens on it."""
+    for port in (PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise SystemExit("No port is free.")
+
+
+def serve(port: int) -> subprocess.Popen[bytes]:
+    """The endpoint, running until the demo ends; it takes up later promotions by itself."""
+    show_command("rebert", "serve", NAME, "--port", str(port), "&")
+    command = [sys.executable, "-m", "flows.cli", "serve", NAME, "--port", str(port)]
+    log = (DEMO / "endpoint.log").open("wb")
+    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
+
+
+def answered(week: Week, port: int, version: int) -> Week:
+    """Ask the endpoint over HTTP, once it serves the version that should be live."""
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while _served_version(url) != version:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"The endpoint does not serve version {version}; see {DEMO / 'endpoint.log'}.")
+        time.sleep(0.1)
+    body = {"texts": [QUESTION]}
+    show_command("curl", "-s", f"{url}/predict", "-H", "'content-type: application/json'", f"-d '{json.dumps(body)}'")
+    answer = httpx.post(f"{url}/predict", json=body, timeout=30).raise_for_status().json()
+    best = answer["predictions"][0]
+    say(f"  version {answer['version']} says: {best['label']} ({best['score']:.2f})", plain=True)
+    return Week(week.week, week.delivery, week.result, f"version {answer['version']}", week.seconds)
+
+
+def _served_version(url: str) -> int | None:
+    try:
+        return int(httpx.get(f"{url}/model", timeout=2).raise_for_status().json()["version"])
+    except (httpx.HTTPError, KeyError, ValueError):
+        return None
+
+
+def closing_table(weeks: Sequence[Week], seconds: float, port: int) -> None:
+    """What happened, and what to type next."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Three weeks", title_justify="left")
+    for column in ("delivery", "outcome", "accuracy", "why", "served", "seconds"):
+        table.add_column(column, overflow="fold")
+    for week in weeks:
+        score = week.result["metrics"].get("accuracy")
+        shown = f"{score:.4f}" if score is not None else ""
+        outcome = f"{week.result['outcome']} ({week.week})"
+        table.add_row(week.delivery, outcome, shown, week.result["reason"], week.served, f"{week.seconds:.0f}")
+    Console().print(table)
+    home = f"REBERT_HOME={os.environ['REBERT_HOME']}"
+    rebert = f"{home} {Path(sys.executable).parent / 'rebert'}"
+    say(f"Done in {seconds:.0f} seconds. Try:")
+    for what, line in (
+        ("compare the runs in the MLflow UI", f"{rebert} ui"),
+        ("serve the champion", f"{rebert} serve {NAME} --port {port}"),
+        ("ask it", f"curl -s http://127.0.0.1:{port}/predict -H 'content-type: application/json' "
+                   f"-d '{json.dumps({'texts': [QUESTION]})}'"),
+        ("see why week 3 was refused", f"{rebert} explain {NAME} 3"),
+        ("go back to week 1's model", f"{rebert} rollback {NAME} --reason 'trying it'"),
+    ):
+        say(f"  # {what}\n  {line}", plain=True)
+
+
+def say(text: str, *, plain: bool = False) -> None:
+    """A line of the story."""
+    sys.stdout.write(f"{text}\n" if plain else f"\n\033[1m{text}\033[0m\n" if sys.stdout.isatty() else f"\n{text}\n")
+    sys.stdout.flush()
+
+
+def show_command(*words: str) -> None:
+    """The command that a person would type here."""
+    say("$ " + " ".join(words), plain=True)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("REBERT_HOME", str((DEMO / ".rebert").resolve()))
+    main()

@@ -1,0 +1,186 @@
+"""The console script `rebert`: the only place that prints. Results go to stdout, everything else to stderr.
+
+Nothing heavy is imported before a command needs it: `--help` and a bad run file answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+from components.errors import ProjectError
+from components.settings import Settings, apply_settings, read_settings
+from flows import console
+
+P = ParamSpec("P")
+app = typer.Typer(
+    help="Keeps BERT models fresh: validate, fine-tune, decide, serve.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunFile = Annotated[Path, typer.Argument(help="The run file, YAML.")]
+Name = Annotated[str, typer.Argument(help="Name of the model, as in its run file.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Register a command; a user's mistake ends it with two lines and exit code 2, a bug with a traceback and 1."""
+
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except ProjectError as error:
+            console.show_error(error)
+            raise typer.Exit(2) from None
+
+    return app.command()(guarded)
+
+
+def this_installation() -> Settings:
+    """The settings of this process, applied to its environment before any library reads it."""
+    settings = read_settings(os.environ, Path.cwd())
+    apply_settings(settings)
+    console.show_warnings()
+    return settings
+
+
+@command
+def init(
+    data: Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file, or a folder of them.")],
+    output: Annotated[Path | None, typer.Option(help="The run file to write; default: beside the data.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base model: hub id, folder or package:MODULE/FOLDER.")] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite an existing run file.")] = False,
+) -> None:
+    """Write a run file for a data file, after looking at it."""
+    from flows.commands import init_run_file
+
+    init_run_file(data, output, base, force)
+
+
+@command
+def schema() -> None:
+    """Print the JSON Schema of run files, for editors."""
+    from components.config import run_file_schema
+
+    console.print_json(run_file_schema())
+
+
+@command
+def plan(run_file: RunFile, json: Json = False) -> None:
+    """Say what a run would do or reuse, and why; nothing is done."""
+    from flows.commands import show_plan
+
+    show_plan(run_file, this_installation(), json)
+
+
+@command
+def run(run_file: RunFile, json: Json = False) -> None:
+    """Validate, fine-tune, evaluate and decide; promote only what is really better."""
+    from components.run_files import read_run_file
+
+    read_run_file(run_file)  # before anything heavy is imported
+    from flows.running import run_model
+
+    raise typer.Exit(run_model(run_file, this_installation(), json))
+
+
+@command
+def serve(
+    name: Name,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: this machine only.")] = None,
+) -> None:
+    """Serve the champion over HTTP; later promotions and rollbacks reach it by themselves."""
+    from flows.serving import serve_model
+
+    serve_model(name, this_installation(), host, port)
+
+
+@command
+def predict(
+    name: Name,
+    input: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet with the texts.")],
+    output: Annotated[Path, typer.Option(help="JSONL or CSV file to write, one line a row.")],
+    version: Annotated[int | None, typer.Option(help="Version; default: the champion.")] = None,
+    text: Annotated[str, typer.Option(help="Column with the text.")] = "text",
+    text_pair: Annotated[str, typer.Option(help="Column with the second text, for models of pairs.")] = "text_pair",
+) -> None:
+    """Answer for every row of a file, in its order."""
+    from flows.commands import predict_rows
+
+    predict_rows(name, this_installation(), input, output, version, {"text": text, "text_pair": text_pair})
+
+
+@command
+def explain(
+    name: Name,
+    version: Annotated[int | None, typer.Argument(help="Version; default: the latest decision.")] = None,
+    json: Json = False,
+) -> None:
+    """Say why a version was promoted or refused."""
+    from flows.commands import explain_decision
+
+    explain_decision(name, this_installation(), version, json)
+
+
+@command
+def rollback(
+    name: Name,
+    to: Annotated[int | None, typer.Option(help="Version to go back to; default: the previous champion.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "no reason given",
+    json: Json = False,
+) -> None:
+    """Make an earlier champion the champion again; a running endpoint follows."""
+    from flows.serving import roll_back
+
+    roll_back(name, this_installation(), to, reason, json)
+
+
+@command
+def models(json: Json = False) -> None:
+    """List the models, their champions and what happened last."""
+    from flows.commands import list_models
+
+    list_models(this_installation(), json)
+
+
+@command
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the page.")] = 5000,
+    prefect: Annotated[bool, typer.Option("--prefect", help="Prefect's page instead of MLflow's.")] = False,
+) -> None:
+    """Open the MLflow UI (or Prefect's) on this machine, until Ctrl-C."""
+    from flows.commands import open_ui
+
+    open_ui(this_installation(), port, prefect)
+
+
+@command
+def doctor(json: Json = False) -> None:
+    """Check this machine: versions, device, precision, folders, servers."""
+    from flows.doctor import examine
+
+    raise typer.Exit(examine(this_installation(), json))
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        console.say("Interrupted.")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

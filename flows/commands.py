@@ -1,0 +1,168 @@
+"""What the commands do that look and report; `running.py` has `run`, `serving.py` has `serve` and `rollback`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.errors import ConfigError, RegistryError, ServingError
+from components.records import RegisteredVersion, as_json
+from components.settings import Settings
+from flows import console
+from flows.progress import RunLog
+
+
+def init_run_file(data: Path, output: Path | None, base: str | None, force: bool) -> None:
+    """Write a run file beside the data, unless one is there."""
+    from components.run_file_draft import draft_run_file
+
+    place = output or (data if data.is_dir() else data.parent) / f"{data.stem if data.is_file() else data.name}.yaml"
+    if place.exists() and not force:
+        raise ConfigError(
+            f"{place} is there already.", "name another file with --output, or overwrite it with --force."
+        )
+    text = draft_run_file(data, base=base, folder=place.parent)
+    place.write_text(text, encoding="utf-8")
+    console.print_text(str(place))
+    console.say(f"Look it over, then: rebert plan {place}")
+
+
+def show_plan(run_file: Path, settings: Settings, as_json_object: bool) -> None:
+    """The plan of a run as a table, or as JSON."""
+    from flows.job import open_job
+
+    job = open_job(run_file, settings, RunLog())
+    found = job.plan()
+    champion = job.champion.version if job.champion else None
+    if as_json_object:
+        console.print_json({"model": job.config.name, "champion": champion, **as_json(found)})
+        return
+    rows = [(step.name, step.action, step.reason) for step in found.steps]
+    console.print_table(f"{job.config.name}, champion: {champion or 'none yet'}", ("step", "", "why"), rows)
+    if found.unchanged:
+        console.print_text(f"Nothing to do: {found.unchanged}")
+
+
+def list_models(settings: Settings, as_json_object: bool) -> None:
+    """Every model with its champion and the last thing that happened to it."""
+    from components import registry
+
+    rows = []
+    for name in registry.list_models(settings):
+        events = registry.read_ledger(settings, name)
+        found = registry.versions(settings, name)
+        live = registry.champion(settings, name)
+        last = events[-1] if events else None
+        rows.append(
+            {
+                "model": name,
+                "champion": live.version if live else None,
+                "versions": len(found),
+                "last": f"{last.action} to version {last.after}, {last.time[:16]}" if last else "never live",
+                "why": last.why if last else "",
+            }
+        )
+    if as_json_object:
+        console.print_json({"models": rows})
+    elif rows:
+        console.print_table("", tuple(rows[0]), [tuple(row.values()) for row in rows])
+    else:
+        console.print_text("No models yet: start with 'rebert init DATA', then 'rebert run FILE'.")
+
+
+def explain_decision(name: str, settings: Settings, version: int | None, as_json_object: bool) -> None:
+    """Why a version was promoted or refused, and what the ledger says of it."""
+    from components import registry
+    from components.promotion import decision_in_words
+    from components.tracking import read_decision
+
+    chosen = _chosen(name, settings, version)
+    decision = read_decision(settings, chosen.run_id)
+    events = [e for e in registry.read_ledger(settings, name) if chosen.version in (e.before, e.after)]
+    if as_json_object:
+        ledger = [as_json(event) for event in events]
+        facts = {"model": name, "version": chosen.version, "run_id": chosen.run_id, "aliases": chosen.aliases}
+        console.print_json({**facts, "decision": decision, "ledger": ledger})
+        return
+    aliases = f" ({', '.join(chosen.aliases)})" if chosen.aliases else ""
+    console.print_text(f"{name} version {chosen.version}{aliases}, MLflow run {chosen.run_id}\n")
+    if decision is None:
+        console.print_text("Nothing has been decided about it: its run ended before the gate. Run its run file again.")
+    else:
+        console.print_markdown(decision_in_words(decision))
+    if events:
+        rows = [(event.time[:19], event.action, f"{event.before} → {event.after}", event.why) for event in events]
+        console.print_table("ledger (UTC)", ("when", "what", "champion", "why"), rows)
+
+
+def _chosen(name: str, settings: Settings, version: int | None) -> RegisteredVersion:
+    from components import registry
+
+    if version is not None:
+        return registry.get_version(settings, name, version)
+    found: Sequence[RegisteredVersion] = registry.versions(settings, name)
+    if not found:
+        known = ", ".join(registry.list_models(settings)) or "none"
+        raise RegistryError(
+            f"There is no model '{name}'; registered are: {known}.", "name one of them, or run its run file."
+        )
+    return found[0]
+
+
+def predict_rows(
+    name: str, settings: Settings, source: Path, target: Path, version: int | None, columns: dict[str, str]
+) -> None:
+    """Answer for every row of a file with a registered model, in batches."""
+    from components import registry
+    from components.prediction import predict_file
+
+    if version is None:
+        live = registry.champion(settings, name) or _chosen(name, settings, None)
+        version = live.version
+    found = registry.get_version(settings, name, version)
+    model = registry.download_model(settings, name, version, settings.home / "champions" / found.digest[:16])
+    rows = predict_file(model, source, target, columns)
+    console.say(f"{rows:,} rows answered by {name} version {version}: {target}")
+
+
+def open_ui(settings: Settings, port: int, prefect: bool) -> None:
+    """Run MLflow's or Prefect's page on this machine until Ctrl-C; a server that is set up is only named."""
+    server = settings.prefect_api_url if prefect else settings.tracking_uri
+    if server and server.startswith("http"):
+        console.print_text(server.removesuffix("/api"))
+        return
+    _require_free(port)
+    command = _prefect_page(port) if prefect else _mlflow_page(settings, port)
+    console.say(f"http://127.0.0.1:{port} (Ctrl-C ends it)")
+    try:
+        code = subprocess.run(command, check=False).returncode
+    except KeyboardInterrupt:
+        return
+    if code:
+        raise ServingError(f"The page ended with code {code}.", "read the lines above, or try another --port.")
+
+
+def _mlflow_page(settings: Settings, port: int) -> list[str]:
+    from components.registry import open_store
+
+    open_store(settings)
+    place = ["--backend-store-uri", settings.tracking_uri, "--artifacts-destination", str(settings.artifacts)]
+    listen = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return [sys.executable, "-m", "mlflow", "server", *place, *listen]
+
+
+def _prefect_page(port: int) -> list[str]:
+    return [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+
+
+def _require_free(port: int) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ServingError(f"Port {port} of this machine is taken.", "name another one with --port.") from error

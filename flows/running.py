@@ -1,0 +1,85 @@
+"""`rebert run`: the flow, its progress on the screen, its result as text or JSON, its exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from components.errors import ProjectError, RejectedData
+from components.records import as_json
+from components.run_files import read_run_file
+from components.settings import Settings
+from flows import console
+from flows.progress import RunLog, current_log
+from flows.results import RunResult
+
+MENDABLE = 2
+
+
+def run_model(run_file: Path, settings: Settings, as_json_object: bool) -> int:
+    """Run a model's flow and print what came of it.
+
+    Returns:
+        The exit code: 0 for a decision either way, 2 for what the user can mend.
+    """
+    content, code = execute_run(run_file, settings)
+    if as_json_object:
+        console.print_json(content)
+    elif code == 0:
+        _print_result(content)
+    return code
+
+
+def execute_run(run_file: Path, settings: Settings) -> tuple[dict[str, Any], int]:
+    """Run a model's flow with its progress on the screen; a user's mistake is shown and becomes a result.
+
+    Returns:
+        The content of a `RunResult`, and the exit code.
+    """
+    listener = console.ConsoleListener()
+    log = RunLog(listener)
+    current_log.set(log)
+    try:
+        return _execute(run_file, settings, log), 0
+    except ProjectError as error:
+        listener.close()
+        console.show_error(error)
+        return _failure(run_file, error, log), MENDABLE
+    finally:
+        listener.close()
+
+
+def _execute(run_file: Path, settings: Settings, log: RunLog) -> dict[str, Any]:
+    """With no server, a run that has nothing to do ends before Prefect is started: that alone takes seconds."""
+    if settings.prefect_api_url is None:
+        from flows.job import open_job
+        from flows.results import unchanged
+
+        job = open_job(run_file, settings, log)
+        reason = job.plan().unchanged
+        if reason:
+            return as_json(unchanged(job, reason))
+    from flows.retrain import retrain
+
+    return cast(dict[str, Any], retrain(str(run_file)))
+
+
+def _failure(run_file: Path, error: ProjectError, log: RunLog) -> dict[str, Any]:
+    rejected = isinstance(error, RejectedData)
+    result = RunResult(
+        "rejected" if rejected else "failed",
+        read_run_file(run_file).name,
+        error.problem,
+        report=error.report if isinstance(error, RejectedData) else None,
+        steps=tuple(log.steps),
+    )
+    return as_json(result) | {"error": {"problem": error.problem, "hint": error.hint}}
+
+
+def _print_result(content: dict[str, Any]) -> None:
+    console.print_text(f"{content['outcome']}: {content['reason']}")
+    name, version = content["model"], content["version"]
+    if content["outcome"] == "promoted":
+        console.say(f"Serve it with 'rebert serve {name}'; see why with 'rebert explain {name} {version}'.")
+    elif content["outcome"] == "refused":
+        console.say(f"The champion stays. See why with 'rebert explain {name} {version}'.")
