@@ -58,10 +58,24 @@ def validate(path: Path) -> dict[str, Any]:
     except ImportError:
         pass
     start = time.perf_counter()
+    import great_expectations
+    import transformers
+
+    imports, libraries = time.perf_counter() - start, (great_expectations.__version__, transformers.__version__)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    start = time.perf_counter()
     dataset = validate_dataset(config, base, None, path.parent / "validated")
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "peak_mib": peak, "usable": dict(dataset.rows), "aside": dataset.quarantined_rows}
+    return {
+        "seconds": seconds,
+        "import_seconds": imports,
+        "libraries": libraries,
+        "peak_mib": peak,
+        "peak_above_imports_mib": peak - before,
+        "usable": dict(dataset.rows),
+        "aside": dataset.quarantined_rows,
+    }
 
 
 def measure_rows(rows: int) -> dict[str, Any]:
@@ -145,8 +159,10 @@ def main() -> None:
     print(f"{'measure':<42}{'value':>14}")
     print(f"{'rows validated':<42}{rows['rows']:>14,}")
     print(f"{'seconds':<42}{rows['seconds']:>14.1f}")
+    print(f"{'seconds for imports, before':<42}{rows['import_seconds']:>14.1f}")
     print(f"{'file, MiB':<42}{rows['file_mib']:>14.1f}")
     print(f"{'highest memory, MiB':<42}{rows['peak_mib']:>14.1f}")
+    print(f"{'of it above the imports, MiB':<42}{rows['peak_above_imports_mib']:>14.1f}")
     print(f"{'near-duplicates planted':<42}{near['planted']:>14,}")
     print(f"{'recall':<42}{near['recall']:>14.4f}")
     print(f"{'precision':<42}{near['precision']:>14.4f}")

@@ -15,11 +15,11 @@ from components.config import Data, SplitShares
 from components.delivery import Delivery
 from components.near_duplicates import find_near_duplicates
 from components.records import SPLITS
-from components.text import letters_of, normalised, split_of_letters
+from components.text import letters_of_all, normalise_all, split_of_letters
 
 PASSED = "No row fails."
 TRAIN, VALIDATION, TEST = range(3)
-CHUNK_ROWS = 1 << 16
+CHUNK_ROWS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +183,9 @@ def _even(column: Any) -> tuple[Any, Any]:
     """Normalised texts and their letters, chunk by chunk, so that few Python strings live at a time."""
     same, loose = [], []
     for start in range(0, max(len(column), 1), CHUNK_ROWS):
-        words = [normalised(word) for word in column.slice(start, CHUNK_ROWS).to_pylist()]
+        words = normalise_all(column.slice(start, CHUNK_ROWS).to_pylist())
         same.append(pa.array(words, pa.large_string()))
-        loose.append(pa.array(map(letters_of, words), pa.large_string()))
+        loose.append(pa.array(letters_of_all(words), pa.large_string()))
     return pa.concat_arrays(same), pa.concat_arrays(loose)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import DataError
@@ -14,43 +15,60 @@ from components.text_lines import TextLines
 LONGEST_RECORD_LINES = 10_000  # a quote that never closes must not swallow the file
 
 
-class _Records:
-    """Feeds lines to `csv.reader` and can take those of a broken record back, all but the first."""
+@dataclass(slots=True)
+class Record:
+    """One record: the line it begins in, its cells, or what is wrong with its text."""
+
+    line: int
+    fields: list[str]
+    error: str = ""
+    text: str = ""
+
+
+class Records:
+    """The records of CSV lines. After a broken record reading goes on with the line after its first."""
 
     def __init__(self, lines: Iterator[str], delimiter: str) -> None:
         self.lines = lines
+        self.delimiter = delimiter
         self.returned: deque[str] = deque()
         self.taken: list[str] = []
-        self.before = 0  # lines before the current record
         csv.field_size_limit(2**31 - 1)
-        self.reader = csv.reader(self, delimiter=delimiter, strict=True)
 
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
+    def _take(self) -> str:
         if len(self.taken) >= LONGEST_RECORD_LINES:
             raise StopIteration
         line = self.returned.popleft() if self.returned else next(self.lines)
         self.taken.append(line)
         return line
 
-    def read(self) -> list[str] | None:
-        """The next record, None at the end of the file.
+    def __iter__(self) -> Iterator[Record]:
+        number = 1
+        while True:
+            try:
+                line = self.returned.popleft() if self.returned else next(self.lines)
+            except StopIteration:
+                return
+            plain = line.rstrip("\r\n")
+            if '"' in plain or "\r" in plain:
+                record = self._quoted(number, line)
+                number += len(self.taken)
+                yield record
+                continue
+            if plain:  # blank lines are no records
+                yield Record(number, plain.split(self.delimiter))
+            number += 1
 
-        Raises:
-            csv.Error: the record is broken; reading goes on with the line after its first.
-        """
-        self.before += len(self.taken)
+    def _quoted(self, number: int, line: str) -> Record:
+        self.returned.appendleft(line)
         self.taken.clear()
+        reader = csv.reader(iter(self._take, None), delimiter=self.delimiter, strict=True)
         try:
-            return next(self.reader)
-        except StopIteration:
-            return None
-        except csv.Error:
+            return Record(number, next(reader), text=line)
+        except csv.Error as error:
             self.returned.extendleft(reversed(self.taken[1:]))
             del self.taken[1:]
-            raise
+            return Record(number, [], _reason(str(error)), line)
 
 
 def read_header(path: Path) -> tuple[list[str], str]:
@@ -90,22 +108,16 @@ def read_csv(path: Path, columns: Sequence[str]) -> Rows:
     header, delimiter = read_header(path)
     places = [header.index(column) for column in columns]
     lines = TextLines(path)
-    records = _Records(iter(lines), delimiter)
-    records.read()
     builder = RowsBuilder(columns)
-    while True:
-        try:
-            fields = records.read()
-        except csv.Error as error:
-            builder.add_bad(records.before + 1, _reason(str(error)), records.taken[0])
-            continue
-        if fields is None:
-            break
-        if len(fields) == len(header):
-            builder.add(records.before + 1, [fields[place] for place in places])
-        elif fields:  # a blank line has no fields
-            cells = f"{len(fields)} cell{'s' * (len(fields) != 1)}"
-            builder.add_bad(records.before + 1, f"{cells}, the header has {len(header)}", "".join(records.taken))
+    width = len(header)
+    for number, record in enumerate(Records(iter(lines), delimiter)):
+        if number == 0:
+            continue  # the header
+        if len(record.fields) == width:
+            builder.add(record.line, [record.fields[place] for place in places])
+        else:
+            cells = f"{len(record.fields)} cell{'s' * (len(record.fields) != 1)}, the header has {width}"
+            builder.add_bad(record.line, record.error or cells, record.text or delimiter.join(record.fields))
     for line, reason, text in lines.bad:
         builder.add_bad(line, reason, text, "encoding")
     return builder.build(lines.encoding())
