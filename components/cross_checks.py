@@ -63,8 +63,8 @@ def conflicting_labels(compared: Compared) -> Outcome:
     delivery, rows = compared.delivery, compared.rows
     labels = delivery.table["label"].combine_chunks().take(pa.array(rows)).dictionary_encode().indices.to_numpy()
     text = compared.same * len(SPLITS) + delivery.source()[rows]
-    text_and_label = np.unique(np.stack([text, labels], axis=1), axis=0)
-    texts, counts = np.unique(text_and_label[:, 0], return_counts=True)
+    text_and_label = np.unique(text * (int(labels.max(initial=0)) + 1) + labels)
+    texts, counts = np.unique(text_and_label // (int(labels.max(initial=0)) + 1), return_counts=True)
     failing = rows[np.isin(text, texts[counts > 1])]
     number = int((counts > 1).sum())
     return Outcome(

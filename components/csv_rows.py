@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from components.errors import DataError
 from components.rows import Rows, RowsBuilder
@@ -15,8 +16,7 @@ from components.text_lines import TextLines
 LONGEST_RECORD_LINES = 10_000  # a quote that never closes must not swallow the file
 
 
-@dataclass(slots=True)
-class Record:
+class Record(NamedTuple):
     """One record: the line it begins in, its cells, or what is wrong with its text."""
 
     line: int
@@ -110,14 +110,15 @@ def read_csv(path: Path, columns: Sequence[str]) -> Rows:
     lines = TextLines(path)
     builder = RowsBuilder(columns)
     width = len(header)
-    for number, record in enumerate(Records(iter(lines), delimiter)):
-        if number == 0:
-            continue  # the header
-        if len(record.fields) == width:
-            builder.add(record.line, [record.fields[place] for place in places])
+    records = iter(Records(iter(lines), delimiter))
+    next(records)  # the header
+    pick = itemgetter(*places) if len(places) > 1 else lambda fields: (fields[places[0]],)
+    for line, fields, error, text in records:
+        if len(fields) == width:
+            builder.add(line, pick(fields))
         else:
-            cells = f"{len(record.fields)} cell{'s' * (len(record.fields) != 1)}, the header has {width}"
-            builder.add_bad(record.line, record.error or cells, record.text or delimiter.join(record.fields))
+            cells = f"{len(fields)} cell{'s' * (len(fields) != 1)}, the header has {width}"
+            builder.add_bad(line, error or cells, text or delimiter.join(fields))
     for line, reason, text in lines.bad:
         builder.add_bad(line, reason, text, "encoding")
     return builder.build(lines.encoding())

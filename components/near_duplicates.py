@@ -21,8 +21,8 @@ Integers = NDArray[np.int64]
 Grams = NDArray[np.uint32]  # (rows, places); places past a text's end repeat its first n-gram
 
 BLOCK_GRAMS = 1 << 16  # 256 KiB of n-grams: a block stays in a core's cache through all hash functions
-RECALL = 0.98  # share of the pairs exactly at the threshold that become candidates
-MOST_FUNCTIONS = 96
+RECALL = 0.985  # share of the pairs exactly at the threshold that become candidates
+MOST_FUNCTIONS = 64
 BUCKET_CANDIDATES = 8  # looked at per row and band; more only in buckets of boilerplate
 ALIKE_LENGTH = 0.6  # shorter by more, texts are not the same: "ha" and "hahahaha" have equal sets of n-grams
 BIT_WORDS = 4
@@ -90,9 +90,11 @@ def jaccard(left: Any, right: Any, ours: Integers, theirs: Integers) -> NDArray[
 def _bands(similarity: float) -> tuple[int, int]:
     """Bands and rows a band: the longest band that finds a pair at the threshold with probability RECALL.
 
+    Five rows are enough, as what they let through is ruled out cheaply by its bits.
+
     Source: Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, section 3.4: 1 - (1 - s^r)^b.
     """
-    for rows in range(8, 0, -1):
+    for rows in range(5, 0, -1):
         chance = min(similarity**rows, 0.99)
         bands = math.ceil(math.log(1 - RECALL) / math.log(1 - chance))
         if bands * rows <= MOST_FUNCTIONS:
