@@ -52,7 +52,8 @@ def write_model_card(
     parts = [
         _header(config, manifest, report, license_id),
         f"# {config.name}",
-        *([config.description] if config.description else []),
+        config.description,
+        _summary(dataset, report, manifest),
         _purpose(config, manifest),
         _data(dataset, manifest),
         _training(config, manifest, model),
@@ -87,6 +88,23 @@ def _header(config: RunConfig, manifest: Manifest, report: EvaluationReport, lic
         "model-index": [{"name": config.name, "results": [{"task": task, "dataset": frozen, "metrics": metrics}]}],
     }
     return f"---\n{yaml.safe_dump(header, allow_unicode=True, sort_keys=False, width=120)}---"
+
+
+def without_header(card: str) -> str:
+    """A card without its YAML header and its title, for pages that show neither."""
+    body = card.split("\n---\n", 1)[-1].lstrip() if card.startswith("---\n") else card
+    title, _, rest = body.partition("\n")
+    return rest.lstrip() if title.startswith("# ") else body
+
+
+def _summary(dataset: ValidatedDataset, report: EvaluationReport, manifest: Manifest) -> str:
+    name = report.primary_metric
+    low_high = "95 % interval {:.4f} to {:.4f}".format(*report.intervals[name]) if name in report.intervals else ""
+    interval = f" ({low_high})" if low_high else ""
+    return (
+        f"**{_title(name).capitalize()} {report.metrics[name]:.4f}**{interval} on {report.rows:,} frozen rows; "
+        f"{len(manifest.labels)} labels, learned from {dataset.rows['train']:,} rows."
+    )
 
 
 def _purpose(config: RunConfig, manifest: Manifest) -> str:

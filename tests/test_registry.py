@@ -59,13 +59,13 @@ def states(settings: Settings) -> dict[str, int | None]:
 
 
 def test_the_same_content_is_registered_once(settings: Settings, run_id: str, tiny_model: Path) -> None:
-    first = registry.register_model(settings, run_id, tiny_model, card="# 很好")
+    first = registry.register_model(settings, run_id, tiny_model, card="---\nlicense: unknown\n---\n# shop\n\n很好")
     second = registry.register_model(settings, run_id, tiny_model)
     assert (first.version, first.created, second.version, second.created) == (1, True, 1, False)
     assert first.labels == LABELS
     assert first.digest == model_digest(tiny_model)
     assert registry.find_version(settings, "shop", first.digest) == second
-    assert registry.open_store(settings).get_model_version("shop", "1").description == "# 很好"
+    assert registry.open_store(settings).get_model_version("shop", "1").description == "很好"
     assert registry.list_models(settings) == ["shop"]
 
 
@@ -170,6 +170,9 @@ def test_promotion_moves_the_aliases_and_writes_the_ledger(three_versions: Setti
     assert [(event.before, event.after, event.why) for event in events] == [(None, 1, "first"), (1, 2, "better")]
     assert events[1].numbers["p_value"] == 0.001
     assert events[1].who
+    story = registry.open_store(three_versions).get_registered_model("shop").description
+    assert story.startswith("**Live: version 2**")
+    assert "| promote | none → 1 | first |" in story
 
 
 def test_rollback_goes_back_and_then_further_back(three_versions: Settings) -> None:
@@ -261,7 +264,7 @@ def test_a_crash_at_any_point_leaves_the_old_state_or_the_new(
 def test_the_ledger_says_what_was_live_on_a_day() -> None:
     begin = datetime(2026, 11, 1, tzinfo=UTC)
     events = [
-        LedgerEvent(n, (begin + timedelta(days=n)).isoformat(), "promote", n - 1 or None, n, "x", "me", state="done")
+        LedgerEvent((begin + timedelta(days=n)).isoformat(), "promote", n - 1 or None, n, "x", "me", n, state="done")
         for n in (1, 2, 3)
     ]
     assert registry.live_at(events, begin) is None

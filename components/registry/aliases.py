@@ -109,7 +109,9 @@ def _carry_out(client: Any, name: str, event: LedgerEvent, earlier: list[LedgerE
     _point(client, name, PREVIOUS, ledger.version_before(done, event.after))
     _point(client, name, CHAMPION, event.after)
     _finish(client, name, event)
-    return ledger.close_event(client, name, event, "done")
+    closed = ledger.close_event(client, name, event, "done")
+    ledger.tell_story(client, name)
+    return closed
 
 
 def _finish(client: Any, name: str, event: LedgerEvent) -> None:

@@ -16,6 +16,10 @@ from components.registry.store import mlflow_errors, open_store
 from components.settings import Settings
 
 PREFIX = "rebert.ledger."
+STORY = "**Live: version"
+MOST_MOVES = 10
+LONGEST_SENTENCE = 300  # characters; the whole reason is in the tag
+ONE_LINE = str.maketrans({"\n": " ", "|": "/"})
 LONGEST_REASON = 2000  # characters; a tag holds 5,000 in older MLflow servers
 
 
@@ -26,13 +30,13 @@ class LedgerEvent:
     `numbers` are those of the decision behind a promotion; `time` is ISO 8601 in UTC.
     """
 
-    number: int
     time: str
     action: Literal["promote", "rollback"]
     before: int | None
     after: int
     why: str
     who: str
+    number: int
     run_id: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
     state: Literal["intent", "done", "abandoned"] = "intent"
@@ -74,7 +78,7 @@ def events_of(client: Any, name: str) -> list[LedgerEvent]:
 
 def write_event(client: Any, name: str, event: LedgerEvent) -> LedgerEvent:
     """Store an event under its number."""
-    text = json.dumps(asdict(event), ensure_ascii=False, sort_keys=True)
+    text = json.dumps(asdict(event), ensure_ascii=False)
     client.set_registered_model_tag(name, f"{PREFIX}{event.number:04d}", text)
     return event
 
@@ -106,6 +110,21 @@ def new_event(
 def close_event(client: Any, name: str, event: LedgerEvent, state: Literal["done", "abandoned"]) -> LedgerEvent:
     """Mark an event as done or abandoned."""
     return write_event(client, name, replace(event, state=state))
+
+
+def tell_story(client: Any, name: str) -> None:
+    """Show the last moves on the model's page, unless a person has written something else there."""
+    model = client.get_registered_model(name)
+    if model.description and not model.description.startswith(STORY):
+        return
+    done = [event for event in events_of(client, name) if event.state == "done"]
+    lines = [
+        f"| {event.time[:16].replace('T', ' ')} | {event.action} | {event.before or 'none'} → {event.after} | "
+        f"{event.why[:LONGEST_SENTENCE].translate(ONE_LINE)} | {event.who} |"
+        for event in reversed(done[-MOST_MOVES:])
+    ]
+    head = [f"{STORY} {done[-1].after}**", "", "| when (UTC) | what | version | why | who |", "|---|---|---|---|---|"]
+    client.update_registered_model(name, "\n".join([*head, *lines]))
 
 
 def who_is_it() -> str:

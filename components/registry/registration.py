@@ -12,6 +12,7 @@ from pathlib import Path
 from time import time
 from typing import Any
 
+from components.model_card import without_header
 from components.model_directory import Manifest, model_digest, verify_model
 from components.records import EvaluationReport, RegisteredVersion
 from components.registry.packaging import upload_model
@@ -55,7 +56,7 @@ def register_model(
             f"models:/{model_id}",
             run_id,
             _tags(manifest, digest, report),
-            description=card[:LONGEST_DESCRIPTION],
+            description=without_header(card)[:LONGEST_DESCRIPTION],
             model_id=model_id,
         )
         kept = _without_doubles(client, manifest.name, digest)
@@ -84,7 +85,7 @@ def _ensure_registered_model(client: Any, manifest: Manifest) -> None:
 
 def _logged_model(client: Any, settings: Settings, run_id: str, folder: Path, manifest: Manifest) -> str:
     """The id of a whole uploaded model of this content; what an interrupted try has left is taken away."""
-    from mlflow.entities import LoggedModelStatus
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     digest = model_digest(folder)
     experiment = client.get_run(run_id).info.experiment_id
@@ -101,6 +102,7 @@ def _logged_model(client: Any, settings: Settings, run_id: str, folder: Path, ma
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed: we hold the lock
     upload_model(client, model, folder, manifest, scratch)
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return str(model.model_id)
 
 
@@ -140,15 +142,17 @@ def _without_doubles(client: Any, name: str, digest: str) -> Any:
 
 
 def _tags(manifest: Manifest, digest: str, report: EvaluationReport | None) -> dict[str, str]:
-    tags = {
+    """What a person compares first, then what the code reads."""
+    tags = {}
+    if report is not None:
+        tags["score"] = f"{report.primary_metric} {report.metrics[report.primary_metric]:.4f} on {report.rows:,} rows"
+    return tags | {
+        "base_model": manifest.base_model,
+        "train_rows": f"{manifest.train_rows:,}",
+        "labels": str(len(manifest.labels)),
         DIGEST: digest,
         LABELS: json.dumps(manifest.labels, ensure_ascii=False),
         "rebert.task_type": manifest.task_type,
-        "rebert.base_model": manifest.base_model,
         "rebert.data_digest": manifest.data_digest,
         "rebert.code_digest": manifest.code_digest,
     }
-    if report is not None:
-        score = report.metrics[report.primary_metric]
-        tags["rebert.score"] = f"{report.primary_metric} {score:.4f} on {report.rows:,} rows"
-    return tags

@@ -12,6 +12,7 @@ from typing import Any
 
 from components.digests import digest_file
 from components.errors import ProjectError, RegistryError
+from components.model_card import without_header
 from components.records import (
     SPLITS,
     Bundle,
@@ -76,7 +77,6 @@ def log_dataset(settings: Settings, run_id: str, dataset: ValidatedDataset) -> N
         if dataset.rows.get(split)
     ]
     place.client.log_inputs(run_id, inputs)
-    place.metrics({"data/quarantined_rows": dataset.quarantined_rows})
     splits = {dataset.split_file(split) for split in SPLITS}
     for path in sorted(dataset.folder.iterdir()):
         if path not in splits and path.name != "step.json":
@@ -90,12 +90,12 @@ def log_training(settings: Settings, run_id: str, model: TrainedModel) -> None:
     send_history(settings, run_id, model.history)
     place.metrics(
         {
-            "training/best_epoch": model.best_epoch,
-            "training/seconds": model.seconds,
-            "training/rows_per_second": model.samples_per_second,
+            "train/best_epoch": model.best_epoch,
+            "train/seconds": model.seconds,
+            "train/rows_per_second": model.samples_per_second,
         }
     )
-    for name, value in (("rebert.device", model.device), ("rebert.precision", model.precision)):
+    for name, value in (("device", model.device), ("precision", model.precision)):
         place.client.set_tag(run_id, name, value)
     place.upload(model.history, "training")
 
@@ -119,9 +119,7 @@ def log_evaluation(settings: Settings, run_id: str, report: EvaluationReport, pi
 def log_card(settings: Settings, run_id: str, card: str) -> None:
     """Show the model card on the run's page, and keep it whole as README.md."""
     place = _place(settings, run_id)
-    # The page shows no YAML header; the file keeps it.
-    text = card.split("\n---\n", 1)[-1].lstrip() if card.startswith("---\n") else card
-    place.client.set_tag(run_id, "mlflow.note.content", text[:LONGEST_TAG])
+    place.client.set_tag(run_id, "mlflow.note.content", without_header(card)[:LONGEST_TAG])
     with _artifact_errors(settings):
         place.client.log_text(run_id, card, "README.md")
 
@@ -130,8 +128,8 @@ def log_card(settings: Settings, run_id: str, card: str) -> None:
 def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -> None:
     """Say whether the candidate was promoted, why, and by what numbers."""
     place = _place(settings, run_id)
-    place.client.set_tag(run_id, "rebert.decision", "promoted" if decision.promote else "refused")
-    place.client.set_tag(run_id, "rebert.reason", decision.reason[:LONGEST_TAG])
+    place.client.set_tag(run_id, "decision", "promoted" if decision.promote else "refused")
+    place.client.set_tag(run_id, "reason", decision.reason[:LONGEST_TAG])
     place.metrics({"decision/difference": decision.difference, "decision/p_value": decision.p_value})
     if (decision.folder / "decision.json").exists():
         place.upload(decision.folder, "decision")
@@ -143,7 +141,7 @@ def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -
 @mlflow_errors
 def log_bundle(settings: Settings, run_id: str, bundle: Bundle) -> None:
     """Name the bundle that was made of a run's model."""
-    open_store(settings).set_tag(run_id, "rebert.bundle", bundle.tag)
+    open_store(settings).set_tag(run_id, "bundle", bundle.tag)
 
 
 @mlflow_errors
@@ -152,7 +150,7 @@ def read_decision(settings: Settings, run_id: str) -> dict[str, Any] | None:
     from mlflow.artifacts import load_dict
 
     run = open_store(settings).get_run(run_id)
-    if "rebert.decision" not in run.data.tags:
+    if "decision" not in run.data.tags:
         return None
     with _artifact_errors(settings):
         content: dict[str, Any] = load_dict(f"{run.info.artifact_uri}/decision/decision.json")

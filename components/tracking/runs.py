@@ -31,7 +31,7 @@ from components.settings import Settings
 log = logging.getLogger(__name__)
 
 TRAIN_DIGEST = "rebert.train_digest"
-HOST, PROCESS, HEARTBEAT = "rebert.host", "rebert.process", "rebert.heartbeat"
+ALIVE = "rebert.alive"  # while a process is at the run: its host, number and start, and its last sign of life
 HEARTBEAT_SECONDS = 30
 STALE_AFTER = timedelta(minutes=10)  # of another machine, whose processes we cannot see
 NO_PARAMETERS = {"max_hours", "device", "precision"}  # a limit and two wishes; what was used is in log_training
@@ -67,7 +67,9 @@ def start_run(
     new = {name: str(value) for name, value in (params or {}).items() if name not in run.data.params}
     named = {f"rebert.{name}": value for name, value in (tags or {}).items()}
     client.update_run(run_id, status="RUNNING")
-    client.log_batch(run_id, params=_entities("Param", new), tags=_entities("RunTag", {**named, **_process_tags()}))
+    client.log_batch(
+        run_id, params=_entities("Param", new), tags=_entities("RunTag", {**named, ALIVE: _sign_of_life()})
+    )
     return run_id
 
 
@@ -78,6 +80,7 @@ def run_params(config: RunConfig, dataset: ValidatedDataset, base: BaseModel) ->
         "model.max_length": config.model.max_length,
         "data.train_rows": dataset.rows["train"],
         "data.validation_rows": dataset.rows["validation"],
+        "data.quarantined_rows": dataset.quarantined_rows,
         "data.labels": len(dataset.labels),
         "evaluation.metric": config.evaluation.metric,
         **{f"training.{name}": value for name, value in config.training.model_dump(exclude=NO_PARAMETERS).items()},
@@ -108,7 +111,10 @@ def running(settings: Settings, run_id: str) -> Iterator[None]:
 @mlflow_errors
 def finish_run(settings: Settings, run_id: str, status: Status = "FINISHED") -> None:
     """Close a run."""
-    open_store(settings).set_terminated(run_id, status)
+    client = open_store(settings)
+    client.set_terminated(run_id, status)
+    if ALIVE in client.get_run(run_id).data.tags:
+        client.delete_tag(run_id, ALIVE)
 
 
 @mlflow_errors
@@ -149,7 +155,7 @@ def _oldest(client: Any, experiment: str, query: str) -> Any:
 
 def _create(client: Any, experiment: str, query: str, train_digest: str) -> Any:
     """A new run, unless another machine was faster: then its own, and ours goes."""
-    name = f"{datetime.now():%Y-%m-%d %H:%M} {train_digest[:8]}"
+    name = f"{datetime.now():%Y-%m-%d %H:%M} {train_digest[:5]}"  # what fits into a column of the list
     tags = {TRAIN_DIGEST: train_digest, **_origin_tags()}
     created = client.create_run(experiment, run_name=name, tags=tags)
     oldest = _oldest(client, experiment, query) or created
@@ -179,19 +185,19 @@ def _git_commit() -> str:
         return ""
 
 
-def _process_tags() -> dict[str, str]:
-    return {HOST: gethostname(), PROCESS: _process(os.getpid()), HEARTBEAT: datetime.now(UTC).isoformat()}
+def _sign_of_life() -> str:
+    """Host, process and time. A process is named by its number and its start, since numbers come again."""
+    return f"{gethostname()} {os.getpid()} {_start_of(os.getpid())} {datetime.now(UTC).isoformat(timespec='seconds')}"
 
 
-def _process(number: int) -> str:
-    """A process by its number and its start, since numbers come again."""
-    return f"{number} {psutil.Process(number).create_time():.2f}"
+def _start_of(process: int) -> str:
+    return f"{psutil.Process(process).create_time():.2f}"
 
 
 def _beat(settings: Settings, run_id: str, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         try:
-            _set_tag(settings, run_id, HEARTBEAT, datetime.now(UTC).isoformat())
+            _set_tag(settings, run_id, ALIVE, _sign_of_life())
         except RegistryError as error:
             log.info("no heartbeat: %s", error.problem)
 
@@ -211,18 +217,20 @@ def _finish_quietly(settings: Settings, run_id: str, status: Status) -> None:
 
 def _close_stale(client: Any, experiment: str) -> list[str]:
     found = client.search_runs([experiment], "attributes.status = 'RUNNING'")
-    stale = [run.info.run_id for run in found if HOST in run.data.tags and _is_dead(run.data.tags)]
+    stale = [run.info.run_id for run in found if ALIVE in run.data.tags and _is_dead(run.data.tags[ALIVE])]
     for run_id in stale:
         client.set_tag(run_id, "rebert.closed", "its process was gone")
         client.set_terminated(run_id, "FAILED")
+        client.delete_tag(run_id, ALIVE)
     return stale
 
 
-def _is_dead(tags: Mapping[str, str]) -> bool:
-    if tags[HOST] != gethostname():
-        return datetime.now(UTC) - datetime.fromisoformat(tags[HEARTBEAT]) > STALE_AFTER
+def _is_dead(sign_of_life: str) -> bool:
+    host, process, start, last = sign_of_life.rsplit(" ", 3)
+    if host != gethostname():
+        return datetime.now(UTC) - datetime.fromisoformat(last) > STALE_AFTER
     try:
-        return _process(int(tags[PROCESS].split()[0])) != tags[PROCESS]
+        return _start_of(int(process)) != start
     except psutil.NoSuchProcess:
         return True
 
