@@ -6,31 +6,28 @@ same weights on a CPU. The checkpoints are removed once the model directory is w
 
 from __future__ import annotations
 
-import errno
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.checkpoints import find_whole_checkpoint
-from components.config import RunConfig, Training
+from components.config import RunConfig
 from components.devices import DeviceChoice, choose_device
 from components.digests import digest_code
-from components.errors import ProjectError, StorageError, TrainingError
 from components.golden_rows import golden_rows
 from components.model_directory import Manifest, write_golden, write_manifest
 from components.records import BaseModel, TokenizedDataset, TrainedModel, ValidatedDataset
 from components.task_types import Row, TaskType, find_task_type
+from components.trainable_network import class_weights, freeze, speed_up
+from components.training_errors import translated_errors
 from components.training_history import HISTORY, History, Progress
 
 if TYPE_CHECKING:
-    from components.fast_dropout import DropoutMasks
     from components.fine_tuner import FineTuner
-    from components.token_table import TokenTable
 
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
@@ -99,14 +96,14 @@ def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[Fi
     from components.tokenization import load_tokenizer
 
     training, task_type = job.config.training, job.task_type
-    if job.choice.device == "cpu":
-        torch.set_num_threads(job.choice.threads)
     set_seed(training.seed)
     tokenizer = load_tokenizer(job.base)
     network = task_type.build_network(job.base.folder, job.dataset.labels)
     freeze(network, training.freeze)
     tables = {split: TokenTable.of_split(job.tokens, split, tokenizer) for split in ("train", "validation")}
-    weights = _class_weights(job, tables["train"])
+    device = job.choice.device
+    weights = class_weights(training, tables["train"].targets, len(job.dataset.labels), device)
+    masks = speed_up(network, training, device, tables, tokenizer.all_special_ids)
     truth = [row["label"] for row in _rows(job)]
     labels = job.dataset.labels
 
@@ -117,59 +114,19 @@ def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[Fi
         found = task_type.metrics(truth, task_type.probabilities(logits, 1.0), labels)
         return {"loss": task_type.log_loss(logits, tables["validation"].targets, 1.0), **found}
 
-    choice = job.choice
     checkpoints = job.folder / CHECKPOINTS
     tuner = FineTuner(
         network,
-        training_arguments(training, checkpoints, choice.device, choice.precision, len(tables["train"])),
+        training_arguments(training, checkpoints, device, job.choice.precision, len(tables["train"])),
         training=training,
         loss=loss,
         tables=tables,
         score=score,
         metric=job.config.evaluation.metric,
         history=History(job.folder / HISTORY, progress),
-        masks=_speed_up(job, network, tables, tokenizer),
+        masks=masks,
     )
     return tuner, tokenizer
-
-
-def freeze(network: Any, part: str) -> None:
-    """Keep a part of the network as it is: `none`, `embeddings`, or `encoder` (embeddings and all layers).
-
-    A pooler always learns, since some base models come without a trained one. What is frozen has no dropout.
-    """
-    parts = {name: child for name, child in network.base_model.named_children() if name != "pooler"}
-    if part == "embeddings":
-        parts["embeddings"].requires_grad_(False)
-    if part == "encoder":
-        for module in parts.values():
-            module.requires_grad_(False)
-            for dropout in (child for child in module.modules() if type(child).__name__ == "Dropout"):
-                dropout.p = 0.0
-
-
-def _speed_up(job: _Job, network: Any, tables: Mapping[str, TokenTable], tokenizer: Any) -> DropoutMasks | None:
-    """Make the steps cheaper without changing what is learned; returns the masks of the fast dropout, if it is used."""
-    from components.fast_dropout import use_fast_dropout
-    from components.trimmed_embedding import trim_embeddings
-
-    ids = [table.flat["input_ids"] for table in tables.values()]
-    trim_embeddings(network, ids, always=tokenizer.all_special_ids)
-    # Checkpointed layers run twice, and must then get the masks that torch's generator repeats.
-    if job.choice.device == "cpu" and not job.config.training.gradient_checkpointing:
-        return use_fast_dropout(network, job.config.training.seed)
-    return None
-
-
-def _class_weights(job: _Job, train: Any) -> Any:
-    if job.config.training.class_weights == "none":
-        return None
-    import numpy as np
-    import torch
-
-    counts = np.bincount(train.targets, minlength=len(job.dataset.labels))
-    weights = len(train) / (len(counts) * np.maximum(counts, 1))
-    return torch.tensor(weights, dtype=torch.float32, device=job.choice.device)
 
 
 def _rows(job: _Job) -> list[Row]:
@@ -234,28 +191,3 @@ def _manifest(job: _Job) -> Manifest:
         code_digest=digest_code("components.training", f"components.task_types.{job.config.task_type}"),
         validation_metrics={},
     )
-
-
-@contextmanager
-def translated_errors(training: Training, max_length: int, device: str) -> Iterator[None]:
-    """Turn a lack of memory or disk into an error that says what to do; others pass."""
-    try:
-        yield
-    except ProjectError:
-        raise
-    except (MemoryError, RuntimeError, OSError) as error:
-        if _says(error, "no space left", "PytorchStreamWriter failed") or getattr(error, "errno", 0) == errno.ENOSPC:
-            raise StorageError(
-                f"The disk is full: {error}", "free some space, then run again; training goes on where it was."
-            ) from error
-        if isinstance(error, MemoryError) or _says(error, "out of memory", "can't allocate memory"):
-            raise TrainingError(
-                f"{training.batch_size} rows of up to {max_length} tokens do not fit into the memory of {device}.",
-                "halve training.batch_size and double training.accumulation_steps, or lower model.max_length.",
-            ) from error
-        raise
-
-
-def _says(error: BaseException, *words: str) -> bool:
-    text = str(error).lower()
-    return any(word.lower() in text for word in words)

@@ -33,6 +33,7 @@ JOB = "training_job.json"
 LOG = "training.log"
 GRACE_SECONDS = 10.0  # between asking a training to end and ending it
 LOG_TAIL_LINES = 15
+CHILD = (sys.executable, "-m", "components.training_process")  # then the job file and the pipe's number
 
 Record = TypeVar("Record")
 ProgressListener = Callable[[Progress], None]
@@ -94,7 +95,7 @@ def child_environment(threads: int, settings: Settings | None) -> dict[str, str]
 def _child(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
     """The running child and its messages; at the end it has ended, whatever happened here."""
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", "components.training_process", str(folder / JOB), str(writing)]
+    command = [*CHILD, str(folder / JOB), str(writing)]
     with (folder / LOG).open("ab") as log_file:
         process = subprocess.Popen(
             command,

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from components import training_process
+from components.digests import digest_file
+from components.errors import StorageError, TrainingError
+from components.records import as_json
+from components.training import train_model
+from components.training_history import Progress
+from components.training_process import child_environment, train_in_process
+from tests.training_data import small_job
+
+REPOSITORY = Path(training_process.__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def job(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory):
+    return small_job(tmp_path_factory.mktemp("job"), tiny_base)
+
+
+def stand_in(monkeypatch, code: str):
+    """Let this code be the child; it gets the job file and the number of the pipe as arguments."""
+    start = "import json, os, signal, sys, time"
+    say = "say = lambda x: os.write(int(sys.argv[2]), json.dumps(x).encode() + b'\\n')"
+    monkeypatch.setattr(training_process, "CHILD", (sys.executable, "-c", f"{start}\n{say}\n{code}"))
+
+
+def with_hours(job, hours: float):
+    config, *rest = job
+    training = config.training.model_copy(update={"max_hours": hours})
+    return config.model_copy(update={"training": training}), *rest
+
+
+def test_a_child_trains_the_same_model_and_reports(job, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("components.devices.usable_threads", lambda: 1)  # as here; sums differ with the threads
+    heard: list[Progress] = []
+    model = train_in_process(*job, tmp_path / "child", on_progress=heard.append)
+    assert model.folder == tmp_path / "child" / "model"
+    assert model.digest == train_model(*job, tmp_path / "here").digest
+    assert heard[-1].share == 1
+    assert heard[-1].text.startswith("step 24/24, loss ")
+    assert "CPU with" in (tmp_path / "child" / "training.log").read_text()
+    assert sorted(path.name for path in (tmp_path / "child").iterdir()) == ["history.jsonl", "model", "training.log"]
+
+
+def test_a_childs_error_is_raised_again_as_it_was(job, tmp_path: Path, monkeypatch):
+    stand_in(monkeypatch, "say({'error': {'class': 'StorageError', 'problem': 'full.', 'hint': 'free some.'}})")
+    with pytest.raises(StorageError) as caught:
+        train_in_process(*job, tmp_path)
+    assert (caught.value.problem, caught.value.hint) == ("full.", "free some.")
+
+
+def test_a_child_that_the_system_killed_means_that_memory_ran_out(job, tmp_path: Path, monkeypatch):
+    stand_in(monkeypatch, "os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(TrainingError, match="probably because memory ran out"):
+        train_in_process(*job, tmp_path)
+
+
+def test_a_bug_in_the_child_shows_the_end_of_its_log(job, tmp_path: Path, monkeypatch):
+    stand_in(monkeypatch, "raise KeyError('oops')")
+    with pytest.raises(RuntimeError, match="ended with code 1"):
+        train_in_process(*job, tmp_path)
+    assert "KeyError: 'oops'" in (tmp_path / "training.log").read_text()
+
+
+def test_the_clock_ends_a_child_that_does_not_listen(job, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(training_process, "GRACE_SECONDS", 0.2)
+    stand_in(
+        monkeypatch, "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
+    )
+    began = time.monotonic()
+    with pytest.raises(TrainingError, match=r"stopped after training.max_hours, 0\.0003") as caught:
+        train_in_process(*with_hours(job, 0.0003), tmp_path)
+    assert time.monotonic() - began < 10
+    assert "raise training.max_hours" in caught.value.hint
+    assert not psutil.pid_exists(int((tmp_path / "training.log").read_text()))
+
+
+def test_a_listener_that_raises_ends_the_child(job, tmp_path: Path, monkeypatch):
+    progress = {"step": 1, "steps": 2, "epoch": 0.1, "loss": 1.0, "samples_per_second": 1.0, "seconds_left": 1.0}
+    stand_in(monkeypatch, f"print(os.getpid(), flush=True)\nsay({{'progress': {progress}}})\ntime.sleep(60)")
+
+    def listen(_: Progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_in_process(*job, tmp_path, on_progress=listen)
+    assert not psutil.pid_exists(int((tmp_path / "training.log").read_text()))
+
+
+def test_the_child_dies_with_its_parent(tmp_path: Path):
+    child = (
+        "import threading, time, os; from components.training_process import _die_with_parent;"
+        "threading.Thread(target=_die_with_parent, daemon=True).start(); print(os.getpid(), flush=True); time.sleep(60)"
+    )
+    parent = (
+        "import subprocess, sys, time;"
+        f"p = subprocess.Popen([sys.executable, '-c', {child!r}], stdin=subprocess.PIPE, stdout=subprocess.PIPE);"
+        "print(p.stdout.readline().decode(), flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
+        assert process.stdout is not None
+        number = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+    gone = time.monotonic() + 5
+    while psutil.pid_exists(number) and time.monotonic() < gone:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(number)
+
+
+def test_the_childs_threads_are_chosen(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "99")
+    environment = child_environment(3, None)
+    assert environment["OMP_NUM_THREADS"] == "3"
+    assert environment["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_any_moment_end_with_the_same_weights(job, tmp_path: Path):
+    """SIGKILL at 20 random moments of one training, inside steps, evaluations and saves alike."""
+    import random
+
+    config, *rest = job
+    training = config.training.model_copy(update={"epochs": 60.0, "early_stopping_patience": None})
+    long = (config.model_copy(update={"training": training}), *rest)
+    whole = train_model(*long, tmp_path / "whole")
+    draw = random.Random(0)  # noqa: S311
+    code = (
+        "import sys; from pathlib import Path; from components import fine_tuner, training_process;"
+        "fine_tuner.CHECKPOINT_SECONDS = 0.0; training_process.main(Path(sys.argv[1]), 1)"
+    )
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    records = dict(zip(("tokens", "base", "dataset"), long[1:], strict=True))
+    content = {"config": long[0].model_dump(mode="json"), "folder": str(folder), "config_folder": "."}
+    job_file = tmp_path / "job.json"
+    job_file.write_text(json.dumps({**content, **{key: as_json(each) for key, each in records.items()}}))
+    kills = 0
+    while True:
+        command = [sys.executable, "-c", code, str(job_file)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # the first step of this try
+            if kills < 20:
+                time.sleep(draw.random() * 0.7)
+                process.kill()
+                kills += process.wait() == -signal.SIGKILL
+                continue
+            process.communicate()
+            assert process.returncode == 0
+            break
+    assert kills == 20
+    assert digest_file(folder / "model" / "manifest.json") == whole.digest
