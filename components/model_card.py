@@ -26,10 +26,10 @@ HUB_METRICS = {
 MOST_LABELS_NAMED = 100
 MOST_CLASSES = 10
 LIMITS = """\
-- It knows the labels above and no others: a text about something else gets one of them, often with a high score.
+- It knows the labels below and no others: a text about something else gets one of them, often with a high score.
 - It has seen texts like those it was trained on. On texts of another kind, time, place or language it is worse, and the
-  scores below do not say by how much.
-- What is unfair or wrong in the training data, it has learned. The scores by slice below show differences only between
+  scores above do not say by how much.
+- What is unfair or wrong in the training data, it has learned. The scores by slice, if any, show differences between
   the groups that were named in the run file; nothing else was examined for bias.
 - BERT models do not explain themselves. Where an answer has consequences for a person, a person should make it."""
 
@@ -55,12 +55,13 @@ def write_model_card(
         config.description,
         _summary(dataset, report, manifest),
         _purpose(config, manifest),
-        _data(dataset, manifest),
-        _training(config, manifest, model),
         _scores(report, content),
         _slices(content["slices"]),
+        _data(dataset, manifest),
+        _training(config, manifest, model),
         f"## Limits and bias\n\n{LIMITS}",
         _usage(manifest),
+        _labels(manifest),
         _origin(manifest, model, report),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -109,17 +110,20 @@ def _summary(dataset: ValidatedDataset, report: EvaluationReport, manifest: Mani
 
 def _purpose(config: RunConfig, manifest: Manifest) -> str:
     what = "pair of texts" if config.data.columns.text_pair else "text"
-    shown = ", ".join(f"`{label}`" for label in manifest.labels[:MOST_LABELS_NAMED])
-    more = len(manifest.labels) - MOST_LABELS_NAMED
-    rest = f" and {more} more, in `manifest.json`" if more > 0 else ""
     return (
-        f"## What it does\n\nGives each {what} one of {len(manifest.labels)} labels, with a score for each.\n"
-        f"The first {manifest.max_length} tokens of a {what} count.\n\nLabels: {shown}{rest}."
+        f"## What it does\n\nGives each {what} one of {len(manifest.labels)} labels, with a score for each. "
+        f"The first {manifest.max_length} tokens of a {what} count."
     )
 
 
+def _labels(manifest: Manifest) -> str:
+    shown = ", ".join(f"`{label}`" for label in manifest.labels[:MOST_LABELS_NAMED])
+    more = len(manifest.labels) - MOST_LABELS_NAMED
+    return f"## Labels\n\n{shown}{f' and {more} more, in `manifest.json`' if more > 0 else ''}."
+
+
 def _data(dataset: ValidatedDataset, manifest: Manifest) -> str:
-    purpose = {"train": "training", "validation": "choice of the best epoch, calibration", "test": "the scores below"}
+    purpose = {"train": "training", "validation": "choice of the best epoch, calibration", "test": "the scores above"}
     rows = [(split, f"{dataset.rows[split]:,}", purpose[split]) for split in purpose if split in dataset.rows]
     files = [(f"`{name}`", f"`{digest[:16]}`") for name, digest in sorted(dataset.source_digests.items())]
     aside = f"{dataset.quarantined_rows:,} rows were set aside by the validation."

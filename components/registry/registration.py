@@ -21,6 +21,7 @@ from components.registry.versions import DIGEST, LABELS, record_of, registry_loc
 from components.settings import Settings
 
 LONGEST_DESCRIPTION = 5000  # characters in MLflow's database
+SHORT_DIGEST = 16  # characters of a digest that MLflow shows beside a data set; at most 36
 ABANDONED_SECONDS = 24 * 3600  # an upload that began so long ago on another machine is not going on
 
 
@@ -60,6 +61,8 @@ def register_model(
             model_id=model_id,
         )
         kept = _without_doubles(client, manifest.name, digest)
+        named = [{"name": manifest.name, "version": int(kept.version)}]  # a link that MLflow's own log_model makes
+        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(named)})
         return record_of(client, kept, created=kept.version == created.version)
 
 
@@ -68,7 +71,10 @@ def log_scores(client: Any, run_id: str, report: EvaluationReport, model_id: str
     from mlflow.entities import Metric
 
     when = int((report.folder / "report.json").stat().st_mtime * 1000)
-    metrics = [Metric(f"test/{name}", value, when, 0, model_id=model_id) for name, value in report.metrics.items()]
+    frozen = {"dataset_name": "test", "dataset_digest": report.test_digest[:SHORT_DIGEST]}
+    metrics = [
+        Metric(f"test/{name}", value, when, 0, model_id=model_id, **frozen) for name, value in report.metrics.items()
+    ]
     client.log_batch(run_id, metrics)
 
 

@@ -23,7 +23,7 @@ from components.records import (
     ValidatedDataset,
     as_json,
 )
-from components.registry.registration import log_scores
+from components.registry.registration import SHORT_DIGEST, log_scores
 from components.registry.store import mlflow_errors, open_store, without_passwords
 from components.settings import Settings
 from components.step_store import storage_errors
@@ -162,7 +162,7 @@ def _dataset(dataset: ValidatedDataset, split: Split) -> Any:
 
     return Dataset(
         name=split,
-        digest=digest_file(dataset.split_file(split))[:16],
+        digest=digest_file(dataset.split_file(split))[:SHORT_DIGEST],
         source_type="local",
         source=json.dumps({"files": dict(dataset.source_digests)}, ensure_ascii=False),
         schema=_schema(dataset.split_file(split)),
