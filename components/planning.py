@@ -76,6 +76,25 @@ def validate_step(
     return Step("validate", config.name, parts)
 
 
+def find_validated(
+    config: RunConfig,
+    files: Mapping[Split, Sequence[Path]],
+    base: BaseModel,
+    champion: Champion | None,
+    store: StepStore,
+) -> ValidatedDataset | None:
+    """The finished validation of these inputs.
+
+    One that was made without a champion counts where it found just the champion's labels: so the first run after a
+    first promotion has nothing to do.
+    """
+    for standard in (champion, None):
+        found = store.find(validate_step(config, files, base, standard), ValidatedDataset)
+        if found and (standard is champion or (champion and found.labels == champion.labels)):
+            return found
+    return None
+
+
 def tokenize_step(config: RunConfig, dataset: ValidatedDataset, base: BaseModel) -> Step:
     """Tokens depend on the rows that learn or choose the epoch, not on the frozen ones."""
     parts = {
@@ -149,7 +168,11 @@ def plan_run(
         planned.append(PlannedStep(step.name, action, "done before" if record is not None else store.why(step)))
         return record
 
-    dataset = found(validate_step(config, files, base, champion), ValidatedDataset)
+    dataset = find_validated(config, files, base, champion, store)
+    step = validate_step(config, files, base, champion)
+    planned.append(
+        PlannedStep(step.name, "reuse", "done before") if dataset else PlannedStep(step.name, "run", store.why(step))
+    )
     tokens = dataset and found(tokenize_step(config, dataset, base), TokenizedDataset)
     model = tokens and found(train_step(config, tokens, base, hardware), TrainedModel)
     report = model and found(evaluate_step(config, model.digest, dataset), EvaluationReport)

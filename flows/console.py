@@ -27,6 +27,7 @@ TITLES = {
     "tokenize": "tokenize",
     "fine_tune": "fine-tune",
     "evaluate": "evaluate",
+    "evaluate champion": "champion",
     "register": "register",
     "decide": "decide",
     "bundle": "bundle",

@@ -54,11 +54,20 @@ class Job:
         work: Callable[[Path], Record],
         describe: Callable[[Record], str],
         *,
+        found: Record | None = None,
+        title: str | None = None,
         resumable: bool = False,
     ) -> Record:
-        """The record of a step: found if it was done before, else made by `work`."""
-        with self.log.step(step.name) as note:
-            record = self.store.find(step, record_type)
+        """The record of a step: found if it was done before, else made by `work`.
+
+        Args:
+            describe: the record in a few words, for the log.
+            found: a finished step of another digest that serves as well.
+            title: what the log calls the step.
+            resumable: see `StepStore.run`.
+        """
+        with self.log.step(title or step.name) as note:
+            record = found or self.store.find(step, record_type)
             note.reused = record is not None
             if record is None:
                 record = self.store.run(step, work, resumable=resumable)

@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from prefect.tasks import Task
 
 from components.errors import ProjectError, RegistryError
-from components.planning import decide_step, evaluate_step, tokenize_step, train_step, validate_step
+from components.planning import decide_step, evaluate_step, find_validated, tokenize_step, train_step, validate_step
 from components.proving import Proof
 from components.records import (
     Bundle,
@@ -66,6 +66,7 @@ def validate(job: Job) -> ValidatedDataset:
         ValidatedDataset,
         lambda folder: validate_dataset(job.config, job.base, labels, folder),
         artifacts.dataset_in_words,
+        found=find_validated(job.config, job.files, job.base, job.champion, job.store),
     )
     artifacts.publish_checks(job.config.name, dataset.checks)
     return dataset
@@ -135,6 +136,7 @@ def evaluate_champion(job: Job, dataset: ValidatedDataset) -> EvaluationReport |
         EvaluationReport,
         lambda folder: score(job, dataset, champion.folder, folder),
         artifacts.report_in_words,
+        title="evaluate champion",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from components.settings import Settings, apply_settings, read_settings
 
 # Before any test imports mlflow, prefect or transformers: no telemetry, no hub, short waits.
-apply_settings(read_settings({"REBERT_HOME": "/nonexistent"}, Path("/")))
+HOME = tempfile.TemporaryDirectory(prefix="rebert-tests-")
+apply_settings(read_settings({"REBERT_HOME": HOME.name}, Path("/")))
 del os.environ["REBERT_HOME"], os.environ["MLFLOW_TRACKING_URI"]
 os.environ["OMP_NUM_THREADS"] = "1"
 

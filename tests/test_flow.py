@@ -1,0 +1,159 @@
+"""The whole flow on a tiny model: what is promoted, refused, rejected, reused, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components import registry
+from components.errors import RejectedData
+from components.records import as_json
+from components.releases import read_release
+from components.settings import environment_of, read_settings
+from flows.job import open_job
+from flows.progress import RunLog, current_log
+from tests.deliveries import rows, write_csv, write_run_file
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, empty_database: Path):
+    """A folder with a run file, a home of its own and Prefect's test server."""
+    import shutil
+
+    from prefect.testing.utilities import prefect_test_harness
+
+    folder = tmp_path_factory.mktemp("reviews")
+    settings = read_settings({"REBERT_HOME": str(folder / "home")}, folder)
+    (settings.home / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty_database, settings.home / "mlflow" / "mlflow.db")
+    write_csv(folder / "test.csv", rows(200, seed=1))
+    write_run_file(folder, tiny_base)
+    # As `rebert` does at its edge; mlflow has put the address of another test's database into the environment.
+    with pytest.MonkeyPatch.context() as patch, prefect_test_harness(server_startup_timeout=120):
+        for name in ("REBERT_HOME", "MLFLOW_TRACKING_URI", "BENTOML_HOME"):
+            patch.setenv(name, environment_of(settings)[name])
+        yield folder, settings
+
+
+def run(folder: Path) -> tuple[dict, RunLog]:
+    from flows.retrain import retrain
+
+    log = RunLog()
+    current_log.set(log)
+    return retrain(str(folder / "reviews.yaml")), log
+
+
+def ran(log: RunLog) -> dict[str, str]:
+    return {step.name: step.outcome for step in log.steps}
+
+
+def test_week_1_the_first_model_goes_live(place):
+    folder, settings = place
+    write_csv(folder / "week-1.csv", rows(60, seed=2, noise=0.3))
+    result, log = run(folder)
+    assert result["outcome"] == "promoted"
+    assert list(ran(log)) == [
+        "validate", "tokenize", "fine_tune", "evaluate", "register", "decide", "bundle", "prove", "promote",
+    ]  # fmt: skip
+    champion = registry.champion(settings, "reviews")
+    release = read_release(settings, "reviews")
+    assert (champion.version, champion.run_id) == (1, result["run_id"]) == (release.version, result["run_id"])
+    assert release.tag == result["bundle"]
+    assert result["metrics"]["accuracy"] == pytest.approx(result["decision"]["candidate_score"])
+
+
+def test_week_1_again_has_nothing_to_do(place):
+    folder, settings = place
+    before = registry.versions(settings, "reviews")
+    result, log = run(folder)
+    assert result["outcome"] == "unchanged"
+    assert "champion version 1" in result["reason"]
+    assert log.steps == []
+    assert registry.versions(settings, "reviews") == before
+
+
+def test_another_gate_does_not_train_again(place, tiny_base):
+    folder, settings = place
+    write_run_file(folder, tiny_base, gate={"floor": 0.45})
+    plan = open_job(folder / "reviews.yaml", settings, RunLog()).plan()
+    assert [step.action for step in plan.steps[:4]] == ["reuse"] * 4
+    write_run_file(folder, tiny_base)
+
+
+def test_week_2_a_better_model_replaces_the_champion(place):
+    folder, settings = place
+    write_csv(folder / "week-2.csv", rows(600, seed=3))
+    result, log = run(folder)
+    assert result["outcome"] == "promoted", result["reason"]
+    assert result["decision"]["champion_version"] == 1
+    assert result["decision"]["p_value"] < 0.05
+    assert "evaluate champion" in ran(log)
+    aliases = {
+        alias: version.version for version in registry.versions(settings, "reviews") for alias in version.aliases
+    }
+    assert aliases == {"champion": 2, "previous": 1}
+
+
+def test_week_3_a_bad_delivery_is_rejected_and_nothing_moves(place):
+    folder, settings = place
+    before = as_json(registry.champion(settings, "reviews"))
+    write_csv(folder / "week-3.csv", [*rows(50, seed=4), ("a text nobody expected", "neutral")])
+    with pytest.raises(RejectedData, match="neutral") as caught:
+        run(folder)
+    assert Path(caught.value.report, "validation.md").exists()
+    assert as_json(registry.champion(settings, "reviews")) == before
+
+
+def test_week_3_a_worse_model_is_refused_and_the_champion_stays(place):
+    folder, settings = place
+    write_csv(folder / "week-3.csv", rows(700, seed=5, noise=0.5))
+    result, _ = run(folder)
+    assert result["outcome"] == "refused"
+    assert registry.champion(settings, "reviews").version == 2
+    assert read_release(settings, "reviews").version == 2
+    decision = json.loads(Path(result["decision"]["folder"], "decision.json").read_text())
+    assert decision["promote"] is False
+    assert decision["reason"] == result["reason"]
+
+
+def test_the_same_refused_candidate_is_not_judged_twice(place):
+    result, _ = run(place[0])
+    assert result["outcome"] == "unchanged"
+    assert "Refused by" in result["reason"]
+
+
+def test_a_model_that_was_rolled_back_does_not_come_back(place):
+    folder, settings = place
+    (folder / "week-3.csv").unlink()
+    registry.rollback(settings, "reviews", reason="it insulted a customer")
+    result, _ = run(folder)
+    assert result["outcome"] == "unchanged"
+    assert "it insulted a customer" in result["reason"]
+    assert registry.champion(settings, "reviews").version == 1
+
+
+def test_every_step_left_an_artifact_to_read(place):
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        found = {artifact.key: artifact for artifact in client.read_artifacts(limit=200)}
+    assert {f"reviews-{step}" for step in ("validation", "training", "evaluation", "decision", "proof")} <= set(found)
+    assert "exact McNemar test" in found["reviews-decision"].data
+
+
+def test_no_run_stays_open_in_mlflow(place):
+    _, settings = place
+    client = registry.open_store(settings)
+    experiment = client.get_experiment_by_name("reviews")
+    states = {run.info.status for run in client.search_runs([experiment.experiment_id])}
+    assert states <= {"FINISHED", "FAILED"}
+
+
+def test_settings_are_not_secrets_in_flow_parameters(place):
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        parameters = [run.parameters for run in client.read_flow_runs(limit=50)]
+    assert all(set(found) == {"run_file"} for found in parameters)
