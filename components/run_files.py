@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from components.config import RunConfig
 from components.errors import ConfigError
+from components.task_types import task_type_names
 
 Place = tuple[str | int, ...]
 
@@ -33,6 +34,11 @@ def read_run_file(path: Path) -> RunConfig:
         config = RunConfig.model_validate({**content, "folder": path.resolve().parent})
     except ValidationError as error:
         raise _all_errors(path, error, lines) from error
+    if config.task_type not in task_type_names():
+        raise ConfigError(
+            f"{path}:{lines.get(('task_type',), 1)}: there is no task type '{config.task_type}'.",
+            f"set task_type to one of: {', '.join(task_type_names())}.",
+        )
     return config
 
 

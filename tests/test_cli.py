@@ -1,0 +1,155 @@
+"""The command line: quick help, clear errors, exit codes, JSON that a script can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from components.step_store import model_lock
+from flows.cli import app
+from tests.deliveries import rows, write_csv, write_run_file
+
+COMMANDS = ("init", "schema", "plan", "run", "serve", "predict", "explain", "rollback", "models", "ui", "doctor")
+HEAVY = ("torch", "transformers", "datasets", "prefect", "mlflow", "great_expectations", "bentoml", "pandas")
+
+
+def rebert(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a user runs it."""
+    environment = {**os.environ, "REBERT_HOME": str(folder / "home")}
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "BENTOML_HOME", "PREFECT_HOME"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "flows.cli", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def run_file(tmp_path, tiny_base):
+    write_csv(tmp_path / "week-1.csv", rows(60, seed=1))
+    write_csv(tmp_path / "test.csv", rows(60, seed=2))
+    return write_run_file(tmp_path, tiny_base)
+
+
+def test_help_answers_at_once_and_lists_every_command(tmp_path):
+    seconds = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        done = rebert("--help", folder=tmp_path)
+        seconds.append(time.perf_counter() - begun)
+    assert done.returncode == 0
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert min(seconds) < 1.0  # 0.1 s on a quiet machine; the bound leaves room for a busy one
+
+
+def test_help_imports_nothing_heavy(tmp_path):
+    code = f"import flows.cli, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_bad_run_file_is_two_kinds_of_lines_and_exit_code_2(tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: Bad\ndata: {train: a.csv}\nmodel: {base: x, lenght: 3}\n")
+    begun = time.perf_counter()
+    done = rebert("run", "bad.yaml", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[0].startswith("bad.yaml:1: name: string should match pattern")
+    assert "unknown key 'model.lenght'; did you mean 'max_length'?" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("To fix: correct these 2 keys")
+    assert "Traceback" not in done.stderr
+    assert time.perf_counter() - begun < 3.0  # goal 1 s on a quiet machine
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"data": {"train": "nothing.csv", "test": "test.csv"}}, "nothing.csv"),
+        ({"model": {"base": "no/such-model"}}, "no/such-model"),
+        ({"model": {"base": "package:no_such_package/model"}}, "no_such_package"),
+        ({"training": {"device": "cuda"}}, "no CUDA device"),
+    ],
+)
+def test_what_the_run_file_names_and_is_not_there_gets_one_sentence(run_file, tiny_base, change, expected):
+    write_run_file(run_file.parent, tiny_base, **change)
+    done = rebert("run", run_file.name, "--json", folder=run_file.parent)
+    result = json.loads(done.stdout)
+    assert (done.returncode, result["outcome"]) == (2, "failed"), done.stderr
+    assert expected in result["error"]["problem"]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_column_rejects_the_delivery(run_file, tiny_base):
+    write_run_file(run_file.parent, tiny_base, data={"train": "week-1.csv", "columns": {"text": "review"}})
+    done = rebert("run", run_file.name, "--json", folder=run_file.parent)
+    result = json.loads(done.stdout)
+    assert (done.returncode, result["outcome"]) == (2, "rejected"), done.stderr
+    assert "it has: 'text', 'label'" in result["error"]["problem"]
+    assert Path(result["report"], "validation.md").exists()
+
+
+def test_plan_does_nothing_and_says_what_a_run_would_do(run_file):
+    done = rebert("plan", run_file.name, "--json", folder=run_file.parent)
+    plan = json.loads(done.stdout)
+    assert [step["action"] for step in plan["steps"]] == ["run"] * 9
+    assert plan["steps"][0]["reason"] == "never done before"
+    assert not (run_file.parent / "home" / "steps").exists()
+
+
+def test_a_second_run_of_a_model_ends_at_once(run_file):
+    with model_lock(run_file.parent / "home" / "locks", "reviews"):
+        done = rebert("run", run_file.name, folder=run_file.parent)
+    assert done.returncode == 2
+    assert f"Another run of 'reviews' is at work (process {os.getpid()})" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("explain", "nobody"), ("rollback", "nobody"), ("serve", "nobody")])
+def test_an_unknown_model_is_named(tmp_path, words):
+    done = rebert(*words, folder=tmp_path)
+    assert done.returncode == 2
+    assert "nobody" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_models_yet_says_how_to_begin(tmp_path):
+    done = rebert("models", folder=tmp_path)
+    assert done.returncode == 0
+    assert "rebert init" in done.stdout
+
+
+def test_init_writes_a_run_file_that_plans(tmp_path, tiny_base):
+    write_csv(tmp_path / "reviews.csv", rows(200, seed=3))
+    done = rebert("init", "reviews.csv", "--base", str(tiny_base), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    planned = rebert("plan", done.stdout.strip(), folder=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    again = rebert("init", "reviews.csv", folder=tmp_path)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+
+
+def test_the_schema_is_json_schema_with_every_section():
+    schema = json.loads(CliRunner().invoke(app, ["schema"]).stdout)
+    assert set(schema["properties"]) == {
+        "name", "description", "task_type", "data", "validation", "model", "training", "evaluation", "gate", "serving",
+    }  # fmt: skip
+    assert all("description" in item or "$ref" in item for item in schema["properties"].values())
+
+
+def test_a_bug_is_a_traceback_and_exit_code_1(tmp_path):
+    code = (
+        "import flows.cli, flows.commands\n"
+        "def broken(*args): raise KeyError('review')\n"
+        "flows.commands.list_models = broken\n"
+        "flows.cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "models"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

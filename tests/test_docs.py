@@ -1,0 +1,55 @@
+"""What the pages say is what the code does."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.config import RunConfig
+from components.run_files import read_run_file
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN_FILES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+def _generator():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["run-file.md", "command-line.md"])
+def test_a_reference_page_is_what_the_code_makes(page):
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == _generator().PAGES[page](), "run 'make docs'"
+
+
+@pytest.mark.parametrize("path", RUN_FILES, ids=lambda path: path.name)
+def test_a_shipped_run_file_is_valid(path):
+    assert read_run_file(path).name
+
+
+def test_the_full_example_has_every_key():
+    content = yaml.safe_load((ROOT / "examples" / "banking77.yaml").read_text(encoding="utf-8"))
+
+    def missing(section, found, prefix=""):
+        for name, field in section.model_fields.items():
+            if name == "folder":
+                continue
+            if name not in found:
+                yield prefix + name
+            elif hasattr(field.annotation, "model_fields"):
+                yield from missing(field.annotation, found[name], f"{prefix}{name}.")
+
+    assert list(missing(RunConfig, content)) == []
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_no_link_inside_the_project_is_dead(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = [t.split("#")[0] for t in re.findall(r"\]\(([^)]+)\)", text) if not t.startswith(("http", "#"))]
+    assert [t for t in targets if t and not ((ROOT / page).parent / t).exists()] == []
