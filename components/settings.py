@@ -50,11 +50,18 @@ def read_settings(environment: Mapping[str, str], folder: Path) -> Settings:
     home = (folder / environment.get("REBERT_HOME", ".rebert")).resolve()
     return Settings(
         home=home,
-        tracking_uri=environment.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+        tracking_uri=_absolute(environment.get("MLFLOW_TRACKING_URI", ""), folder)
+        or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
         prefect_api_url=environment.get("PREFECT_API_URL") or None,
         prefect_home=Path(environment.get("PREFECT_HOME", home / "prefect")),
         bento_home=Path(environment.get("BENTOML_HOME", home / "bentoml")),
     )
+
+
+def _absolute(uri: str, folder: Path) -> str:
+    """A database address that names the same file in whatever folder a process runs."""
+    scheme, separator, path = uri.partition("sqlite:///")
+    return f"sqlite:///{(folder / path).resolve()}" if separator and not scheme else uri
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
+
+import httpx
 
 
 class MlflowServer:
@@ -54,7 +55,6 @@ class MlflowServer:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.address}/health", timeout=2):
-                return True
-        except OSError:
+            return httpx.get(f"{self.address}/health", timeout=2).is_success
+        except httpx.HTTPError:
             return False

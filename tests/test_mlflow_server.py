@@ -7,10 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from components import registry, tracking
@@ -20,6 +20,7 @@ from components.registry import store
 from components.settings import Settings, environment_of, read_settings
 from components.tracking import curves
 from tests.mlflow_server import MlflowServer
+from tests.model_folders import another_model
 from tests.test_registry import decision
 from tests.test_tracking import CONFIG, curve, write_lines
 
@@ -86,20 +87,28 @@ def test_machines_that_share_only_the_server_keep_one_version(
     assert answers == [kept * 2] * 4
 
 
-def test_a_registration_that_was_killed_is_completed_by_the_next(settings: Settings, tiny_model: Path) -> None:
+def test_a_registration_that_was_killed_is_completed_by_the_next(
+    settings: Settings, tiny_model: Path, tmp_path: Path
+) -> None:
     run_id = tracking.start_run(settings, CONFIG, "t" * 64)
-    whole = begin_registering(settings, run_id, tiny_model, 0)
     began = time.monotonic()
-    whole.communicate(timeout=60)
-    importing = time.monotonic() - began
-    for moment in range(10):
-        process = begin_registering(settings, run_id, tiny_model, 1)
-        time.sleep(importing * (0.6 + moment / 10))
+    begin_registering(settings, run_id, tiny_model, 1).communicate(timeout=60)
+    whole = time.monotonic() - began
+    models = [another_model(tmp_path / f"model-{n}", tiny_model, train_rows=n) for n in range(10)]
+    left = 0
+    for number, model in enumerate(models):
+        process = begin_registering(settings, run_id, model, 1)
+        time.sleep(whole * (0.55 + number / 20))
         process.kill()
         process.communicate()
-    assert registry.register_model(settings, run_id, tiny_model).version == 1
-    assert [version.version for version in registry.versions(settings, "shop")] == [1]
+        left += len(pending_models(settings))
+    assert left  # some were killed in the middle of it
+    for model in models:
+        registry.register_model(settings, run_id, model)
+        assert registry.register_model(settings, run_id, model).created is False
+    assert sorted(version.version for version in registry.versions(settings, "shop")) == list(range(1, 12))
     assert pending_models(settings) == []
+    assert list((settings.home / "scratch" / "shop").iterdir()) == []
 
 
 def test_the_server_does_what_the_embedded_mlflow_does(
@@ -128,18 +137,18 @@ def test_curves_are_whole_after_the_server_was_killed_and_came_back(
     run_id = tracking.start_run(served, CONFIG, "t" * 64)
     history = tmp_path / "history.jsonl"
     slowest = 0.0
+    again = threading.Thread(target=server.start)
     with tracking.LiveCurves(served, run_id, history):
         for start in range(0, 400, 10):
             if start == 100:
                 server.kill()
             if start == 250:
-                threading.Thread(target=server.start).start()
+                again.start()
             began = time.monotonic()
             write_lines(history, range(start, start + 10))
             slowest = max(slowest, time.monotonic() - began)
             time.sleep(0.2)
-        while not curve(served, run_id, "train/loss"):
-            time.sleep(0.2)
+        again.join()
     tracking.send_history(served, run_id, history)
     assert curve(served, run_id, "train/loss") == list(range(400))
     assert slowest < 1
@@ -188,15 +197,12 @@ def _free_port() -> int:
 
 
 def _ask(address: str, body: bytes) -> dict[str, list[dict[str, list[str]]]]:
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     for _ in range(300):
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return dict(json.load(answer))
-        except ConnectionError:
+            answer = httpx.post(address, content=body, headers={"Content-Type": "application/json"}, timeout=10)
+        except httpx.HTTPError:
             time.sleep(0.2)
-        except urllib.error.URLError as error:
-            if isinstance(error, urllib.error.HTTPError):
-                raise AssertionError(error.read()) from error
-            time.sleep(0.2)
+        else:
+            assert answer.is_success, answer.text
+            return dict(answer.json())
     raise AssertionError("it does not answer")

@@ -1,6 +1,8 @@
 """The registry: one version for each content, the ledger, promotion and rollback, downloads that are verified."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -292,6 +294,20 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     broken = read_settings({"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/x.db"}, tmp_path)
     with pytest.raises(RegistryError, match="is not a whole SQLite database"):
         registry.list_models(broken)
+
+
+def test_a_relative_database_is_the_same_file_everywhere(tmp_path: Path) -> None:
+    relative = read_settings({"MLFLOW_TRACKING_URI": "sqlite:///my.db"}, tmp_path)
+    absolute = read_settings({"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/my.db"}, Path("/elsewhere"))
+    assert relative.tracking_uri == absolute.tracking_uri == f"sqlite:///{tmp_path}/my.db"
+
+
+def test_the_registry_is_imported_without_heavy_libraries() -> None:
+    code = (
+        "import sys, components.registry, components.tracking; print(*{'mlflow', 'torch', 'pandas'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_the_old_file_store_is_refused_with_a_way_out(tmp_path: Path) -> None:

@@ -24,6 +24,13 @@ Result = TypeVar("Result")
 ANSWER_SECONDS = 5  # for the health check: a server that needs longer would make every call take minutes
 TRUST_SECONDS = 5  # how long one good health check counts
 PREPARE_SECONDS = 120  # for another process that makes the database; one second here, a minute on a slow disk
+# What MLflow and its HTTP library log as an error or a retry they also raise, and we say it in one sentence.
+LOG_LEVELS = {
+    "alembic": logging.WARNING,
+    "mlflow": logging.WARNING,
+    "mlflow.store.db.utils": logging.CRITICAL,
+    "urllib3.connectionpool": logging.ERROR,
+}
 
 _last_answer: dict[str, float] = {}
 
@@ -68,9 +75,7 @@ def mlflow_errors(
 def _client(settings: Settings) -> Any:
     from mlflow import set_tracking_uri
 
-    # What it logs as an error it also raises, and we say it in one sentence.
-    levels = (("mlflow", logging.WARNING), ("mlflow.store.db.utils", logging.CRITICAL), ("alembic", logging.WARNING))
-    for name, level in levels:
+    for name, level in LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
     uri = settings.tracking_uri
     set_tracking_uri(uri)  # downloads and data sets take no client

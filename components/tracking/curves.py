@@ -56,6 +56,7 @@ class LiveCurves:
         self.history = history
         self._sent: dict[str, int] | None = None
         self._system: deque[Point] = deque(maxlen=MOST_SYSTEM_POINTS)
+        self._away = False
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._watch)]
 
@@ -86,13 +87,17 @@ class LiveCurves:
             waiting = list(self._system)
             send_points(self.settings, self.run_id, waiting)
         except ProjectError as error:
-            log.warning("The curves wait: %s", error.problem)
+            log.log(logging.DEBUG if self._away else logging.WARNING, "The curves wait: %s", error.problem)
+            self._away = True
             self._sent = None  # how much of a broken request has arrived, only MLflow knows
             return False
         except Exception:  # a defect here must not end a training of hours
             log.exception("The curves of run %s stop here.", self.run_id)
             self._stop.set()
             return False
+        if self._away:
+            log.warning("MLflow answers again; the curves go on.")
+        self._away = False
         for _ in waiting:
             self._system.popleft()
         return True
