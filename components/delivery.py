@@ -108,10 +108,7 @@ class _Reader:
         name = self.name(path)
         count = len(rows.table)
         ours = {role: rows.table[column] for role, column in self.columns.items()}
-        nothing = pa.nulls(count, pa.large_string())
-        own = {
-            COLUMN + column: rows.table[column] if column in rows.table.column_names else nothing for column in self.own
-        }
+        own = {COLUMN + column: rows.table[column] for column in self.own if column in rows.table.column_names}
         place = {
             "source": pa.array(np.full(count, SPLITS.index(split), np.int8)),
             "file": pa.array(np.full(count, len(self.files) - 1, np.int32)),
@@ -134,7 +131,9 @@ class _Reader:
 
     def delivery(self) -> Delivery:
         return Delivery(
-            table=pa.concat_tables(self.tables).combine_chunks() if self.tables else pa.table({}),
+            table=pa.concat_tables(self.tables, promote_options="default").combine_chunks()
+            if self.tables
+            else pa.table({}),
             files=tuple(self.name(path) for path in self.files),
             columns=self.columns,
             bad=tuple(self.bad),

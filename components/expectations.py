@@ -7,6 +7,7 @@ it does not know are all failures here.
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,17 +79,19 @@ def evaluate(checks: Sequence[Check], frame: Any) -> list[Finding]:
 
 def explain_name(expectation: str) -> str | None:
     """Why there is no such expectation, with the nearest name; None where there is one."""
-    import great_expectations.expectations as library
-
-    known = {_snake(name): name for name in dir(library) if name.startswith("Expect")}
+    known = _classes()
     if expectation in known:
         return None
     close = get_close_matches(expectation, known, n=1, cutoff=0.5)
     return f"Great Expectations knows no '{expectation}'" + (f"; did you mean '{close[0]}'?" if close else ".")
 
 
-def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+def _classes() -> dict[str, Any]:
+    """The library's expectations by their names in lower case: ExpectColumnKL... is expect_column_kl_..."""
+    import great_expectations.expectations as library
+
+    word = re.compile("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+    return {word.sub("_", name).lower(): getattr(library, name) for name in dir(library) if name.startswith("Expect")}
 
 
 def _build(check: Check) -> Any:
@@ -96,11 +99,8 @@ def _build(check: Check) -> Any:
     unknown = explain_name(check.expectation)
     if unknown:
         return unknown
-    import great_expectations.expectations as library
-
-    class_name = "".join(part.title() for part in check.expectation.split("_"))
     try:
-        return getattr(library, class_name)(**check.arguments)
+        return _classes()[check.expectation](**check.arguments)
     except Exception as error:  # the pydantic v1 inside the library raises many kinds
         return f"{check.expectation} does not take these arguments: {_one_line(error)}"
 

@@ -215,7 +215,7 @@ def _grams(texts: Any) -> tuple[Grams, Integers]:
     """Hashes of the n-grams of each text, and how many it has with repetitions."""
     words = texts.to_pylist()
     lengths = np.fromiter(map(len, words), np.int64, len(words))
-    letters = np.zeros((len(words), int(lengths.max()) + 2), np.uint32)
+    letters = np.zeros((len(words), max(1, int(lengths.max())) + 2), np.uint32)  # a text may be empty
     letters[np.arange(letters.shape[1]) < lengths[:, None]] = np.frombuffer("".join(words).encode("utf-32-le"), "<u4")
     first, second, third = letters[:, :-2], letters[:, 1:-1], letters[:, 2:]
     unspaced = (first >= 0x2E80) & (first < 0xAC00) | (first >= 0x20000)

@@ -48,7 +48,7 @@ def check_rows(
     """
     texts = [role for role in delivery.columns if role != "label"]
     checks = [check for role in texts for check in _text_checks(role, config)] + _label_checks(known, spellings)
-    return [_wrong_type(delivery), *_merged(evaluate(checks, _frame(delivery)))]
+    return [_wrong_type(delivery), *_merged(evaluate(checks, _frame(delivery, known)))]
 
 
 def own_expectations(delivery: Delivery, rows: Integers, config: RunConfig) -> list[Outcome]:
@@ -174,8 +174,8 @@ def _label_checks(known: Sequence[str], spellings: Mapping[str, str]) -> list[Ch
     ]
 
 
-def _frame(delivery: Delivery) -> Any:
-    """The words as pandas strings, null where there is nothing to see; a value of a wrong type is not also missing."""
+def _frame(delivery: Delivery, known: Sequence[str]) -> Any:
+    """The words as pandas strings, null where there is nothing; a value of a wrong type is reported as that alone."""
     columns = {}
     for role in delivery.columns:
         column = delivery.table[role].combine_chunks()
@@ -184,8 +184,8 @@ def _frame(delivery: Delivery) -> Any:
     for role in delivery.columns:
         odd = [value for value in delivery.odd if value.column == role]
         if odd:
-            # A label stands for it where labels are compared, so that it is reported once.
-            frame.loc[[value.row for value in odd], role] = [as_word(value.original) for value in odd]
+            words = [known[0] if role == "label" and known else as_word(value.original) for value in odd]
+            frame.loc[[value.row for value in odd], role] = words
     return frame
 
 

@@ -46,7 +46,7 @@ def draft_run_file(data: Path, base: str | None = None, folder: Path | None = No
     listed = ", ".join(label[:30] for label in seen.most_frequent[:3]) + (", …" if len(seen.labels) > 3 else "")
     lines = [
         f"# {seen.rows:,} training rows, {len(seen.labels)} labels ({' '.join(listed.split())}).",
-        f"# Half of the texts have at most {seen.median_characters:,} characters, 99 % at most {seen.long_characters:,}.",
+        f"# Half of the texts have up to {seen.median_characters:,} characters, 99 % up to {seen.long_characters:,}.",
         "# Keys that are left out stand at their defaults; 'rebert schema' prints every key with its meaning.",
     ]
     return "\n".join([*lines, *_lines(RunConfig, settings, 0)]) + "\n"

@@ -24,8 +24,7 @@ def read_run_file(path: Path) -> RunConfig:
         ConfigError: the file is missing, not UTF-8, not YAML, or some keys are wrong; all of them are named.
     """
     text = _read_text(path)
-    lines = _lines_of_keys(path, text)
-    content = yaml.safe_load(text)
+    content, lines = _load(path, text)
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no settings.", "start from a file in examples/, or run 'rebert init DATA'.")
     if "folder" in content:  # ours, not the user's
@@ -55,16 +54,17 @@ def _read_text(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", "name a YAML file that you may read.") from error
 
 
-def _lines_of_keys(path: Path, text: str) -> dict[Place, int]:
+def _load(path: Path, text: str) -> tuple[Any, dict[Place, int]]:
+    """The content, and the line of each key."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        found = dict(_walk(root, ()))
+        content = yaml.safe_load(text)
+        lines = dict(_walk(yaml.compose(text, Loader=yaml.SafeLoader), ()))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}.", "mend that line.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as the 31st of February
         raise ConfigError(f"{path} is not valid YAML: {error}.", "save it as plain text.") from error
-    return found
+    return content, lines
 
 
 def _walk(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:

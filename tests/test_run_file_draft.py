@@ -1,0 +1,131 @@
+"""A drafted run file can be run as it is, and fits the data that it was drafted for."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from components.config import RunConfig
+from components.errors import DataError
+from components.run_file_draft import CHINESE_BASE, ENGLISH_BASE, draft_run_file
+from components.run_files import read_run_file
+from components.validation import validate_dataset
+from tests.reviews import reviews, write_csv, write_jsonl
+from tests.test_dirty_data import chinese_reviews
+
+
+def drafted(data, **settings) -> RunConfig:
+    path = (data if data.is_dir() else data.parent) / "draft.yaml"
+    path.write_text(draft_run_file(data, **settings), encoding="utf-8")
+    return read_run_file(path)
+
+
+def test_a_file_is_recognised_by_its_column_names(tmp_path):
+    config = drafted(write_csv(tmp_path / "Shop Reviews 2.csv", reviews(200)))
+    assert config.name == "shop-reviews-2"
+    assert (config.data.columns.text, config.data.columns.label) == ("text", "label")
+    assert config.data.train == ("Shop Reviews 2.csv",)
+    assert config.data.validation is None
+    assert config.model.base == ENGLISH_BASE
+    assert config.validation.min_rows == 100
+
+
+def test_columns_are_recognised_by_what_they_hold(tmp_path):
+    rows = [{"nr": place, "words": row["text"], "verdict": row["label"]} for place, row in enumerate(reviews(200))]
+    columns = drafted(write_csv(tmp_path / "a.csv", rows, ["nr", "words", "verdict"])).data.columns
+    assert (columns.text, columns.text_pair, columns.label) == ("words", None, "verdict")
+
+
+def test_pairs_are_recognised(tmp_path):
+    pairs = zip(reviews(200), reviews(200, 5), strict=True)
+    rows = [{"premise": one["text"], "hypothesis": two["text"], "label": one["label"]} for one, two in pairs]
+    columns = drafted(write_jsonl(tmp_path / "pairs.jsonl", rows)).data.columns
+    assert (columns.text, columns.text_pair, columns.label) == ("premise", "hypothesis", "label")
+
+
+def test_a_folder_is_divided_by_the_names_of_its_files(tmp_path):
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    for name in ("train", "dev", "test"):
+        write_csv(folder / f"{name}.csv", reviews(100))
+    config = drafted(folder)
+    data = config.data
+    assert (config.name, data.train, data.validation, data.test) == (
+        "shop",
+        ("train.csv",),
+        ("dev.csv",),
+        ("test.csv",),
+    )
+
+
+def test_a_folder_of_weekly_files_is_all_for_training(tmp_path):
+    for week in (1, 2):
+        write_csv(tmp_path / f"week_{week}.csv", reviews(100, week))
+    assert drafted(tmp_path).data.train == ("week_1.csv", "week_2.csv")
+
+
+def test_a_file_called_train_takes_the_name_of_its_folder(tmp_path):
+    folder = tmp_path / "Hotel"
+    folder.mkdir()
+    assert drafted(write_csv(folder / "train.csv", reviews(100))).name == "hotel"
+
+
+def test_chinese_texts_get_a_chinese_base(tmp_path):
+    config = drafted(write_jsonl(tmp_path / "评论.jsonl", chinese_reviews(200)))
+    assert (config.name, config.model.base) == ("model", CHINESE_BASE)
+    assert config.training.learning_rate == pytest.approx(3e-5)
+
+
+def test_an_imbalance_changes_the_metric_and_weighs_the_labels(tmp_path):
+    rows = [{**row, "label": "rare" if place % 20 == 0 else "usual"} for place, row in enumerate(reviews(400))]
+    config = drafted(write_csv(tmp_path / "a.csv", rows))
+    assert (config.evaluation.metric, config.training.class_weights) == ("macro_f1", "balanced")
+
+
+def test_the_floor_lies_above_always_answering_the_most_frequent_label(tmp_path):
+    rows = [{**row, "label": "rare" if place % 4 == 0 else "usual"} for place, row in enumerate(reviews(400))]
+    assert drafted(write_csv(tmp_path / "a.csv", rows)).gate.floor == pytest.approx(0.81)
+
+
+def test_long_texts_get_a_longer_input(tmp_path):
+    draw = random.Random(1)  # noqa: S311
+    short = write_csv(tmp_path / "short.csv", reviews(100))
+    rows = [{**row, "text": " ".join(draw.choices(row["text"].split(), k=200))} for row in reviews(100)]
+    long = write_csv(tmp_path / "long.csv", rows)
+    assert drafted(short).model.max_length < drafted(long).model.max_length == 512
+
+
+def test_the_base_and_the_place_of_the_run_file_can_be_named(tmp_path):
+    (tmp_path / "data").mkdir()
+    data = write_csv(tmp_path / "data" / "a.csv", reviews(100))
+    text = draft_run_file(data, base="bert-base-uncased", folder=tmp_path)
+    assert "train: data/a.csv" in text
+    assert "base: bert-base-uncased" in text
+
+
+def test_every_line_with_a_setting_says_what_it_means(tmp_path):
+    text = draft_run_file(write_csv(tmp_path / "a.csv", reviews(100)))
+    assert all(" # " in line or line.startswith("#") for line in text.splitlines() if line.strip())
+
+
+def test_a_drafted_run_file_accepts_the_data_it_was_drafted_for(tmp_path):
+    config = drafted(write_csv(tmp_path / "a.csv", reviews(300)))
+    assert sum(validate_dataset(config, None, None, tmp_path / "validated").rows.values()) == 300
+
+
+@pytest.mark.parametrize("name", ["away.csv", "empty"])
+def test_no_data_is_an_error(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError):
+        draft_run_file(tmp_path / name)
+
+
+def test_a_file_without_labels_says_what_its_columns_hold(tmp_path):
+    write_csv(
+        tmp_path / "a.csv",
+        [{"words": row["text"]} | {"nr": place} for place, row in enumerate(reviews(50))],
+        ["nr", "words"],
+    )
+    with pytest.raises(DataError, match=r"looks like a label: 'nr' \(50 different values\)"):
+        draft_run_file(tmp_path / "a.csv")

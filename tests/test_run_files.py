@@ -1,0 +1,121 @@
+"""A run file is read whole or not at all; everything that is wrong with it is said at once, with its lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.config import RunConfig, run_file_schema
+from components.errors import ConfigError
+from components.run_files import read_run_file
+
+SMALLEST = "name: reviews\ndata:\n  train: train.csv\nmodel:\n  base: tiny\n"
+
+
+@pytest.fixture
+def run_file(tmp_path):
+    def write(content):
+        path = tmp_path / "reviews.yaml"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def problem_of(path):
+    with pytest.raises(ConfigError) as caught:
+        read_run_file(path)
+    return caught.value.problem.replace(str(path), "FILE")
+
+
+def test_the_smallest_run_file_has_defaults_for_the_rest(run_file):
+    path = run_file(SMALLEST)
+    config = read_run_file(path)
+    assert config.data.train == ("train.csv",)
+    assert config.folder == path.parent.resolve()
+    assert config.gate.confidence == 0.95
+
+
+def test_every_bad_key_is_listed_at_once(run_file):
+    text = """
+name: Bad Name
+data:
+  trian: train.csv
+  labels: [good]
+model:
+  base: tiny
+  max_length: long
+training:
+  epoch: 3
+  batch_size: 0
+""".lstrip()
+    lines = problem_of(run_file(text)).splitlines()
+    assert [line.split(": ")[0] for line in lines] == [
+        "FILE:1",
+        "FILE:2",
+        "FILE:3",
+        "FILE:4",
+        "FILE:7",
+        "FILE:9",
+        "FILE:10",
+    ]
+    assert "the key 'data.train' is missing" in lines[1]
+    assert "unknown key 'data.trian'; did you mean 'train'?" in lines[2]
+    assert "not 'long'" in lines[4]
+    assert "unknown key 'training.epoch'; did you mean 'epochs'?" in lines[5]
+    assert "training.batch_size" in lines[6]
+
+
+def test_the_hint_says_how_many_keys_are_to_be_mended(run_file):
+    with pytest.raises(ConfigError) as caught:
+        read_run_file(run_file(SMALLEST + "gates: 1\nevaluating: 2\n"))
+    assert caught.value.hint.startswith("correct these 2 keys")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "FILE holds no settings."),
+        (b"- a\n- b\n", "FILE holds no settings."),
+        (b"name: caf\xe9\n", "FILE is not UTF-8 (byte 9)."),
+        (b"name: [a\nb: c\n", "FILE:2: not valid YAML"),
+        (b"name: a\nname: b\n", "the key 'name' stands there twice, first in line 1"),
+        (b"name: a\n\tdata: b\n", "FILE:2: not valid YAML"),
+        ((SMALLEST + "folder: /tmp\n").encode(), "FILE:6: unknown key 'folder'."),
+        ((SMALLEST + "data2: *nothing\n").encode(), "not valid YAML: found undefined alias"),
+        (b"a: !!python/object/apply:os.system [ls]\n", "FILE:1: not valid YAML: could not determine a constructor"),
+        (b"[a, b]: c\n", "FILE:1: not valid YAML: found unhashable key"),
+        (b"a: 2026-02-31\n", "FILE is not valid YAML: day is out of range for month."),
+        (b"a: \x00\n", "FILE is not valid YAML"),
+        (b"[" * 5000, "FILE is not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_run_file_says_why(run_file, content, said):
+    assert said in problem_of(run_file(content))
+
+
+def test_a_missing_file_is_an_error_with_a_way_on(tmp_path):
+    with pytest.raises(ConfigError, match="There is no run file") as caught:
+        read_run_file(tmp_path / "away.yaml")
+    assert "rebert init" in caught.value.hint
+
+
+def test_shares_that_leave_no_training_rows_are_refused(run_file):
+    text = SMALLEST.replace("train.csv\n", "train.csv\n  split: {validation: 0.5, test: 0.4}\n")
+    assert "leave less than 20 % of the rows for training" in problem_of(run_file(text))
+
+
+def test_own_expectations_keep_their_arguments(run_file):
+    text = SMALLEST + "validation:\n  expectations:\n    - type: expect_x\n      column: text\n      max_value: 5\n"
+    (own,) = read_run_file(run_file(text)).validation.expectations
+    assert own.model_extra == {"column": "text", "max_value": 5}
+
+
+def test_every_key_has_a_description_and_the_schema_names_it():
+    def check(section):
+        for name, field in section.model_fields.items():
+            assert field.description, name
+            if isinstance(field.annotation, type) and hasattr(field.annotation, "model_fields"):
+                check(field.annotation)
+
+    check(RunConfig)
+    assert "folder" not in run_file_schema()["properties"]
