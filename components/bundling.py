@@ -19,7 +19,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from components.config import RunConfig
+from components.config import RunConfig, Serving
 from components.digests import canonical, digest_file, digest_files, digest_of, project_sources
 from components.errors import BundleError, StorageError
 from components.model_directory import model_digest, verify_model
@@ -51,19 +51,72 @@ def build_bundle(
         BundleError: the model directory is damaged, or BentoML cannot build from it.
         StorageError: the disk is full, or a folder cannot be written.
     """
+    return _bundle_of(settings, _facts(config, version, model, release), model)
+
+
+def find_bundle(settings: Settings, version: RegisteredVersion) -> Bundle | None:
+    """The newest bundle of a registered version in the store."""
+    for path in _newest_first(settings, version.name, f"{version.version}-*"):
+        facts = _facts_of(path)
+        if facts and facts.model_digest == version.digest:
+            return Bundle(f"{version.name}:{path.name}", path.resolve(), version.version, version.digest)
+    return None
+
+
+def rebuild_bundle(settings: Settings, version: RegisteredVersion, model: Path) -> Bundle:
+    """A bundle of a version that the store lost, or never had on this machine.
+
+    Its limits are those of the newest bundle of the same model, or the defaults where there is none.
+
+    Args:
+        settings: where the store is.
+        version: the registered version that is bundled.
+        model: its model directory.
+
+    Raises:
+        BundleError: the model directory is damaged, or BentoML cannot build from it.
+        StorageError: the disk is full, or a folder cannot be written.
+    """
+    others = (facts for path in _newest_first(settings, version.name, "*") if (facts := _facts_of(path)))
+    like = next(others, None)
+    facts = Release(
+        name=version.name,
+        version=version.version,
+        run_id=version.run_id,
+        model_digest=version.digest,
+        description=like.description if like else "",
+        metrics={},
+        decision="",
+        serving=like.serving if like else Serving(),
+    )
+    return _bundle_of(settings, facts, model)
+
+
+def _newest_first(settings: Settings, name: str, pattern: str) -> list[Path]:
+    found = (settings.bento_home / "bentos" / name).glob(pattern)
+    return sorted((path for path in found if path.is_dir()), key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _facts_of(bundle: Path) -> Release | None:
+    try:
+        return read_bundle_release(bundle / "src")
+    except BundleError:
+        return None
+
+
+def _bundle_of(settings: Settings, facts: Release, model: Path) -> Bundle:
     verify_model(model)
-    facts = _facts(config, version, model, release)
     sources, requirements = bundle_sources(), pinned_requirements()
     content = digest_of([facts.model_dump(mode="json"), _digests(sources), requirements])
-    tag = f"{config.name}:{version.version}-{content[:12]}"
+    tag = f"{facts.name}:{facts.version}-{content[:12]}"
     path = settings.bento_home / "bentos" / tag.replace(":", "/")
-    bundle = Bundle(tag, path.resolve(), version.version, facts.model_digest)
+    bundle = Bundle(tag, path.resolve(), facts.version, facts.model_digest)
     if _is_whole(bundle, facts):
         return bundle
     with _room(settings) as room:
         staging = room / "staging"
         _stage(staging, sources, facts)
-        built = _build(replace(settings, bento_home=room / "home"), staging, tag, config.description, requirements)
+        built = _build(replace(settings, bento_home=room / "home"), staging, tag, facts.description, requirements)
         _copy_model(model, built / "src" / MODEL)
         _publish(built, bundle.path)
     return bundle

@@ -173,18 +173,18 @@ def plan_run(
     planned.append(
         PlannedStep(step.name, "reuse", "done before") if dataset else PlannedStep(step.name, "run", store.why(step))
     )
+    unchanged = None
     tokens = dataset and found(tokenize_step(config, dataset, base), TokenizedDataset)
     model = tokens and found(train_step(config, tokens, base, hardware), TrainedModel)
-    report = model and found(evaluate_step(config, model.digest, dataset), EvaluationReport)
-    unchanged = report and (
-        _was_rolled_back(report, rolled_back) or _unchanged(config, dataset, report, champion, store)
-    )
+    report = model and dataset and found(evaluate_step(config, model.digest, dataset), EvaluationReport)
+    if report and dataset:
+        unchanged = _was_rolled_back(report, rolled_back) or _unchanged(config, dataset, report, champion, store)
     rest = STEPS[len(planned) :]
     if unchanged:
         planned += [PlannedStep(name, "skip", "nothing has changed") for name in rest]
     else:
         planned += [PlannedStep(name, "run", f"follows {planned[-1].name}") for name in rest]
-    return Plan(tuple(planned), unchanged or None)
+    return Plan(tuple(planned), unchanged)
 
 
 def _was_rolled_back(candidate: EvaluationReport, rolled_back: Mapping[str, str]) -> str | None:
