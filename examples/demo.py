@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def main() -> None:
 
 
 def prepare() -> Rows:
-    """An empty demo folder, and the training rows in an order that a seed fixes."""
+    """An empty demo folder, and the training rows in an order of which every stretch has all labels in proportion."""
     shutil.rmtree(DEMO, ignore_errors=True)
     (DEMO / "deliveries").mkdir(parents=True)
     for name in ("validation.csv", "test.csv"):
@@ -88,7 +89,11 @@ def prepare() -> Rows:
     with (SOURCE / "train.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     random.Random(7).shuffle(rows)  # noqa: S311
-    return rows
+    totals, seen, place = Counter(row["label"] for row in rows), Counter[str](), []
+    for row in rows:
+        place.append((seen[row["label"]] + 0.5) / totals[row["label"]])
+        seen[row["label"]] += 1
+    return [rows[index] for index in sorted(range(len(rows)), key=place.__getitem__)]
 
 
 def spoiled(rows: Rows) -> Rows:
@@ -122,6 +127,8 @@ def live(delivery: str, expected: str | None) -> Week:
     show_command("rebert", "run", str(DEMO / f"{NAME}.yaml"))
     result = run_in_this_process(DEMO / f"{NAME}.yaml")
     say(f"  {result['outcome']}: {result['reason']}", plain=True)
+    if (result["outcome"] == "promoted") != (expected is None):
+        raise SystemExit("That is not what this demo shows: please report it with the lines above.")
     return Week(expected or "went live", delivery, result, "", time.monotonic() - begun)
 
 
@@ -152,7 +159,7 @@ def serve(port: int) -> subprocess.Popen[bytes]:
     show_command("rebert", "serve", NAME, "--port", str(port), "&")
     command = [sys.executable, "-m", "flows.cli", "serve", NAME, "--port", str(port)]
     log = (DEMO / "endpoint.log").open("wb")
-    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
+    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
 
 def answered(week: Week, port: int, version: int) -> Week:
@@ -198,8 +205,11 @@ def closing_table(weeks: Sequence[Week], seconds: float, port: int) -> None:
     for what, line in (
         ("compare the runs in the MLflow UI", f"{rebert} ui"),
         ("serve the champion", f"{rebert} serve {NAME} --port {port}"),
-        ("ask it", f"curl -s http://127.0.0.1:{port}/predict -H 'content-type: application/json' "
-                   f"-d '{json.dumps({'texts': [QUESTION]})}'"),
+        (
+            "ask it",
+            f"curl -s http://127.0.0.1:{port}/predict -H 'content-type: application/json' "
+            f"-d '{json.dumps({'texts': [QUESTION]})}'",
+        ),
         ("see why week 3 was refused", f"{rebert} explain {NAME} 3"),
         ("go back to week 1's model", f"{rebert} rollback {NAME} --reason 'trying it'"),
     ):

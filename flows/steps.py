@@ -6,6 +6,7 @@ Finished work is found by content instead (`components/step_store.py`); what Pre
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import Task
 
-from components.errors import ProjectError, RegistryError
+from components.errors import ProjectError, RegistryError, RejectedData
 from components.planning import decide_step, evaluate_step, find_validated, tokenize_step, train_step, validate_step
 from components.proving import Proof
 from components.records import (
@@ -32,6 +33,8 @@ from components.records import (
 )
 from flows import artifacts
 from flows.job import Job
+
+log = logging.getLogger("rebert.flows")
 
 
 def is_worth_a_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -61,15 +64,35 @@ def validate(job: Job) -> ValidatedDataset:
     from components.validation import validate_dataset
 
     labels = job.champion.labels if job.champion else None
-    dataset = job.perform(
-        validate_step(job.config, job.files, job.base, job.champion),
-        ValidatedDataset,
-        lambda folder: validate_dataset(job.config, job.base, labels, folder),
-        artifacts.dataset_in_words,
-        found=find_validated(job.config, job.files, job.base, job.champion, job.store),
-    )
+    step = validate_step(job.config, job.files, job.base, job.champion)
+    try:
+        dataset = job.perform(
+            step,
+            ValidatedDataset,
+            lambda folder: validate_dataset(job.config, job.base, labels, folder),
+            artifacts.dataset_in_words,
+            found=find_validated(job.config, job.files, job.base, job.champion, job.store),
+        )
+    except RejectedData as error:
+        record_rejection(job, step.digest, error)
+        raise
     artifacts.publish_checks(job.config.name, dataset.checks)
     return dataset
+
+
+def record_rejection(job: Job, digest: str, error: RejectedData) -> None:
+    """Show a stopped delivery in Prefect and in MLflow; an MLflow that is away must not hide the reason."""
+    from components import tracking
+
+    report = Path(error.report, "validation.md")
+    if report.exists():
+        artifacts.publish_file(job.config.name, "validation-report", report)
+    try:
+        run_id = tracking.start_run(job.settings, job.config, digest, tags={"flow_run": str(flow_run.id or "")})
+        tracking.log_rejection(job.settings, run_id, error)
+        tracking.finish_run(job.settings, run_id, "FAILED")
+    except RegistryError as away:
+        log.warning("The rejection is not in MLflow: %s", away.problem)
 
 
 @task(name="tokenize", retries=1, retry_delay_seconds=5, timeout_seconds=3600, tags=["data"], **STORED)

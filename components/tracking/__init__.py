@@ -14,6 +14,7 @@ from components.tracking.outcomes import (
     log_dataset,
     log_decision,
     log_evaluation,
+    log_rejection,
     log_training,
     read_decision,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "log_dataset",
     "log_decision",
     "log_evaluation",
+    "log_rejection",
     "log_training",
     "read_decision",
     "run_params",

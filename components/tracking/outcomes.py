@@ -11,7 +11,7 @@ from time import time
 from typing import Any
 
 from components.digests import digest_file
-from components.errors import ProjectError, RegistryError
+from components.errors import ProjectError, RegistryError, RejectedData
 from components.model_card import without_header
 from components.records import (
     SPLITS,
@@ -81,6 +81,19 @@ def log_dataset(settings: Settings, run_id: str, dataset: ValidatedDataset) -> N
     for path in sorted(dataset.folder.iterdir()):
         if path not in splits and path.name != "step.json":
             place.upload(path, f"validation/{path.name}" if path.is_dir() else "validation")
+
+
+@mlflow_errors
+def log_rejection(settings: Settings, run_id: str, error: RejectedData) -> None:
+    """Say why a delivery was stopped, with the report that names every failing row."""
+    place = _place(settings, run_id)
+    for name, value in (("rebert.decision", "rejected"), ("rebert.reason", error.problem)):
+        place.client.set_tag(run_id, name, value[:LONGEST_TAG])
+    note = f"**Rejected.** {error.problem}\n\nTo fix: {error.hint}"
+    place.client.set_tag(run_id, "mlflow.note.content", note[:LONGEST_TAG])
+    report = Path(error.report)
+    if report.is_dir():
+        place.upload(report, "validation")
 
 
 @mlflow_errors
