@@ -59,7 +59,9 @@ def validate(path: Path) -> dict[str, Any]:
         pass
     start = time.perf_counter()
     import great_expectations
+    import torch  # noqa: F401 - the tokenizer's loader imports it
     import transformers
+    from transformers import AutoTokenizer  # noqa: F401
 
     imports, libraries = time.perf_counter() - start, (great_expectations.__version__, transformers.__version__)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -27,7 +27,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_object).decode  # built once: json.loads builds one a call
+# NaN and Infinity, which are no JSON, are how some writers spell a missing value.
+_decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=lambda _: None).decode
 
 
 def read_jsonl(path: Path, columns: Sequence[str], texts: frozenset[str]) -> Rows:

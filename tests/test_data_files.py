@@ -231,6 +231,11 @@ def test_a_value_that_is_no_text_is_kept_apart_and_a_number_as_label_is_its_word
     ]
 
 
+def test_nan_is_a_missing_value(jsonl_file):
+    rows = read(jsonl_file('{"text": NaN, "label": NaN}\n{"text": "NaN", "label": "nan"}\n'))
+    assert (cells(rows), cells(rows, "label")) == ([None, "NaN"], [None, "nan"])
+
+
 def test_half_a_character_is_mended_and_named(jsonl_file):
     rows = read(jsonl_file('{"text": "ok", "label": "x"}\n{"text": "bad \\ud83d", "label": "x"}\n'))
     assert cells(rows) == ["ok", "bad \ufffd"]
