@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,34 @@ def command_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"run-file.md": run_file_page, "command-line.md": command_page}
+def benchmark_page() -> str:
+    """The tables of all benchmarks that were run, each with its machine."""
+    lines = [BENCHMARK_NOTE, "# Benchmarks", "", _BENCHMARKS, ""]
+    for path in sorted((HERE.parent / "benchmarks" / "results").glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        lines += [f"## {path.stem}", "", f"`python benchmarks/{result['benchmark']}.py`, {result['date']}.", ""]
+        if result.get("goal"):
+            lines += [f"Goal: {result['goal']}.", ""]
+        lines += [f"Machine: {_machine(result['machine'])}.", "", *result["tables"], ""]
+        lines += [result["note"], ""] if result.get("note") else []
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _machine(found: dict[str, Any]) -> str:
+    libraries = ", ".join(f"{name} {version}" for name, version in found.get("libraries", {}).items())
+    instructions = " ".join(found.get("instructions", []))
+    parts = [found.get("gpu"), found["processor"], f"{found['cores']} cores", instructions, libraries]
+    return ", ".join(part for part in parts if part)
+
+
+BENCHMARK_NOTE = "<!-- Made from benchmarks/results/*.json by `make docs`. -->"
+_BENCHMARKS = (
+    "Every figure comes from a command below `benchmarks/`, which prints a table and writes JSON. Machines are noisy: what "
+    "counts are ratios of things measured in turn in one run, and medians. Baselines are real programs in "
+    "`benchmarks/baselines/`, with the same data, checkpoint, epochs and batch size."
+)
+
+PAGES = {"run-file.md": run_file_page, "command-line.md": command_page, "benchmarks.md": benchmark_page}
 
 if __name__ == "__main__":
     for file, page in PAGES.items():

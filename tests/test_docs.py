@@ -23,7 +23,7 @@ def _generator():
     return module
 
 
-@pytest.mark.parametrize("page", ["run-file.md", "command-line.md"])
+@pytest.mark.parametrize("page", ["run-file.md", "command-line.md", "benchmarks.md"])
 def test_a_reference_page_is_what_the_code_makes(page):
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == _generator().PAGES[page](), "run 'make docs'"
 
