@@ -26,7 +26,7 @@ from components.records import (
 from components.registry.registration import SHORT_DIGEST, log_scores
 from components.registry.store import mlflow_errors, open_store, without_passwords
 from components.settings import Settings
-from components.step_store import storage_errors
+from components.step_store import MARKER, storage_errors
 from components.tracking.curves import send_history
 
 LONGEST_TAG = 8000  # characters in MLflow's database
@@ -45,7 +45,7 @@ class _Place:
         files = [source] if source.is_file() else [path for path in sorted(source.rglob("*")) if path.is_file()]
         with _artifact_errors(self.settings):
             for path in files:
-                if path.stat().st_size > LARGEST_FILE:
+                if path.stat().st_size > LARGEST_FILE or path.name == MARKER:
                     continue
                 below = path.parent.relative_to(source) if source.is_dir() else Path()
                 self.client.log_artifact(self.run_id, str(path), (Path(folder) / below).as_posix())
@@ -79,7 +79,7 @@ def log_dataset(settings: Settings, run_id: str, dataset: ValidatedDataset) -> N
     place.client.log_inputs(run_id, inputs)
     splits = {dataset.split_file(split) for split in SPLITS}
     for path in sorted(dataset.folder.iterdir()):
-        if path not in splits and path.name != "step.json":
+        if path not in splits:
             place.upload(path, f"validation/{path.name}" if path.is_dir() else "validation")
 
 
