@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from service.openapi import describe
 from service.problems import no_such_page, not_ready, wrong_media_type, wrong_method
 from service.schemas import read_request
 
-Page = Callable[[Scope, Receive], Awaitable[Reply]]
+PREDICT = "/predict"
 # A character takes at most six bytes in JSON (\uXXXX), one outside the BMP twelve; quotes, commas and keys come on top.
 BYTES_OF_A_CHARACTER = 12
 BYTES_BESIDE_TEXTS = 4096
@@ -40,14 +40,13 @@ class Application:
         self.bodies = BodyReader()
         self.guard = Guard(self._handle, self._observe)
         self.described: tuple[Engine, bytes] | None = None
-        self.pages: dict[str, tuple[str, Page]] = {
-            "/predict": ("POST", self._predict),
-            "/model": ("GET", self._model),
-            "/livez": ("GET", self._livez),
-            "/readyz": ("GET", self._readyz),
-            "/metrics": ("GET", self._metrics),
-            "/openapi.json": ("GET", self._openapi),
-            **{path: ("GET", page) for path, page in pages.PAGES.items()},
+        self.pages: dict[str, Callable[[], Reply]] = {
+            "/model": self._model,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/openapi.json": self._openapi,
+            **pages.PAGES,
         }
 
     def start(self, release_file: Path | None = None) -> None:
@@ -78,14 +77,16 @@ class Application:
             await _lifespan(receive, send, self.start, self.stop)
 
     async def _handle(self, scope: Scope, receive: Receive) -> Reply:
-        found = self.pages.get(scope["path"])
-        if found is None:
+        path, method = scope["path"], scope["method"]
+        if path == PREDICT:
+            if method != "POST":
+                raise wrong_method("POST")
+            return await self._predict(scope, receive)
+        if path not in self.pages:
             raise no_such_page()
-        method, page = found
-        asked = scope["method"]
-        if asked != method and not (asked == "HEAD" and method == "GET"):
-            raise wrong_method("GET, HEAD" if method == "GET" else method)
-        return await page(scope, receive)
+        if method not in ("GET", "HEAD"):
+            raise wrong_method("GET, HEAD")
+        return self.pages[path]()
 
     async def _predict(self, scope: Scope, receive: Receive) -> Reply:
         engine = self._engine()
@@ -99,23 +100,23 @@ class Application:
         release = engine.release
         return _json({"model": release.name, "version": release.version, "predictions": predictions})
 
-    async def _model(self, scope: Scope, receive: Receive) -> Reply:
+    def _model(self) -> Reply:
         refused = self.live.refused
         return _json({**self._engine().about(), "refused": asdict(refused) if refused else None})
 
-    async def _livez(self, scope: Scope, receive: Receive) -> Reply:
+    def _livez(self) -> Reply:
         if self.live.current is not None and not self.batcher.thread.is_alive():
             raise not_ready()
         return _json({"alive": True})
 
-    async def _readyz(self, scope: Scope, receive: Receive) -> Reply:
+    def _readyz(self) -> Reply:
         engine = self._engine()
         return _json({"ready": True, "version": engine.release.version})
 
-    async def _metrics(self, scope: Scope, receive: Receive) -> Reply:
+    def _metrics(self) -> Reply:
         return Reply(self.metrics.text(), self.metrics.content_type)
 
-    async def _openapi(self, scope: Scope, receive: Receive) -> Reply:
+    def _openapi(self) -> Reply:
         engine = self._engine()
         if self.described is None or self.described[0] is not engine:
             self.described = (engine, json.dumps(describe(engine, largest_body(engine.release.serving))).encode())
@@ -129,7 +130,7 @@ class Application:
     def _observe(self, path: str, status: int, seconds: float) -> None:
         now = self.live.current
         name, version = (now.release.name, str(now.release.version)) if now else ("", "")
-        self.metrics.count(path if path in self.pages else "other", name, version, status, seconds)
+        self.metrics.count(path if path == PREDICT or path in self.pages else "other", name, version, status, seconds)
 
     def _went_live(self, engine: Engine) -> None:
         release = engine.release

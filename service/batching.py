@@ -61,8 +61,8 @@ class Batcher(Generic[Engine]):
         self,
         engine: Callable[[], Engine],
         predict: Callable[[Engine, Sequence[Row]], list[Answer]],
-        prepare: Callable[[], object] = lambda: None,
-        observe: Callable[[int, float], None] = lambda texts, seconds: None,
+        prepare: Callable[[], object],
+        observe: Callable[[int, float], None],
     ) -> None:
         self.engine = engine
         self.predict = predict

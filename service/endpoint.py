@@ -44,10 +44,10 @@ class Endpoint:
         release_file = os.environ.get(RELEASE_FILE)
         application.start(Path(release_file) if release_file else None)
 
-    @bentoml.on_shutdown
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Answer what is queued and end."""
         application.stop()
 
 
-Endpoint.add_asgi_middleware(front)
+Endpoint.add_asgi_middleware(front)  # type: ignore[attr-defined] # the decorator makes it a bentoml.Service

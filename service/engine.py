@@ -60,9 +60,7 @@ def load_engine(source: Path) -> Engine:
     release, folder = read_bundle_release(source), source / MODEL
     manifest = verify_model(folder)
     if model_digest(folder) != release.model_digest:
-        raise BundleError(
-            f"The model in {source} is not the one that its release names.", "build the bundle again."
-        )
+        raise BundleError(f"The model in {source} is not the one that its release names.", "build the bundle again.")
     if manifest.task_type not in SCHEMAS:
         raise BundleError(f"The endpoint cannot speak {manifest.task_type}.", f"use one of: {', '.join(SCHEMAS)}.")
     predictor = Predictor.load(folder)

@@ -125,7 +125,7 @@ class Guard:
     def __init__(
         self,
         handle: Callable[[Scope, Receive], Awaitable[Reply]],
-        observe: Callable[[str, int, float], None] = lambda path, status, seconds: None,
+        observe: Callable[[str, int, float], None],
     ) -> None:
         self.handle = handle
         self.observe = observe
@@ -136,16 +136,19 @@ class Guard:
         try:
             reply = await self.handle(scope, receive)
         except Problem as problem:
-            reply = Reply(problem.body(), JSON, problem.status, problem.headers)
+            reply = _refusal(problem)
         except ClientGone:
             return
         except Exception as error:
             # Neither the message nor the traceback's values: both may hold a text that somebody sent.
             log.error("A request failed: %s in %s", type(error).__name__, _where(error))  # noqa: TRY400
-            problem = own_fault()
-            reply = Reply(problem.body(), JSON, problem.status)
+            reply = _refusal(own_fault())
         await _respond(send, reply)
         self.observe(scope["path"], reply.status, time.perf_counter() - started)
+
+
+def _refusal(problem: Problem) -> Reply:
+    return Reply(problem.body(), JSON, problem.status, problem.headers)
 
 
 def _where(error: BaseException) -> str:

@@ -41,8 +41,8 @@ class Live:
     def __init__(
         self,
         source: Path,
-        on_swap: Callable[[Engine], None] = lambda engine: None,
-        on_refusal: Callable[[Refused | None], None] = lambda refused: None,
+        on_swap: Callable[[Engine], None],
+        on_refusal: Callable[[Refused | None], None],
     ) -> None:
         self.source = source
         self.release_file: Path | None = None

@@ -27,16 +27,16 @@ class Metrics:
             f"{name}_duration_seconds", "Time to answer.", of_request, registry=self.registry, buckets=SECONDS
         )
         self.in_progress = Gauge(f"{name}_in_progress", "Requests at work now.", registry=self.registry)
-        self.turns = Histogram(
-            "rebert_batch_texts", "Texts answered together.", registry=self.registry, buckets=TEXTS
-        )
+        self.turns = Histogram("rebert_batch_texts", "Texts answered together.", registry=self.registry, buckets=TEXTS)
         self.turn_seconds = Histogram(
             "rebert_batch_seconds", "Time of the model.", registry=self.registry, buckets=SECONDS
         )
         self.info = Gauge("rebert_model_info", "The live model.", ("name", "version", "digest"), registry=self.registry)
-        self.swaps = Counter("rebert_swaps_total", "New versions that went live.", registry=self.registry)
+        self.swaps = Counter("rebert_swaps_total", "Versions that went live since the start.", registry=self.registry)
         self.refused = Gauge(
-            "rebert_release_refused", "1 while the release file names a version that is refused.", registry=self.registry
+            "rebert_release_refused",
+            "1 while the release file names a version that is refused.",
+            registry=self.registry,
         )
 
     def text(self) -> bytes:
@@ -57,5 +57,6 @@ class Metrics:
 
     def went_live(self, name: str, version: int, digest: str) -> None:
         """This version answers from now on."""
+        self.swaps.inc()
         self.info.clear()
         self.info.labels(name, str(version), digest[:12]).set(1)

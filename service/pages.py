@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from service.guard import Receive, Reply, Scope
+from service.guard import Reply
 from service.problems import no_such_page
 
 HTML = b"""<!DOCTYPE html>
@@ -28,19 +28,19 @@ START = b'SwaggerUIBundle({url: "openapi.json", dom_id: "#page", validatorUrl: n
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 
-async def _index(scope: Scope, receive: Receive) -> Reply:
+def _index() -> Reply:
     return Reply(HTML, "text/html; charset=utf-8", headers={"content-security-policy": POLICY})
 
 
-async def _start(scope: Scope, receive: Receive) -> Reply:
+def _start() -> Reply:
     return Reply(START, "text/javascript")
 
 
-async def _bundle(scope: Scope, receive: Receive) -> Reply:
+def _bundle() -> Reply:
     return Reply(_asset("swagger-ui-bundle.js"), "text/javascript")
 
 
-async def _style(scope: Scope, receive: Receive) -> Reply:
+def _style() -> Reply:
     return Reply(_asset("swagger-ui.css"), "text/css")
 
 
@@ -56,7 +56,7 @@ def _asset(name: str) -> bytes:
     raise no_such_page()
 
 
-PAGES: dict[str, Callable[[Scope, Receive], Awaitable[Reply]]] = {
+PAGES: dict[str, Callable[[], Reply]] = {
     "/": _index,
     "/docs/start.js": _start,
     "/docs/swagger-ui-bundle.js": _bundle,

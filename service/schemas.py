@@ -78,9 +78,7 @@ def classification_request(limits: Serving, pairs: bool) -> type[BaseModel]:
     many = Annotated[list[item], Field(min_length=1, max_length=limits.max_texts)]
     return create_model(
         "PredictRequest",
-        __config__=ConfigDict(
-            **STRICT, json_schema_extra={"oneOf": _either(pairs), "examples": [_example(pairs)]}
-        ),
+        __config__=ConfigDict(**STRICT, json_schema_extra=_shape(pairs)),
         text=(text, _absent("One text.")),
         **second,
         texts=(many, _absent("Several pairs of texts." if pairs else "Several texts.")),
@@ -98,7 +96,15 @@ def _whole(value: object) -> object:
 
 def _absent(description: str) -> Any:
     """A key that may be left out but not be null."""
-    return Field(default=None, description=description, json_schema_extra=lambda schema: schema.pop("default"))
+    return Field(default=None, description=description, json_schema_extra=_without_default)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
+def _shape(pairs: bool) -> dict[str, Any]:
+    return {"oneOf": _either(pairs), "examples": [_example(pairs)]}
 
 
 def _either(pairs: bool) -> list[dict[str, Any]]:
@@ -114,9 +120,7 @@ def _example(pairs: bool) -> dict[str, Any]:
     return {"texts": ["Where is my card?", "The rate was wrong."], "top_k": 2}
 
 
-def classification_predictions(
-    answers: Sequence[Answer], labels: Sequence[str], top_k: int
-) -> list[dict[str, Any]]:
+def classification_predictions(answers: Sequence[Answer], labels: Sequence[str], top_k: int) -> list[dict[str, Any]]:
     """The likeliest labels of each text with their scores to six decimals."""
     return [_classification(answer, labels, top_k) for answer in answers]
 
@@ -190,7 +194,7 @@ def _sentence(item: dict[str, Any]) -> str:
     context = item.get("ctx", {})
     match item["type"]:
         case "extra_forbidden":
-            return f"unknown key {ascii(str(item['loc'][-1])[:40])}"
+            return f"unknown key {str(item['loc'][-1])[:40]!a}"
         case "string_too_long":
             return f"{place} is {len(item['input'])} characters long, the limit is {context['max_length']}"
         case "too_long":

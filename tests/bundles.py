@@ -48,9 +48,7 @@ def build_model(folder: Path, seed: int = 0, pairs: bool = False, labels: Sequen
     write_manifest(model, _manifest(labels))
     rows = [{"text": text, **({"text_pair": "it is a card"} if pairs else {})} for text in TEXTS]
     answers = Predictor.load(model).predict(rows)
-    write_golden(
-        model, [GoldenRow(row=row, scores=answer.scores) for row, answer in zip(rows, answers, strict=True)]
-    )
+    write_golden(model, [GoldenRow(row=row, scores=answer.scores) for row, answer in zip(rows, answers, strict=True)])
     write_manifest(model, read_manifest(model))
     return model
 
