@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])  # for all systems alike
     setting = Setting(
         data=ROOT / "examples" / "banking77",
         base=resolve_base_model(BASE, ROOT).folder,
