@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from components.config import Serving
 from components.endpoint_process import READY_SECONDS, EndpointProcess, open_socket
-from components.errors import BundleError, ServingError
+from components.errors import BundleError, ProjectError, ServingError
 from components.records import Bundle
 from components.releases import Evidence, read_bundle_release, read_release, release_file, write_release
 from components.settings import Settings
@@ -33,6 +34,7 @@ def serve(
     port: int | None = None,
     *,
     on_ready: Callable[[str, Bundle], None] | None = None,
+    live: Callable[[], Bundle] | None = None,
     ended: threading.Event | None = None,
     ready_seconds: float = READY_SECONDS,
 ) -> None:
@@ -44,20 +46,22 @@ def serve(
         host: address to listen on; None for the one in the bundle.
         port: port to listen on, 0 for a free one; None for the one in the bundle.
         on_ready: told the address and the bundle each time a child has become ready.
+        live: finds the bundle that a child shall start with; None for the one that the release file names.
         ended: ends the serving when it is set, besides the signals.
         ready_seconds: how long a start may take.
 
     Raises:
         ServingError: nothing has been promoted, the port is taken, or the bundle does not start.
     """
-    bundle = _live_bundle(settings, name)
+    live = live or partial(_live_bundle, settings, name)
+    bundle = live()
     limits = _limits(bundle)
     ended = ended or threading.Event()
     with (
         open_socket(host or limits.host, limits.port if port is None else port) as listener,
         _signals_set(ended),
     ):
-        keeper = Keeper(settings, name, listener, ready_seconds, on_ready)
+        keeper = Keeper(settings, name, listener, ready_seconds, live, on_ready)
         keeper.run(bundle, ended)
 
 
@@ -65,6 +69,11 @@ class Keeper:
     """Keeps one child at work on an open socket.
 
     Args:
+        settings: where releases, bundles and logs are.
+        name: name of the model.
+        listener: the socket.
+        ready_seconds: how long a start may take.
+        live: finds the bundle that a child shall start with.
         on_ready: told the address and the bundle each time a child has become ready.
     """
 
@@ -74,12 +83,14 @@ class Keeper:
         name: str,
         listener: socket.socket,
         ready_seconds: float,
+        live: Callable[[], Bundle],
         on_ready: Callable[[str, Bundle], None] | None,
     ) -> None:
         self.settings = settings
         self.name = name
         self.listener = listener
         self.ready_seconds = ready_seconds
+        self.live = live
         self.on_ready = on_ready
         self.good: Bundle | None = None  # the last one that is known to have answered
         self.failures = 0
@@ -101,14 +112,8 @@ class Keeper:
 
     def _candidates(self) -> list[Bundle]:
         """The bundle that is live, then the one that answered last, in case the live one cannot start."""
-        candidates = [bundle for bundle in (self._newest(), self.good) if bundle]
-        return candidates[:1] if len(set(candidates)) == 1 else candidates
-
-    def _newest(self) -> Bundle | None:
-        try:
-            return read_release(self.settings, self.name)
-        except BundleError:
-            return None
+        candidates = [bundle for bundle in (_or_none(self.live), self.good) if bundle]
+        return candidates[:1] if candidates[0] == candidates[-1] else candidates
 
     def _serve_once(self, bundle: Bundle, ended: threading.Event) -> None:
         """Start the child and wait until it dies or the end comes."""
@@ -132,10 +137,18 @@ class Keeper:
             version = child.version()
             if version is not None:
                 answered = time.monotonic()
-                newest = self._newest()
+                newest = _or_none(lambda: read_release(self.settings, self.name))
                 self.good = newest if newest and newest.version == version else self.good
             elif time.monotonic() - answered > HANGING_SECONDS:
                 child.process.kill()
+
+
+def _or_none(find: Callable[[], Bundle | None]) -> Bundle | None:
+    """What is found; None where the registry is away or a file is damaged: the endpoint goes on with what it has."""
+    try:
+        return find()
+    except ProjectError:
+        return None
 
 
 def endpoint_log(settings: Settings, name: str) -> Path:

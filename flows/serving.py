@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from types import FrameType
-
 from components.errors import RegistryError
 from components.records import Bundle, as_json
 from components.settings import Settings
 from flows import console
-
-LONGEST_PAUSE_SECONDS = 30.0
-LOOK_SECONDS = 0.25
 
 
 def roll_back(name: str, settings: Settings, to: int | None, reason: str, as_json_object: bool) -> None:
@@ -60,34 +53,11 @@ def serve_model(name: str, settings: Settings, host: str | None, port: int | Non
         RegistryError: there is no champion.
         ServingError: the port is taken, or the bundle does not start.
     """
-    from components.endpoint_process import EndpointProcess, open_socket
-    from components.releases import read_bundle_release, release_file
+    from components.serving import endpoint_log, serve
 
-    bundle = follow_registry(name, settings)
-    serving = read_bundle_release(bundle.path / "src").serving
-    log = settings.home / "logs" / f"endpoint-{name}.log"
-    stop = _stop_on_signals()
-    with open_socket(host or serving.host, serving.port if port is None else port) as listener:
-        pause = 1.0
-        while not stop.is_set():
-            current = follow_registry(name, settings)
-            with EndpointProcess(settings, current, listener, log, release_file(settings, name)) as endpoint:
-                endpoint.wait_until_ready()
-                console.say(f"{name} version {current.version} at {endpoint.address.url} (log: {log}; Ctrl-C ends it)")
-                while not stop.wait(LOOK_SECONDS) and endpoint.process.poll() is None:
-                    pause = max(1.0, pause * 0.99)
-            if not stop.is_set():
-                console.say(f"The endpoint ended with code {endpoint.process.returncode}; it starts again. See {log}.")
-                stop.wait(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+    log = endpoint_log(settings, name)
 
+    def say(url: str, bundle: Bundle) -> None:
+        console.say(f"{name} version {bundle.version} at {url} (log: {log}; Ctrl-C ends it)")
 
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    return stop
+    serve(settings, name, host, port, on_ready=say, live=lambda: follow_registry(name, settings))
