@@ -7,6 +7,7 @@
     ├── BaseModelError          the base model is missing, damaged or of the wrong kind
     ├── TrainingError           out of memory, a loss that is not a number, a time limit
     ├── RegistryError           MLflow is away, or holds no such model or version
+    ├── OrchestrationError      Prefect's server is away
     ├── BundleError             a bundle that cannot be built, or that gives other answers than its model
     ├── ServingError            a busy port, a bundle that does not start
     ├── BusyError               another run of the same model is at work
@@ -66,6 +67,10 @@ class TrainingError(ProjectError):
 
 class RegistryError(ProjectError):
     """MLflow does not answer, or does not hold what was asked for."""
+
+
+class OrchestrationError(ProjectError):
+    """The Prefect server that PREFECT_API_URL names does not answer."""
 
 
 class BundleError(ProjectError):

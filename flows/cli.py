@@ -6,6 +6,8 @@ Nothing heavy is imported before a command needs it: `--help` and a bad run file
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -174,7 +176,8 @@ def doctor(json: Json = False) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; on SIGTERM everything that was begun is closed, as on Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     try:
         app()
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ from typing import Literal
 from components.errors import ProjectError
 from components.settings import Settings
 from flows import console
+from flows.running import prepare_prefect
 
 LEAST_FREE_GIB = 5
 
@@ -117,13 +118,10 @@ def _prefect(settings: Settings) -> Iterator[Finding]:
     if settings.prefect_api_url is None:
         yield Finding("prefect", "good", f"embedded, {settings.prefect_home}")
         return
-    import httpx
-
     try:
-        httpx.get(f"{settings.prefect_api_url.rstrip('/')}/health", timeout=5).raise_for_status()
-    except httpx.HTTPError as error:
-        text = f"{settings.prefect_api_url} does not answer: {error}"
-        yield Finding("prefect", "bad", text, "start it, or unset PREFECT_API_URL to run without a server.")
+        prepare_prefect(settings)
+    except ProjectError as error:
+        yield Finding("prefect", "bad", error.problem, error.hint)
         return
     yield Finding("prefect", "good", f"server, {settings.prefect_api_url}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from components.errors import ProjectError, RejectedData
+from components.errors import OrchestrationError, ProjectError, RejectedData
 from components.records import as_json
 from components.run_files import read_run_file
 from components.settings import Settings
@@ -14,6 +14,7 @@ from flows.progress import RunLog, current_log
 from flows.results import RunResult
 
 MENDABLE = 2
+HEALTH_SECONDS = 5
 
 
 def run_model(run_file: Path, settings: Settings, as_json_object: bool) -> int:
@@ -59,9 +60,30 @@ def _execute(run_file: Path, settings: Settings, log: RunLog) -> dict[str, Any]:
         reason = job.plan().unchanged
         if reason:
             return as_json(unchanged(job, reason))
+    prepare_prefect(settings)
     from flows.retrain import retrain
 
     return cast(dict[str, Any], retrain(str(run_file)))
+
+
+def prepare_prefect(settings: Settings) -> None:
+    """Make Prefect's folder, and ask its server for its health, before the library is imported.
+
+    Raises:
+        OrchestrationError: the server that PREFECT_API_URL names does not answer.
+    """
+    settings.prefect_home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder of the path only
+    if settings.prefect_api_url is None:
+        return
+    import httpx
+
+    try:
+        httpx.get(f"{settings.prefect_api_url.rstrip('/')}/health", timeout=HEALTH_SECONDS).raise_for_status()
+    except httpx.HTTPError as error:
+        raise OrchestrationError(
+            f"Prefect at {settings.prefect_api_url} does not answer: {error}.",
+            "start that server, or unset PREFECT_API_URL to run without one.",
+        ) from error
 
 
 def _failure(run_file: Path, error: ProjectError, log: RunLog) -> dict[str, Any]:
