@@ -226,12 +226,15 @@ import json, sys
 sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in str(finder)]
 import bentoml
 order = json.load(sys.stdin)
-bento = bentoml.bentos.build(
-    order["service"], name=order["name"], version=order["version"], build_ctx=order["staging"],
-    description=order["description"], labels=order["labels"],
-    python={"packages": order["requirements"], "lock_packages": False},
-)
-print(bento.path)
+try:
+    import service.endpoint  # BentoML alone would not say what is missing
+    bentoml.bentos.build(
+        order["service"], name=order["name"], version=order["version"], build_ctx=order["staging"],
+        description=order["description"], labels=order["labels"],
+        python={"packages": order["requirements"], "lock_packages": False},
+    )
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {str(error).splitlines()[0]}")
 """
 
 

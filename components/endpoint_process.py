@@ -6,6 +6,7 @@ import errno
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -25,6 +26,8 @@ RELEASE_FILE = "REBERT_RELEASE_FILE"  # the variable that service/endpoint.py re
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0  # a little longer than the child takes for requests under way
 POLL_SECONDS = 0.02
+# In the child's log: what service/endpoint.py says of a bundle that it cannot load, or the end of a traceback.
+TELLING = re.compile(r"(?: CRITICAL |^(?=[\w.]*(?:Error|Exception): ))(.*)")
 BACKLOG = 2048
 
 
@@ -174,7 +177,8 @@ class EndpointProcess:
             output.seek(self.log_begins)
             lines = output.read().decode("utf-8", "replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
-        return said[-1] if said else f"it ended with code {self.process.returncode} and said nothing."
+        telling = [found[1] for line in said if (found := TELLING.search(line))] or said
+        return telling[-1] if telling else f"it ended with code {self.process.returncode} and said nothing."
 
     def __enter__(self) -> EndpointProcess:
         return self

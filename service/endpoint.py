@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import bentoml
 
+from components.errors import ProjectError
 from service.application import Application
 from service.guard import Receive, Scope, Send
 
 RELEASE_FILE = "REBERT_RELEASE_FILE"  # environment variable: the file that names the bundle to serve
 
+log = logging.getLogger(__name__)
 application = Application(Path(__file__).resolve().parent.parent)
 
 
@@ -42,7 +45,11 @@ class Endpoint:
 
     def __init__(self) -> None:
         release_file = os.environ.get(RELEASE_FILE)
-        application.start(Path(release_file) if release_file else None)
+        try:
+            application.start(Path(release_file) if release_file else None)
+        except ProjectError as error:
+            log.critical("%s", error.problem)  # the last words that whoever started us shows
+            raise
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:

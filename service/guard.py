@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.problems import Problem, body_too_large, body_too_slow, no_room, own_fault
+from service.problems import Problem, body_too_large, body_too_slow, no_room, own_fault, two_lengths
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -57,9 +57,12 @@ class BodyReader:
         """The body of a request.
 
         Raises:
-            Problem: 413 for one over `limit` bytes, 408 for a slow one, 503 when too much arrives at once.
+            Problem: 400 for one of two lengths, 413 for one over `limit` bytes, 408 for a slow one, 503 when too
+                much arrives at once.
             ClientGone: the client left.
         """
+        if header(scope, b"content-length") and header(scope, b"transfer-encoding"):
+            raise two_lengths()  # a proxy before us may have read the other one
         if _declared_length(scope) > limit:
             await _discard(receive)
             raise body_too_large(limit)

@@ -15,7 +15,7 @@ from components.releases import read_release_file
 from service.engine import Engine, load_engine
 
 POLL_SECONDS = 0.25
-FOLDERS = re.compile(r"/(?:[^/\s]+/)+")  # of an absolute path; the file's own name stays
+FOLDERS = re.compile(r"(?<!\S)/(?:[^/\s]+/)+")  # of an absolute path; the file's own name stays
 
 log = logging.getLogger(__name__)
 

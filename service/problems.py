@@ -38,6 +38,10 @@ def not_json(reason: str) -> Problem:
     return Problem(400, f"The body is not valid JSON: {reason}.", 'send UTF-8 JSON such as {"text": "..."}.')
 
 
+def two_lengths() -> Problem:
+    return Problem(400, "The request declares a length and is chunked.", "send one or the other.", CLOSE)
+
+
 def no_such_page() -> Problem:
     return Problem(404, "There is no such page.", "see /openapi.json for those that there are.")
 

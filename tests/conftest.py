@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from components.model_directory import model_digest
+from components.records import Bundle
 from components.settings import Settings, apply_settings, read_settings
 
 # Before any test imports mlflow, prefect or transformers: no telemetry, no hub, short waits.
@@ -57,3 +59,23 @@ def tiny_model(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from tests.model_folders import build_model
 
     return build_model(tmp_path_factory.mktemp("models") / "shop", tiny_base)
+
+
+@pytest.fixture(scope="session")
+def support_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory named 'support' that answers balance, card or refund."""
+    from tests.bundles import build_model
+
+    return build_model(tmp_path_factory.mktemp("support"))
+
+
+@pytest.fixture(scope="session")
+def support_bundle(support_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Bundle]:
+    """Version 1 of 'support' in a store of its own."""
+    from components.bundling import build_bundle
+    from components.releases import Evidence
+    from tests.bundles import registered, tiny_config, tiny_settings
+
+    settings, config = tiny_settings(tmp_path_factory.mktemp("store")), tiny_config()
+    version = registered(config, 1, model_digest(support_model))
+    return settings, build_bundle(settings, config, version, support_model, Evidence({"accuracy": 0.91}, "Better."))

@@ -1,0 +1,110 @@
+"""Bundles: what is in them, that they are built once, and that nothing half-built is left."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from components import bundling
+from components.bundling import build_bundle, bundle_sources, pinned_requirements
+from components.errors import BundleError
+from components.model_directory import verify_model
+from components.records import Bundle
+from components.releases import Evidence, read_bundle_release
+from components.settings import Settings
+from tests.bundles import registered, tiny_config, tiny_settings
+
+NOT_FOR_SERVING = {"prefect", "mlflow", "mlflow-skinny", "great-expectations", "datasets", "accelerate", "pandas"}
+
+
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_bundle_holds_its_model_its_service_and_no_other_code(support_bundle: tuple[Settings, Bundle]):
+    _, bundle = support_bundle
+    source = bundle.path / "src"
+    verify_model(source / "model")
+    code = {name for name in files_of(source) if name.endswith(".py")}
+    assert code == set(bundle_sources())
+    assert not any(name.startswith(("flows/", "components/training", "components/registry")) for name in code)
+    assert bundle.tag.startswith("support:1-")
+    assert bundle.path.is_absolute()
+
+
+def test_a_bundle_says_what_it_serves_and_why(support_bundle: tuple[Settings, Bundle]):
+    _, bundle = support_bundle
+    release = read_bundle_release(bundle.path / "src")
+    assert (release.name, release.version, release.run_id) == ("support", 1, "run1")
+    assert release.model_digest == bundle.model_digest
+    assert (release.metrics, release.decision) == ({"accuracy": 0.91}, "Better.")
+
+
+def test_requirements_are_exact_and_hold_only_what_serving_needs(support_bundle: tuple[Settings, Bundle]):
+    _, bundle = support_bundle
+    lines = (bundle.path / "env" / "python" / "requirements.txt").read_text(encoding="utf-8").split()
+    names = {line.split("==")[0] for line in pinned_requirements()}
+    assert {"bentoml", "torch", "transformers", "pydantic", "uvicorn"} <= names
+    assert not names & NOT_FOR_SERVING
+    assert set(pinned_requirements()) <= set(lines)
+    assert all("==" in line and "+" not in line for line in pinned_requirements())
+
+
+def test_the_same_content_is_built_once(support_bundle: tuple[Settings, Bundle], support_model: Path, monkeypatch):
+    settings, bundle = support_bundle
+    monkeypatch.setattr(bundling, "_build", None)  # a second build would call it
+    config = tiny_config()
+    again = build_bundle(
+        settings, config, registered(config, 1), support_model, Evidence({"accuracy": 0.91}, "Better.")
+    )
+    assert again == bundle
+    assert (bundle.path.parent / "latest").read_text() == bundle.path.name
+    assert not list(settings.bento_home.glob("building-*"))
+
+
+def test_another_decision_makes_another_bundle_and_two_builders_make_one(
+    support_bundle: tuple[Settings, Bundle], support_model: Path
+):
+    settings, bundle = support_bundle
+    config = tiny_config()
+
+    def build(_number: int) -> Bundle:
+        return build_bundle(settings, config, registered(config, 1), support_model, Evidence({}, "Another."))
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(build, range(2))
+    assert first == second
+    assert first.path != bundle.path
+    assert {path.name for path in bundle.path.parent.iterdir()} == {bundle.path.name, first.path.name, "latest"}
+
+
+def test_a_damaged_bundle_is_built_again(support_model: Path, tmp_path: Path):
+    settings, config = tiny_settings(tmp_path), tiny_config()
+    bundle = build_bundle(settings, config, registered(config, 1), support_model, Evidence())
+    (bundle.path / "src" / "model" / "config.json").write_text("{}")
+    assert build_bundle(settings, config, registered(config, 1), support_model, Evidence()) == bundle
+    verify_model(bundle.path / "src" / "model")
+
+
+def test_a_damaged_model_is_not_bundled(support_model: Path, tmp_path: Path):
+    model = tmp_path / "model"
+    shutil.copytree(support_model, model)
+    (model / "golden.json").write_text("[]")
+    settings, config = tiny_settings(tmp_path), tiny_config()
+    with pytest.raises(BundleError, match=r"golden\.json changed"):
+        build_bundle(settings, config, registered(config, 1), model, Evidence())
+    assert not settings.bento_home.exists()
+
+
+def test_a_module_that_the_bundle_lacks_stops_the_build_and_leaves_nothing(
+    support_model: Path, tmp_path: Path, monkeypatch
+):
+    lacking = {name: path for name, path in bundle_sources().items() if name != "components/golden.py"}
+    monkeypatch.setattr(bundling, "bundle_sources", lambda: lacking)
+    settings, config = tiny_settings(tmp_path), tiny_config()
+    with pytest.raises(BundleError, match=r"No module named 'components\.golden'"):
+        build_bundle(settings, config, registered(config, 1), support_model, Evidence())
+    assert files_of(settings.bento_home) == set()

@@ -1,0 +1,81 @@
+"""The proof: the registered model and the running bundle give the trainer's answers, or nothing goes live."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psutil
+import pytest
+
+from components.endpoint_process import Address
+from components.errors import BundleError
+from components.inference import Predictor
+from components.model_directory import GoldenRow, read_golden, read_manifest, write_golden, write_manifest
+from components.proving import _check_mixed, prove_bundle
+from components.records import Bundle
+from components.settings import Settings
+from tests.bundles import LABELS, TEXTS
+
+
+def test_a_good_bundle_is_proved_alone_and_in_company_and_is_stopped_again(
+    support_bundle: tuple[Settings, Bundle], support_model: Path
+):
+    settings, bundle = support_bundle
+    proof = prove_bundle(settings, bundle, support_model)
+    assert (proof.tag, proof.rows, proof.refused_rows, proof.answers) == (bundle.tag, len(TEXTS), 0, 3 * len(TEXTS))
+    assert 0 <= proof.largest_difference <= 1e-4
+    assert 0 < proof.p50_ms <= proof.p95_ms
+    assert proof.start_seconds > 0
+    assert not [child for child in psutil.Process().children() if "service.start" in child.cmdline()]
+
+
+def test_a_bundle_of_another_model_than_the_registry_is_refused(
+    support_bundle: tuple[Settings, Bundle], support_model: Path, tmp_path: Path
+):
+    settings, bundle = support_bundle
+    registered = copy_with_golden(support_model, tmp_path / "model", read_golden(support_model)[:2])
+    with pytest.raises(BundleError, match=rf"holds model {bundle.model_digest[:12]}, the registry"):
+        prove_bundle(settings, bundle, registered)
+
+
+def copy_with_golden(model: Path, target: Path, rows: list[GoldenRow]) -> Path:
+    shutil.copytree(model, target)
+    write_golden(target, rows)
+    write_manifest(target, read_manifest(target))
+    return target
+
+
+class LyingEndpoint(BaseHTTPRequestHandler):
+    """Answers every text with the same scores."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        top = [{"label": label, "score": score} for label, score in zip(LABELS, (0.2, 0.5, 0.3), strict=True)]
+        body = json.dumps({"predictions": [{"label": "card", "score": 0.5, "top": top} for _ in asked["texts"]]})
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_arguments: object) -> None:
+        return
+
+
+@pytest.fixture
+def liar() -> Iterator[Address]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), LyingEndpoint) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Address("127.0.0.1", server.server_address[1])
+        server.shutdown()
+        thread.join()
+
+
+def test_an_endpoint_that_answers_otherwise_is_found_out(liar: Address, support_model: Path):
+    golden, manifest = read_golden(support_model), Predictor.load(support_model).manifest
+    with pytest.raises(BundleError, match=r"Golden row 0: the trainer said \w+ with 0\.\d+ for \w+, this model says"):
+        _check_mixed(liar, golden, manifest, range(len(golden)), 64)
