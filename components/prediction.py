@@ -34,10 +34,14 @@ def predict_file(model: Path, source: Path, target: Path, columns: Mapping[str, 
         raise DataError(f"{target} is neither .jsonl nor .csv.", "name the output file with one of these endings.")
     predictor = Predictor.load(model, device)
     wanted = {name: columns.get(name, name) for name in read_golden(model)[0].row}
-    [path] = find_files([str(source)], Path())
+    found = find_files([str(source)], Path())
+    if len(found) > 1:
+        raise DataError(f"{source} names {len(found)} files.", "name one file, and run once for each.")
+    if not target.parent.is_dir():
+        raise DataError(f"There is no folder {target.parent}.", "make it, or name another output file.")
     with storage_errors(target):
         draft = target.with_name(f".{target.name}.part")
-        count = _write(draft, target.suffix, _answers(predictor, path, wanted))
+        count = _write(draft, target.suffix, _answers(predictor, found[0], wanted))
         draft.replace(target)
     return count
 

@@ -43,6 +43,8 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             function(*args, **kwargs)
         except ProjectError as error:
             console.show_error(error)
+            if kwargs.get("json"):
+                console.print_json({"outcome": "failed", "error": console.error_content(error)})
             raise typer.Exit(2) from None
 
     return app.command()(guarded)
@@ -99,7 +101,7 @@ def run(run_file: RunFile, json: Json = False) -> None:
 @command
 def serve(
     name: Name,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: this machine only.")] = None,
 ) -> None:
     """Serve the champion over HTTP; later promotions and rollbacks reach it by themselves."""
@@ -158,7 +160,7 @@ def models(json: Json = False) -> None:
 
 @command
 def ui(
-    port: Annotated[int, typer.Option(help="Port of the page.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 5000,
     prefect: Annotated[bool, typer.Option("--prefect", help="Prefect's page instead of MLflow's.")] = False,
 ) -> None:
     """Open the MLflow UI (or Prefect's) on this machine, until Ctrl-C."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from components.errors import ConfigError, RegistryError, ServingError
 from components.records import RegisteredVersion, as_json
 from components.settings import Settings
+from components.step_store import storage_errors, write_whole
 from flows import console
 from flows.progress import RunLog
 
@@ -24,7 +25,8 @@ def init_run_file(data: Path, output: Path | None, base: str | None, force: bool
             f"{place} is there already.", "name another file with --output, or overwrite it with --force."
         )
     text = draft_run_file(data, base=base, folder=place.parent)
-    place.write_text(text, encoding="utf-8")
+    with storage_errors(place):
+        write_whole(place, text)
     console.print_text(str(place))
     console.say(f"Look it over, then: rebert plan {place}")
 
@@ -119,7 +121,10 @@ def predict_rows(
     from components.prediction import predict_file
 
     if version is None:
-        live = registry.champion(settings, name) or _chosen(name, settings, None)
+        live = registry.champion(settings, name)
+        if live is None:
+            newest = _chosen(name, settings, None).version
+            raise RegistryError(f"No version of '{name}' is live.", f"name one with --version; the newest is {newest}.")
         version = live.version
     found = registry.get_version(settings, name, version)
     model = registry.download_model(settings, name, version, settings.home / "champions" / found.digest[:16])

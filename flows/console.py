@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.errors import ProjectError
+from components.errors import ProjectError, RejectedData
 from flows.progress import StepOutcome
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -23,16 +23,8 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 TITLES = {
-    "validate": "validate",
-    "tokenize": "tokenize",
     "fine_tune": "fine-tune",
-    "evaluate": "evaluate",
     "evaluate champion": "champion",
-    "register": "register",
-    "decide": "decide",
-    "bundle": "bundle",
-    "prove": "prove",
-    "promote": "promote",
 }
 
 
@@ -73,9 +65,12 @@ class ConsoleListener:
 
 def show_warnings() -> None:
     """Let what our own code logs as a warning reach the screen, without any library's lines."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("  %(message)s"))
-    logging.getLogger("rebert").addHandler(handler)
+    logger = logging.getLogger("rebert")
+    if not any(type(handler) is logging.StreamHandler for handler in logger.handlers):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setLevel(logging.WARNING)
+        handler.setFormatter(logging.Formatter("  %(message)s"))
+        logger.addHandler(handler)
 
 
 def _title(step: str) -> str:
@@ -88,8 +83,15 @@ def say(text: str) -> None:
 
 
 def show_error(error: ProjectError) -> None:
-    """A user's mistake in two lines."""
+    """A user's mistake in two lines; where a delivery was stopped, also where every failing row stands."""
     err.print(f"[bold red]{escape(error.problem)}[/]\n[bold]To fix:[/] {escape(error.hint)}")
+    if isinstance(error, RejectedData) and error.report:
+        err.print(f"[bold]Every row:[/] {escape(error.report)}/validation.html, quarantine.jsonl")
+
+
+def error_content(error: ProjectError) -> dict[str, str]:
+    """A user's mistake as a part of a JSON object."""
+    return {"problem": error.problem, "hint": error.hint}
 
 
 def print_json(content: Mapping[str, Any]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Literal, Protocol
+
+log = logging.getLogger("rebert.run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class RunLog:
         yield note
         outcome = StepOutcome(name, "reused" if note.reused else "ran", round(monotonic() - begun, 2), note.detail)
         self.steps.append(outcome)
+        log.info("%s %s in %.1f s: %s", name, outcome.outcome, outcome.seconds, outcome.detail)
         self.listener.finished(outcome)
 
 

@@ -95,7 +95,7 @@ def _failure(run_file: Path, error: ProjectError, log: RunLog) -> dict[str, Any]
         report=error.report if isinstance(error, RejectedData) else None,
         steps=tuple(log.steps),
     )
-    return as_json(result) | {"error": {"problem": error.problem, "hint": error.hint}}
+    return as_json(result) | {"error": console.error_content(error)}
 
 
 def _print_result(content: dict[str, Any]) -> None:
