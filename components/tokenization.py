@@ -6,11 +6,13 @@ tokenizer, `labels` and `length`. Nothing is cached by a function's fingerprint:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
 ARROW_FILE = "data.arrow"  # the stream format, which datasets.Dataset.from_file maps as well
 CHUNK_ROWS = 5_000  # rows that one call of the tokenizer gets: bounds memory, keeps all cores at work
-NOT_COLUMNS = ("row_id",)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -107,8 +111,11 @@ def _tokenize_split(
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = list(task_type.columns(config.data.columns))
     writer = None
-    for rows in _read_rows(dataset.split_file(split), columns):
-        features = task_type.encode(counter, rows, config.model.max_length)
+
+    def encode(rows: list[Row]) -> tuple[list[Row], list[Features]]:
+        return rows, task_type.encode(counter, rows, config.model.max_length)
+
+    for rows, features in _one_ahead(encode, _read_rows(dataset.split_file(split), columns)):
         table = _as_table(features, task_type.targets(rows, dataset.labels))
         writer = writer or pa.ipc.new_stream(path, table.schema)
         writer.write_table(table)
@@ -125,6 +132,21 @@ def _read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[Row]]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(CHUNK_ROWS, columns=list(columns)):
             yield batch.to_pylist()
+
+
+def _one_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Each item's result, made in a thread while the caller is busy with the one before.
+
+    The tokenizer leaves Python's lock free while it works, so that reading and writing cost next to nothing.
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _as_table(features: Sequence[Features], targets: Sequence[int]) -> pa.Table:
