@@ -138,7 +138,7 @@ def _dataset(options: Any, folder: Path) -> Any:
     rows = {split: _read(options.data / f"{split}.csv") for split in ("train", "validation")}
     labels = tuple(sorted({row["label"] for row in rows["train"]}))
     if options.rows:
-        rows["train"] = random.Random(0).sample(rows["train"], options.rows)  # noqa: S311
+        rows["train"] = random.Random(0).sample(rows["train"], options.rows)
     for split, content in rows.items():
         pq.write_table(pa.Table.from_pylist(content), folder / f"{split}.parquet")
     return ValidatedDataset(folder, "benchmark", {split: len(x) for split, x in rows.items()}, labels, 0, {}, ())

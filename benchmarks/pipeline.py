@@ -1,6 +1,6 @@
 """A whole run against its bare training, and a run that has nothing to do.
 
-    python benchmarks/pipeline.py [--rows 2000] [--repeats 3]
+    python benchmarks/pipeline.py [--rows 9000] [--epochs 4] [--repeats 3]
 
 Each repeat runs `rebert run` on a new home (validate, tokenize, train, evaluate, register, decide, bundle, prove,
 promote), then the same training alone in the same kind of process, then `rebert run` again, which finds nothing to do.
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -21,6 +23,10 @@ from typing import Any
 
 import yaml
 from report import Table, machine, write_result
+
+from components.config import Training
+from components.devices import choose_device
+from components.training_process import child_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 GOAL = "at most 10 % + 15 s over the training; nothing to do: at most 6 s"
@@ -70,15 +76,13 @@ def measure(rows: int, epochs: float) -> dict[str, float]:
         return {
             "whole run": whole,
             **steps,
-            "bare training": bare_training(folder),
+            "bare training": bare_training(folder, run_file),
             "second run, nothing to do": again,
         }
 
 
 def prepare(folder: Path, rows: int, epochs: float) -> Path:
     """A run file in `folder` for the first `rows` shuffled rows of Banking77."""
-    import random
-
     source = ROOT / "examples" / "banking77"
     header, *lines = (source / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     random.Random(1).shuffle(lines)
@@ -105,28 +109,19 @@ def rebert(folder: Path, run_file: Path) -> tuple[float, dict[str, Any]]:
     return time.perf_counter() - begun, json.loads(done.stdout)
 
 
-def bare_training(folder: Path) -> float:
-    """Seconds of the same training alone: the run's own training job, in a new folder."""
-    job = next((folder / "home" / "steps").glob("*/fine_tune/*/job.json"))
-    content = json.loads(job.read_text(encoding="utf-8"))
+def bare_training(folder: Path, run_file: Path) -> float:
+    """Seconds of the same training alone, in a process of its own, from a cold start."""
     alone = folder / "alone"
     alone.mkdir()
-    content["folder"] = str(alone)
-    (alone / "job.json").write_text(json.dumps(content), encoding="utf-8")
+    command = [sys.executable, str(ROOT / "benchmarks" / "bare_training.py"), str(run_file), str(folder / "home")]
+    variables = environment(folder) | child_environment(choose_device(Training()).threads, None)
     begun = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "components.training_process", str(alone / "job.json")],
-        cwd=ROOT,
-        env=environment(folder),
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    with (alone / "log").open("wb") as log:
+        subprocess.run([*command, str(alone)], cwd=ROOT, env=variables, check=True, stdout=log, stderr=log)
     return time.perf_counter() - begun
 
 
 def environment(folder: Path) -> dict[str, str]:
-    import os
-
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return kept | {"REBERT_HOME": str(folder / "home")}
 

@@ -33,7 +33,7 @@ def example_words() -> list[str]:
 
 def write_rows(path: Path, rows: int) -> None:
     """A CSV file of random short texts under ten labels."""
-    draw, words = random.Random(SEED), example_words()  # noqa: S311
+    draw, words = random.Random(SEED), example_words()
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
@@ -118,7 +118,7 @@ def measure_near_duplicates(rows: int) -> dict[str, Any]:
     from components.near_duplicates import find_near_duplicates
     from components.text import letters
 
-    draw, words = random.Random(SEED), example_words()  # noqa: S311
+    draw, words = random.Random(SEED), example_words()
     texts = [letters(" ".join(draw.choices(words, k=draw.randint(8, 16)))) for _ in range(rows)]
     train, held_out = texts[: rows * 8 // 10], texts[rows * 8 // 10 :]
     planted = set()

@@ -16,13 +16,12 @@ from components.config import Serving
 from components.endpoint_process import READY_SECONDS, EndpointProcess, open_socket
 from components.errors import BundleError, ProjectError, ServingError
 from components.records import Bundle
-from components.releases import Evidence, read_bundle_release, read_release, release_file, write_release
+from components.releases import read_bundle_release, read_release, release_file
 from components.settings import Settings
-
-__all__ = ["Evidence", "read_release", "serve", "write_release"]
 
 WATCH_SECONDS = 0.5  # between two questions whether the child still answers
 HANGING_SECONDS = 30.0  # without an answer before it is killed and started again
+FOLLOW_SECONDS = 15.0  # between two looks at what is live
 STABLE_SECONDS = 30.0  # a child that lived so long was not at fault: the next pause is short again
 PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the first, second, ... start in a row
 
@@ -46,7 +45,8 @@ def serve(
         host: address to listen on; None for the one in the bundle.
         port: port to listen on, 0 for a free one; None for the one in the bundle.
         on_ready: told the address and the bundle each time a child has become ready.
-        live: finds the bundle that a child shall start with; None for the one that the release file names.
+        live: finds the bundle that is live and has the release file name it, asked at each start and now and then;
+            None for the one that the release file names.
         ended: ends the serving when it is set, besides the signals.
         ready_seconds: how long a start may take.
 
@@ -132,8 +132,11 @@ class Keeper:
 
     def _watch(self, child: EndpointProcess, ended: threading.Event) -> None:
         """Return when the child has died, hangs, or shall end; note which version it has swapped to meanwhile."""
-        answered = time.monotonic()
+        answered = asked = time.monotonic()
         while child.process.poll() is None and not ended.wait(WATCH_SECONDS):
+            if time.monotonic() - asked > FOLLOW_SECONDS:  # promotions of another machine, an interrupted one of ours
+                _or_none(self.live)
+                asked = time.monotonic()
             version = child.version()
             if version is not None:
                 answered = time.monotonic()

@@ -27,9 +27,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "examples" / "banking77"
 RUN_FILE = ROOT / "examples" / "demo.yaml"
 DEMO = Path("demo")
+MARK = ".made-by-the-demo"
 NAME = "banking77"
 QUESTION = "I am still waiting on my card?"
-WEEK_1_ROWS, WEEK_2_ROWS, WEEK_3_ROWS = 1_500, 2_500, 1_200
+WEEK_1_ROWS, WEEK_2_ROWS, WEEK_3_ROWS = 1_000, 1_600, 900
+TEST_ROWS = 1_540
 SHUFFLED_SHARE = 0.7
 PORT = 3000
 
@@ -80,14 +82,26 @@ def main() -> None:
 
 
 def prepare() -> Rows:
-    """An empty demo folder, and the training rows in an order of which every stretch has all labels in proportion."""
+    """An empty demo folder with the frozen rows, and the training rows from which the deliveries are cut."""
+    if DEMO.exists() and not (DEMO / MARK).exists():
+        raise SystemExit(f"{DEMO.resolve()} is there, and this demo did not make it. Move it away first.")
     shutil.rmtree(DEMO, ignore_errors=True)
     (DEMO / "deliveries").mkdir(parents=True)
-    for name in ("validation.csv", "test.csv"):
-        shutil.copy(SOURCE / name, DEMO / name)
+    (DEMO / MARK).touch()
     shutil.copy(RUN_FILE, DEMO / f"{NAME}.yaml")
-    with (SOURCE / "train.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    write_rows(DEMO / "validation.csv", read_rows("validation.csv"))
+    write_rows(DEMO / "test.csv", in_proportion(read_rows("test.csv"))[:TEST_ROWS])
+    return in_proportion(read_rows("train.csv"))
+
+
+def read_rows(name: str) -> Rows:
+    """The rows of one of the shipped files."""
+    with (SOURCE / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def in_proportion(rows: Rows) -> Rows:
+    """Rows in an order that a seed fixes, of which every stretch has all labels in proportion."""
     random.Random(7).shuffle(rows)  # noqa: S311
     totals, seen, place = Counter(row["label"] for row in rows), Counter[str](), []
     for row in rows:
@@ -114,11 +128,16 @@ def spoiled(rows: Rows) -> Rows:
 def deliver(name: str, rows: Rows) -> None:
     """Put a file where the run file looks for deliveries."""
     path = DEMO / "deliveries" / name
+    write_rows(path, rows)
+    say(f"  {path}: {len(rows):,} rows", plain=True)
+
+
+def write_rows(path: Path, rows: Rows) -> None:
+    """Write rows as CSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["text", "label"])
         writer.writeheader()
         writer.writerows(rows)
-    say(f"  {path}: {len(rows):,} rows", plain=True)
 
 
 def live(delivery: str, expected: str | None) -> Week:
@@ -228,5 +247,6 @@ def show_command(*words: str) -> None:
 
 
 if __name__ == "__main__":
+    os.chdir(ROOT)
     os.environ.setdefault("REBERT_HOME", str((DEMO / ".rebert").resolve()))
     main()
