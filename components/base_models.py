@@ -7,13 +7,13 @@ A spec is `package:MODULE/FOLDER` (a folder inside an installed Python package, 
 from __future__ import annotations
 
 import json
-from functools import cache
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from components.digests import digest_file, digest_of
-from components.errors import BaseModelError
+from components.digests import digest_of, digest_once
+from components.errors import BaseModelError, ConfigError
 from components.records import BaseModel
 
 WEIGHTS = "model.safetensors"
@@ -34,6 +34,11 @@ ENCODERS = (
     *("electra", "ernie", "esm", "eurobert", "flaubert", "fnet", "ibert", "longformer", "luke", "megatron-bert"),
     *("mobilebert", "modernbert", "mpnet", "mra", "nystromformer", "rembert", "roberta", "roberta-prelayernorm"),
     *("roc_bert", "roformer", "squeezebert", "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso"),
+)
+# Kinds whose positions are counted from behind the padding's id: the first rows of the table are never a token's.
+COUNTED_FROM_PADDING = (
+    *("camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm"),
+    *("xlm-roberta", "xlm-roberta-xl", "xmod"),
 )
 
 
@@ -59,13 +64,37 @@ def resolve_base_model(spec: str, folder: Path, sha256: str | None = None) -> Ba
     if sha256 is not None:
         _check_digest(spec, place, sha256)
     tokenizer = [path for name in TOKENIZER_FILES if (path := place / name).is_file()] + sorted(place.glob("*.model"))
-    parts = {path.name: _digest(path) for path in [*weights, place / CONFIG, *tokenizer]}
+    parts = {path.name: digest_once(path) for path in [*weights, place / CONFIG, *tokenizer]}
     return BaseModel(
         spec=spec,
         folder=place,
         digest=digest_of(parts),
         tokenizer_digest=digest_of({path.name: parts[path.name] for path in tokenizer}),
     )
+
+
+def require_positions(base: BaseModel, max_length: int) -> None:
+    """Refuse inputs that are longer than the model has positions for: training would fail in the midst of a batch.
+
+    Raises:
+        ConfigError: `max_length` tokens are more than the model can take.
+    """
+    most = _positions(_read_json(base.spec, base.folder / CONFIG))
+    if most is not None and max_length > most:
+        raise ConfigError(
+            f"model.max_length is {max_length}, but '{base.spec}' has positions for {most} tokens only.",
+            f"set model.max_length to at most {most}, or name a base model for longer texts.",
+        )
+
+
+def _positions(config: Mapping[str, Any]) -> int | None:
+    """The longest input of a model in tokens; None where the configuration sets no limit."""
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int) or config.get("position_biased_input") is False:
+        return None  # deberta's distances go on beyond the longest text that it has seen
+    padding = config.get("pad_token_id")
+    unused = (1 if padding is None else padding) + 1
+    return positions - unused if config.get("model_type") in COUNTED_FROM_PADDING else positions
 
 
 def _locate(spec: str, folder: Path) -> Path:
@@ -167,7 +196,7 @@ def _check_config(spec: str, place: Path) -> None:
 
 def _check_digest(spec: str, place: Path, sha256: str) -> None:
     path = place / (WEIGHTS if (place / WEIGHTS).is_file() else INDEX)
-    if (found := _digest(path)) != sha256:
+    if (found := digest_once(path)) != sha256:
         raise BaseModelError(
             f"{path.name} of '{spec}' has the SHA-256 {found}, but model.sha256 is {sha256}.",
             "fetch the right file, or set model.sha256 to its digest if you trust it.",
@@ -183,13 +212,3 @@ def _read_json(spec: str, path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise BaseModelError(f"{path} is not valid JSON.", "fetch the model again.") from error
     return content if isinstance(content, dict) else {}
-
-
-def _digest(path: Path) -> str:
-    known = path.stat()
-    return _digest_of_version(path, known.st_size, known.st_mtime_ns)
-
-
-@cache
-def _digest_of_version(path: Path, _size: int, _changed: int) -> str:
-    return digest_file(path)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import time
 from collections.abc import Container, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-CHUNK_BYTES = 1 << 20
+SETTLED_SECONDS = 2  # a file may change again within one tick of its file system's clock
 # What these hold reaches the work as values, which are in the digests themselves.
 DECLARATIONS = ("components.config", "components.errors", "components.records", "components.settings")
 SOURCE_ROOT = Path(__file__).resolve().parent.parent
@@ -28,14 +29,25 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_once(path: Path) -> str:
+    """SHA-256 of a file's bytes, read once in this process for each state that the file is in.
+
+    For inputs, which are asked for again and again; what looks for damage reads the bytes, by `digest_file`.
+    """
+    state = path.stat()
+    if abs(time.time() - state.st_mtime) < SETTLED_SECONDS:
+        return digest_file(path)
+    return _digest_of_state(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@cache
+def _digest_of_state(path: Path, *_state: int) -> str:
+    return digest_file(path)
+
+
 def digest_files(paths: Iterable[Path], root: Path) -> dict[str, str]:
     """SHA-256 of each file by its path below `root`."""
     return {path.relative_to(root).as_posix(): digest_file(path) for path in sorted(paths)}
-
-
-def digest_folder(folder: Path) -> str:
-    """One digest over the names and contents of all files below a folder."""
-    return digest_of(digest_files((path for path in folder.rglob("*") if path.is_file()), folder))
 
 
 @cache

@@ -1,7 +1,8 @@
 """Finished work by the digest of what it depends on: a finished step is found again, a half-finished one never is.
 
-`<root>/<model>/<step>/<digest>/` holds a step's files; `step.json`, written last, makes it count. Prefect's own cache
-cannot do this: its keys are made of task inputs, and it does not see that a file behind a path has changed.
+`<root>/<model>/<step>/<digest>/` holds a step's files; `step.json`, written last, makes it count. Paths stand in it
+relative to that folder, so that the root can be moved. Prefect's own cache cannot do this: its keys are made of task
+inputs, and it does not see that a file behind a path has changed.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from components.digests import canonical, digest_of
 from components.errors import BusyError, StorageError
@@ -51,10 +52,12 @@ class StepStore:
         """The record of a finished step, or None when it is not finished or its files are no longer whole."""
         from pydantic import TypeAdapter
 
-        marker = _read_marker(self.folder(step))
-        if marker is None or marker["digest"] != step.digest or not _whole(self.folder(step), marker["files"]):
+        folder = self.folder(step)
+        marker = _read_marker(folder)
+        if marker is None or marker["digest"] != step.digest or not _whole(folder, marker["files"]):
             return None
-        return TypeAdapter(record_type).validate_python(marker["record"])
+        record = TypeAdapter(record_type).validate_python(marker["record"])
+        return cast(Record, _with_paths(record, folder.joinpath))
 
     def run(self, step: Step, work: Callable[[Path], Record], *, resumable: bool = False) -> Record:
         """Do the work in the step's folder and mark it finished.
@@ -102,8 +105,22 @@ def _whole(folder: Path, sizes: Mapping[str, int]) -> bool:
 
 def _write_marker(folder: Path, step: Step, record: Any) -> None:
     files = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-    content = {"digest": step.digest, "parts": dict(step.parts), "files": files, "record": as_json(record)}
+    movable = _with_paths(record, lambda path: path.relative_to(folder) if path.is_relative_to(folder) else path)
+    content = {"digest": step.digest, "parts": dict(step.parts), "files": files, "record": as_json(movable)}
     write_whole(folder / MARKER, canonical(content))
+
+
+def _with_paths(value: Any, change: Callable[[Path], Path]) -> Any:
+    """A record with every path in it changed, however deep it lies."""
+    if isinstance(value, Path):
+        return change(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: _with_paths(getattr(value, each.name), change) for each in fields(value)})
+    if isinstance(value, Mapping):
+        return {key: _with_paths(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_with_paths(item, change) for item in value)
+    return value
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -145,15 +162,17 @@ def model_lock(folder: Path, name: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     holder = folder / f"{name}.pid"
     try:
-        with FileLock(folder / f"{name}.lock", timeout=0):
-            holder.write_text(str(os.getpid()), encoding="utf-8")
-            yield
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / f"{name}.lock", timeout=0).acquire()
     except Timeout as error:
         process = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
         raise BusyError(
             f"Another run of '{name}' is at work (process {process}).", "wait for it to end, or end it, and run again."
         ) from error
+    with lock:
+        with storage_errors(folder):
+            holder.write_text(str(os.getpid()), encoding="utf-8")
+        yield

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from components.base_models import ENCODERS, resolve_base_model
+from components.base_models import COUNTED_FROM_PADDING, ENCODERS, require_positions, resolve_base_model
 from components.digests import digest_file
-from components.errors import BaseModelError
+from components.errors import BaseModelError, ConfigError
 
 
 @pytest.fixture
@@ -100,6 +100,38 @@ def test_each_file_that_matters_changes_the_digest(base: Path):
 def test_a_model_without_a_fast_tokenizer_is_refused(base: Path):
     (base / "tokenizer.json").unlink()
     assert "no fast tokenizer" in refused(base).problem
+
+
+@pytest.mark.parametrize(
+    ("change", "most"),
+    [
+        ({}, 128),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": None}, 512),
+        ({"model_type": "deberta-v2", "position_biased_input": False}, None),
+        ({"max_position_embeddings": None}, None),
+    ],
+)
+def test_an_input_longer_than_the_model_has_positions_for_is_refused(base: Path, change: dict, most: int | None):
+    path = base / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    model = resolve_base_model("base", base.parent)
+    require_positions(model, most or 8192)
+    if most:
+        with pytest.raises(ConfigError, match=f"'base' has positions for {most} tokens only") as caught:
+            require_positions(model, most + 1)
+        assert f"at most {most}" in caught.value.hint
+
+
+def test_the_kinds_that_count_from_the_padding_are_those_of_transformers():
+    import transformers
+
+    folder = Path(transformers.__file__).parent / "models"
+    names = {kind: kind.replace("-", "_").removesuffix("_text") for kind in ENCODERS}
+    sources = {kind: (folder / name / f"modeling_{name}.py") for kind, name in names.items()}
+    sources["data2vec-text"] = folder / "data2vec" / "modeling_data2vec_text.py"
+    counting = {kind for kind, path in sources.items() if "create_position_ids_from_input_ids" in path.read_text()}
+    assert counting == set(COUNTED_FROM_PADDING)
 
 
 def test_transformers_has_a_classifier_for_every_encoder_that_is_let_in():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from components import digests
-from components.digests import digest_code, digest_file, digest_folder, digest_of
+from components.digests import digest_code, digest_file, digest_of, digest_once
 
 
 def test_the_order_of_keys_does_not_count():
@@ -21,18 +23,21 @@ def test_a_lone_surrogate_has_a_digest():
     assert len(digest_of("\ud83d")) == 64
 
 
-def test_a_folder_digest_sees_names_and_contents(tmp_path):
-    (tmp_path / "a").write_text("1")
-    before = digest_folder(tmp_path)
-    (tmp_path / "a").rename(tmp_path / "b")
-    renamed = digest_folder(tmp_path)
-    (tmp_path / "b").write_text("2")
-    assert len({before, renamed, digest_folder(tmp_path)}) == 3
-
-
 def test_a_file_digest_is_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert digest_file(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_an_input_is_read_once_for_each_state_of_its_file(tmp_path, monkeypatch):
+    path, reads = tmp_path / "a", []
+    monkeypatch.setattr(digests, "digest_file", lambda path: reads.append(path) or path.read_text())
+    path.write_text("old")
+    os.utime(path, (1_000, 1_000))
+    assert [digest_once(path), digest_once(path), len(reads)] == ["old", "old", 1]
+    path.write_text("new")  # of the same size, and just written: it may change again before the clock moves
+    assert [digest_once(path), digest_once(path), len(reads)] == ["new", "new", 3]
+    os.utime(path, (1_000, 1_000))
+    assert digest_once(path) == "new"
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import Timeout
 
 from components.errors import BusyError, StorageError
 from components.step_store import MARKER, Step, StepStore, model_lock, storage_errors, write_whole
@@ -16,6 +18,13 @@ from components.step_store import MARKER, Step, StepStore, model_lock, storage_e
 class Made:
     folder: Path
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    made: Made
+    files: tuple[Path, ...]
+    by_name: Mapping[str, Path]
 
 
 STEP = Step("tokenize", "reviews", {"rows": "a", "code": "b"})
@@ -30,6 +39,19 @@ def test_a_finished_step_is_found_with_its_record(tmp_path):
     store = StepStore(tmp_path)
     made = store.run(STEP, make)
     assert store.find(STEP, Made) == made
+
+
+def test_the_steps_can_be_moved_with_every_path_in_their_records(tmp_path):
+    def work(folder: Path) -> Nested:
+        return Nested(make(folder), (folder / "tokens",), {"inside": folder / "a" / "b", "elsewhere": Path("/etc")})
+
+    StepStore(tmp_path / "home").run(STEP, work)
+    (tmp_path / "home").rename(tmp_path / "moved")
+    store = StepStore(tmp_path / "moved")
+    place = store.folder(STEP)
+    assert store.find(STEP, Nested) == Nested(
+        Made(place, 3), (place / "tokens",), {"inside": place / "a" / "b", "elsewhere": Path("/etc")}
+    )
 
 
 def test_a_step_that_raised_is_not_found(tmp_path):
@@ -110,6 +132,13 @@ def test_one_run_of_a_model_at_a_time(tmp_path):
         with model_lock(tmp_path, "intents"):
             pass
     with model_lock(tmp_path, "reviews"):
+        pass
+
+
+def test_a_time_out_of_other_work_is_not_taken_for_a_busy_model(tmp_path):
+    with pytest.raises(Timeout), model_lock(tmp_path, "reviews"):
+        raise Timeout("another.lock")
+    with model_lock(tmp_path, "reviews"):  # it was let go
         pass
 
 
