@@ -41,8 +41,11 @@ def predict_file(model: Path, source: Path, target: Path, columns: Mapping[str, 
         raise DataError(f"There is no folder {target.parent}.", "make it, or name another output file.")
     with storage_errors(target):
         draft = target.with_name(f".{target.name}.part")
-        count = _write(draft, target.suffix, _answers(predictor, found[0], wanted))
-        draft.replace(target)
+        try:
+            count = _write(draft, target.suffix, _answers(predictor, found[0], wanted))
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
     return count
 
 
