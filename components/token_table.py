@@ -59,12 +59,15 @@ class TokenTable:
         return [{name: flat[a:b].tolist() for name, flat in self.flat.items()} for a, b in spans]
 
     def batch(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
-        """Features and labels of the rows, int64 (rows, longest of them)."""
+        """Features and labels of the rows, int64 (rows, longest of them); no attention mask where nothing is padded."""
         import torch
 
         length = int(self.lengths[rows].max())
+        unneeded = "attention_mask" if int(self.lengths[rows].min()) == length else None
         result = {}
         for name, flat in self.flat.items():
+            if name == unneeded:
+                continue
             padded = np.full((len(rows), length), self.padding.get(name, 0), np.int64)
             for place, row in enumerate(rows):
                 start, end = self.starts[row], self.starts[row + 1]

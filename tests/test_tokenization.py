@@ -86,6 +86,14 @@ def test_a_batch_is_padded_to_its_longest_row(tiny_base: Path, tmp_path: Path):
     assert batch["labels"].tolist() == table.targets[[3, 5]].tolist()
 
 
+def test_rows_of_one_length_need_no_attention_mask(tiny_base: Path, tmp_path: Path):
+    tokens, base = tokenized(tmp_path, tiny_base)
+    table = TokenTable.of_split(tokens, "train", load_tokenizer(base))
+    length = np.bincount(table.lengths).argmax()
+    batch = table.batch(np.flatnonzero(table.lengths == length)[:4].tolist())
+    assert set(batch) == {"input_ids", "token_type_ids", "labels"}
+
+
 def test_every_epoch_takes_each_row_once_in_another_order():
     lengths = np.random.default_rng(0).integers(3, 60, 1003).astype(np.int32)
     batches = ShuffledBatches(lengths, 32, seed=1)

@@ -115,6 +115,7 @@ def test_attention_with_fast_dropout_is_attention_when_nothing_is_dropped(tiny_b
     ids = torch.tensor([[2, 50, 60, 3], [2, 50, 3, 0]])
     mask = (ids != 0).long()
     torch.testing.assert_close(network.train()(ids, mask).logits, plain(ids, mask).logits)
+    torch.testing.assert_close(network(ids).logits, plain(ids, torch.ones_like(ids)).logits)
 
 
 @pytest.mark.parametrize(("part", "learning"), [("none", True), ("embeddings", True), ("encoder", False)])

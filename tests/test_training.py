@@ -110,7 +110,7 @@ def test_the_same_inputs_give_the_same_model(job, trained: TrainedModel, tmp_pat
     assert train_model(*job, tmp_path).digest == trained.digest
 
 
-@pytest.mark.parametrize("step", [7, 12, 17])
+@pytest.mark.parametrize("step", [12, 17])
 def test_an_interrupted_training_ends_with_the_same_weights(
     job, trained: TrainedModel, tmp_path: Path, monkeypatch, step: int
 ):
