@@ -6,7 +6,8 @@
     │   └── RejectedData        readable data that validation stopped
     ├── BaseModelError          the base model is missing, damaged or of the wrong kind
     ├── TrainingError           out of memory, a loss that is not a number, a time limit
-    ├── RegistryError           MLflow is away, or holds no such model or version
+    ├── RegistryError           MLflow refuses, or holds no such model or version
+    │   └── RegistryAway        MLflow does not answer now, and may do so later
     ├── OrchestrationError      Prefect's server is away
     ├── BundleError             a bundle that cannot be built, or that gives other answers than its model
     ├── ServingError            a busy port, a bundle that does not start
@@ -66,7 +67,11 @@ class TrainingError(ProjectError):
 
 
 class RegistryError(ProjectError):
-    """MLflow does not answer, or does not hold what was asked for."""
+    """MLflow refuses, or does not hold what was asked for."""
+
+
+class RegistryAway(RegistryError):
+    """MLflow does not answer, answers with a fault of its own, or is busy: the same call may succeed later."""
 
 
 class OrchestrationError(ProjectError):

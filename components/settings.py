@@ -7,6 +7,7 @@ With no address set everything lies below one folder, `.rebert/` (or `REBERT_HOM
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,11 @@ class Settings:
         return self.home / "locks"
 
     @property
+    def models(self) -> Path:
+        """Registered model directories as they were fetched, by digest."""
+        return self.home / "models"
+
+    @property
     def releases(self) -> Path:
         """One JSON file per model name that says which bundle its endpoint serves."""
         return self.home / "releases"
@@ -47,14 +53,14 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str], folder: Path) -> Settings:
     """Settings from environment variables; relative folders are taken below `folder`."""
-    home = (folder / environment.get("REBERT_HOME", ".rebert")).resolve()
+    home = (folder / (environment.get("REBERT_HOME") or ".rebert")).resolve()
     return Settings(
         home=home,
         tracking_uri=_absolute(environment.get("MLFLOW_TRACKING_URI", ""), folder)
         or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
         prefect_api_url=environment.get("PREFECT_API_URL") or None,
-        prefect_home=Path(environment.get("PREFECT_HOME", home / "prefect")),
-        bento_home=Path(environment.get("BENTOML_HOME", home / "bentoml")),
+        prefect_home=(folder / (environment.get("PREFECT_HOME") or home / "prefect")).resolve(),
+        bento_home=(folder / (environment.get("BENTOML_HOME") or home / "bentoml")).resolve(),
     )
 
 
@@ -64,6 +70,14 @@ def _absolute(uri: str, folder: Path) -> str:
     return f"sqlite:///{(folder / path).resolve()}" if separator and not scheme else uri
 
 
+def without_passwords(text: str) -> str:
+    """A text in which no address shows a user, a password or a token; for everything that is printed or logged."""
+    text = re.sub(r"(?<=://)[^/\s]+@", "", text)
+    return re.sub(
+        r"(?<=[?&])([^=&\s]*(?:password|token|secret|key)[^=&\s]*)=[^&\s]+", r"\1=…", text, flags=re.IGNORECASE
+    )
+
+
 def environment_of(settings: Settings) -> dict[str, str]:
     """The variables that prefect, mlflow, bentoml and transformers must see before they are imported."""
     return {
@@ -71,6 +85,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "PREFECT_HOME": str(settings.prefect_home),
         "BENTOML_HOME": str(settings.bento_home),
+        # Where the embedded MLflow would else make `mlruns/` in whatever folder a process runs.
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": str(settings.artifacts),
         **QUIET,
     }
 

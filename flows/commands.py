@@ -127,7 +127,7 @@ def predict_rows(
             raise RegistryError(f"No version of '{name}' is live.", f"name one with --version; the newest is {newest}.")
         version = live.version
     found = registry.get_version(settings, name, version)
-    model = registry.download_model(settings, name, version, settings.home / "champions" / found.digest[:16])
+    model = registry.fetch_model(settings, found)
     rows = predict_file(model, source, target, columns)
     console.say(f"{rows:,} rows answered by {name} version {version}: {target}")
 

@@ -105,7 +105,7 @@ def find_champion(settings: Settings, name: str) -> Champion | None:
     live = registry.champion(settings, name)
     if live is None:
         return None
-    folder = registry.download_model(settings, name, live.version, settings.home / "champions" / live.digest[:16])
+    folder = registry.fetch_model(settings, live)
     return Champion(live.version, live.run_id, live.digest, read_manifest(folder).labels, folder)
 
 

@@ -34,15 +34,47 @@ def follow_registry(name: str, settings: Settings) -> Bundle:
     if champion is None:
         known = ", ".join(registry.list_models(settings)) or "none"
         raise RegistryError(f"'{name}' has no champion; models here: {known}.", "run the model's run file first.")
-    release = read_release(settings, name)
-    bundle = find_bundle(settings, champion)
-    if bundle is None:
-        model = registry.download_model(
-            settings, name, champion.version, settings.home / "champions" / champion.digest[:16]
-        )
-        bundle = rebuild_bundle(settings, champion, model)
-    if release != bundle:
-        write_release(settings, name, bundle)
+    bundle = bundle_of(settings, champion)
+    if _released(name, settings) == bundle:
+        return bundle
+    still = registry.champion(settings, name)
+    if still is None or still.version != champion.version:  # a promotion while the bundle was being built
+        return follow_registry(name, settings)
+    write_release(settings, name, bundle)
+    return bundle
+
+
+def bundle_of(settings: Settings, version: RegisteredVersion) -> Bundle:
+    """The bundle of a version, from the store or built again."""
+    from components.bundling import find_bundle, rebuild_bundle
+    from components.registry import fetch_model
+
+    return find_bundle(settings, version) or rebuild_bundle(settings, version, fetch_model(settings, version))
+
+
+def keep_live(config: RunConfig, settings: Settings) -> Bundle | None:
+    """See to it that the champion is what its endpoint serves, with the limits of the run file; None without one.
+
+    This completes a promotion that was interrupted, and carries a change of `serving` or `description`, which needs no
+    training, to the endpoint.
+    """
+    from components import registry
+    from components.bundling import build_bundle
+    from components.proving import prove_bundle
+    from components.releases import Evidence, read_bundle_release, write_release
+
+    champion = registry.champion(settings, config.name)
+    if champion is None:
+        return None
+    bundle = follow_registry(config.name, settings)
+    facts = read_bundle_release(bundle.path / "src")
+    if (facts.serving, facts.description) == (config.serving, config.description):
+        return bundle
+    model = registry.fetch_model(settings, champion)
+    bundle = build_bundle(settings, config, champion, model, Evidence(facts.metrics, facts.decision))
+    prove_bundle(settings, bundle, model)
+    write_release(settings, config.name, bundle)
+    log.warning("The endpoint of '%s' has the limits of the run file now.", config.name)
     return bundle
 
 

@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import Task
 
-from components.errors import ProjectError, RegistryError, RejectedData
+from components.errors import ProjectError, RegistryAway, RegistryError, RejectedData
 from components.planning import decide_step, evaluate_step, find_validated, tokenize_step, train_step, validate_step
 from components.proving import Proof
 from components.records import (
@@ -41,7 +41,7 @@ def is_worth_a_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) ->
     """A user's mistake stays one however often it is tried; an MLflow that was away may be back."""
     try:
         state.result()
-    except RegistryError:
+    except RegistryAway:
         return True
     except ProjectError:
         return False
@@ -257,12 +257,10 @@ def bundle(
 def prove(job: Job, version: RegisteredVersion, built: Bundle) -> Proof:
     """The running bundle and the registered model give the trainer's answers."""
     from components.proving import prove_bundle
-    from components.registry import download_model
+    from components.registry import fetch_model
 
     with job.log.step("prove") as note:
-        registered = job.settings.home / "champions" / version.digest[:16]
-        download_model(job.settings, version.name, version.version, registered)
-        proof = prove_bundle(job.settings, built, registered)
+        proof = prove_bundle(job.settings, built, fetch_model(job.settings, version))
         note.detail = artifacts.proof_in_words(proof)
     artifacts.publish_text(job.config.name, "proof", artifacts.proof_table(proof))
     return proof

@@ -112,7 +112,7 @@ def test_a_registration_that_was_killed_is_completed_by_the_next(
 
 
 def test_the_server_does_what_the_embedded_mlflow_does(
-    server: MlflowServer, served: Settings, tiny_model: Path, tmp_path: Path
+    server: MlflowServer, served: Settings, tiny_model: Path
 ) -> None:
     run_id = tracking.start_run(served, CONFIG, "t" * 64)
     with tracking.running(served, run_id):
@@ -122,7 +122,7 @@ def test_the_server_does_what_the_embedded_mlflow_does(
     live = registry.champion(served, "shop")
     assert live is not None
     assert live.aliases == ("champion",)
-    fetched = registry.download_model(served, "shop", 1, tmp_path / "fetched")
+    fetched = registry.fetch_model(served, version)
     assert model_digest(fetched) == model_digest(tiny_model)
     assert not (served.home / "mlflow").exists()
     assert registry.open_store(served).get_run(run_id).info.status == "FINISHED"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from components import registry
-from components.errors import BundleError, RegistryError
+from components.errors import BundleError, RegistryAway, RegistryError
 from components.model_directory import model_digest, verify_model
 from components.records import PromotionDecision
-from components.registry import LedgerEvent, aliases, ledger, registration
+from components.registry import LedgerEvent, aliases, ledger, registration, store
 from components.settings import Settings, read_settings
 from tests.model_folders import LABELS, another_model
 
@@ -35,14 +35,14 @@ def three_versions(settings: Settings, run_id: str, tiny_model: Path, tmp_path: 
     return settings
 
 
-def decision(promote: bool = True, reason: str = "better") -> PromotionDecision:
+def decision(promote: bool = True, reason: str = "better", champion: int | None = None) -> PromotionDecision:
     return PromotionDecision(
         folder=Path("decision"),
         promote=promote,
         reason=reason,
         metric="accuracy",
         candidate_score=0.9,
-        champion_version=None,
+        champion_version=champion,
         champion_score=0.8,
         difference=0.1,
         interval=(0.05, 0.15),
@@ -53,6 +53,13 @@ def decision(promote: bool = True, reason: str = "better") -> PromotionDecision:
         rows=100,
         rules=(),
     )
+
+
+def promote(settings: Settings, version: int, reason: str = "better", *, after_rollback: bool = False) -> LedgerEvent:
+    """Promote a version that was compared with the one that is live."""
+    live = registry.champion(settings, "shop")
+    decided = decision(reason=reason, champion=live.version if live else None)
+    return registry.promote(settings, "shop", version, decided, after_rollback=after_rollback)
 
 
 def states(settings: Settings) -> dict[str, int | None]:
@@ -132,25 +139,24 @@ def test_the_registered_model_holds_no_pickle_and_only_pinned_requirements(
     assert not {"evaluation.py", "settings.py", "training.py"} & code
 
 
-def test_a_download_is_the_registered_directory(
-    settings: Settings, run_id: str, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_download_is_the_registered_directory(settings: Settings, run_id: str, tiny_model: Path) -> None:
     registry.register_model(settings, run_id, tiny_model)
-    fetched = registry.download_model(settings, "shop", 1, tmp_path / "fetched" / "model")
+    version = registry.get_version(settings, "shop", 1)
+    fetched = registry.fetch_model(settings, version)
     verify_model(fetched)
     assert model_digest(fetched) == model_digest(tiny_model)
     (fetched / "config.json").write_text("{}")  # a damaged copy is fetched again
-    verify_model(registry.download_model(settings, "shop", 1, fetched))
-    assert [path.name for path in fetched.parent.iterdir()] == ["model"]
+    verify_model(registry.fetch_model(settings, version))
+    assert list(settings.models.iterdir()) == [fetched]
 
 
-def test_a_damaged_artifact_is_refused(settings: Settings, run_id: str, tiny_model: Path, tmp_path: Path) -> None:
-    registry.register_model(settings, run_id, tiny_model)
+def test_a_damaged_artifact_is_refused(settings: Settings, run_id: str, tiny_model: Path) -> None:
+    version = registry.register_model(settings, run_id, tiny_model)
     weights = next(settings.artifacts.rglob("model.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0\0")
     with pytest.raises(RegistryError, match="version 1 of 'shop' is not what was registered"):
-        registry.download_model(settings, "shop", 1, tmp_path / "model")
-    assert not list(tmp_path.glob("*model*"))
+        registry.fetch_model(settings, version)
+    assert not list(settings.models.iterdir())
 
 
 def test_an_unknown_version_is_named_with_those_that_exist(three_versions: Settings) -> None:
@@ -162,11 +168,11 @@ def test_an_unknown_version_is_named_with_those_that_exist(three_versions: Setti
 
 
 def test_promotion_moves_the_aliases_and_writes_the_ledger(three_versions: Settings) -> None:
-    registry.promote(three_versions, "shop", 1, decision(reason="first"))
+    promote(three_versions, 1, "first")
     registry.set_challenger(three_versions, "shop", 2)
     assert states(three_versions) == {"champion": 1, "previous": None, "challenger": 2}
-    done = registry.promote(three_versions, "shop", 2, decision())
-    assert registry.promote(three_versions, "shop", 2, decision(reason="again")) == done
+    done = promote(three_versions, 2)
+    assert promote(three_versions, 2, "again") == done
     assert states(three_versions) == {"champion": 2, "previous": 1, "challenger": None}
     events = registry.read_ledger(three_versions, "shop")
     assert [(event.before, event.after, event.why) for event in events] == [(None, 1, "first"), (1, 2, "better")]
@@ -177,9 +183,52 @@ def test_promotion_moves_the_aliases_and_writes_the_ledger(three_versions: Setti
     assert "| promote | none → 1 | first |" in story
 
 
+def test_a_champion_that_another_process_made_meanwhile_is_not_replaced(three_versions: Settings) -> None:
+    promote(three_versions, 1)
+    judged_against_1 = decision(champion=1)
+    promote(three_versions, 2)
+    with pytest.raises(RegistryError, match="champion of 'shop' changed to version 2 while this run") as caught:
+        registry.promote(three_versions, "shop", 3, judged_against_1)
+    assert caught.value.hint == "run again; the finished steps are reused."
+    assert not isinstance(caught.value, RegistryAway)
+    assert states(three_versions)["champion"] == 2
+    assert registry.promote(three_versions, "shop", 2, judged_against_1).after == 2  # a task that is tried again
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_move_that_was_killed_is_settled_before_anybody_looks(three_versions: Settings, moved: bool) -> None:
+    promote(three_versions, 1)
+    client = registry.open_store(three_versions)
+    events = ledger.events_of(client, "shop")
+    ledger.write_event(client, "shop", ledger.new_event(events, "promote", before=1, after=2, why="better", run_id=""))
+    if moved:
+        client.set_registered_model_alias("shop", "champion", "2")
+    registry.settle(three_versions, "shop")
+    assert [event.state for event in ledger.events_of(client, "shop")] == ["done", "done" if moved else "abandoned"]
+    assert states(three_versions)["previous"] == (1 if moved else None)
+    registry.settle(three_versions, "nothing")
+
+
+def test_a_refused_version_is_no_challenger_any_more(three_versions: Settings) -> None:
+    registry.set_challenger(three_versions, "shop", 2)
+    registry.retire_challenger(three_versions, "shop", 1)  # another run's
+    assert states(three_versions)["challenger"] == 2
+    registry.retire_challenger(three_versions, "shop", 2)
+    assert states(three_versions)["challenger"] is None
+
+
+def test_where_a_rollback_would_go_is_known_before_it_moves_anything(three_versions: Settings) -> None:
+    for version in (1, 2):
+        promote(three_versions, version)
+    assert registry.rollback_target(three_versions, "shop").version == 1
+    with pytest.raises(RegistryError, match="Version 3 of 'shop' has never been live"):
+        registry.rollback_target(three_versions, "shop", 3)
+    assert states(three_versions)["champion"] == 2
+
+
 def test_rollback_goes_back_and_then_further_back(three_versions: Settings) -> None:
     for version in (1, 2, 3):
-        registry.promote(three_versions, "shop", version, decision())
+        promote(three_versions, version)
     registry.rollback(three_versions, "shop", reason="wrong on 退款")
     assert states(three_versions) == {"champion": 2, "previous": 1, "challenger": None}
     assert registry.rolled_back(three_versions, "shop") == {"3" * 64: "wrong on 退款"}
@@ -190,12 +239,12 @@ def test_rollback_goes_back_and_then_further_back(three_versions: Settings) -> N
 
 
 def test_a_version_that_was_taken_back_is_not_promoted_by_a_schedule(three_versions: Settings) -> None:
-    registry.promote(three_versions, "shop", 1, decision())
-    registry.promote(three_versions, "shop", 2, decision())
+    promote(three_versions, 1)
+    promote(three_versions, 2)
     registry.rollback(three_versions, "shop", reason="complaints")
     with pytest.raises(RegistryError, match=r"was rolled back by .* complaints"):
-        registry.promote(three_versions, "shop", 2, decision())
-    registry.promote(three_versions, "shop", 2, decision(), after_rollback=True)
+        promote(three_versions, 2)
+    promote(three_versions, 2, after_rollback=True)
     assert states(three_versions) == {"champion": 2, "previous": 1, "challenger": None}
     assert registry.rolled_back(three_versions, "shop") == {}
 
@@ -204,7 +253,7 @@ def test_rollback_names_a_version_that_was_live(three_versions: Settings) -> Non
     with pytest.raises(RegistryError, match="'shop' has no champion"):
         registry.rollback(three_versions, "shop", reason="x")
     for version in (1, 2):
-        registry.promote(three_versions, "shop", version, decision())
+        promote(three_versions, version)
     with pytest.raises(RegistryError, match="Version 3 of 'shop' has never been live") as caught:
         registry.rollback(three_versions, "shop", 3, reason="x")
     assert caught.value.hint == "name one that has: 1."
@@ -232,12 +281,12 @@ def test_a_crash_at_any_point_leaves_the_old_state_or_the_new(
 ) -> None:
     settings = three_versions
     for version in (1, 2):
-        registry.promote(settings, "shop", version, decision())
+        promote(settings, version)
     client = registry.open_store(settings)
 
     def act() -> None:
         if action == "promote":
-            registry.promote(settings, "shop", 3, decision())
+            promote(settings, 3)
         else:
             registry.rollback(settings, "shop", 1, reason="x")
 
@@ -256,7 +305,7 @@ def test_a_crash_at_any_point_leaves_the_old_state_or_the_new(
             with pytest.raises(RegistryError, match="never been live"):
                 registry.rollback(settings, "shop", 99, reason="x")
             assert registry.read_ledger(settings, "shop")[-1].after == new
-            registry.promote(settings, "shop", old, decision(), after_rollback=True)
+            promote(settings, old, after_rollback=True)
     assert k > 4
     assert states(settings)["champion"] == new
     numbers = [event.number for event in ledger.events_of(client, "shop")]
@@ -283,10 +332,35 @@ def test_every_ledger_event_fits_into_a_tag() -> None:
 def test_an_address_that_does_not_answer_is_an_error_at_once(tmp_path: Path) -> None:
     away = read_settings({"MLFLOW_TRACKING_URI": "http://user:secret@127.0.0.1:9"}, tmp_path)
     begun = datetime.now(UTC)
-    with pytest.raises(RegistryError, match=r"MLflow at http://127\.0\.0\.1:9 does not answer") as caught:
+    with pytest.raises(RegistryAway, match=r"MLflow at http://127\.0\.0\.1:9 does not answer") as caught:
         registry.champion(away, "shop")
     assert datetime.now(UTC) - begun < timedelta(seconds=10)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("API request to endpoint /x failed with error code 503 != 200. Response body: '<html>'", RegistryAway),
+        ("(sqlite3.OperationalError) database is locked", RegistryAway),
+        ("could not connect to server: Connection refused", RegistryAway),
+        ("API request to endpoint /x failed with error code 401 != 200", RegistryError),
+        ("RESOURCE_DOES_NOT_EXIST: Run 'x' not found", RegistryError),
+    ],
+)
+def test_only_what_may_pass_by_itself_is_told_apart_as_away(said: str, kind: type[RegistryError]) -> None:
+    from mlflow.exceptions import MlflowException
+
+    assert type(store.translate(MlflowException(said), "http://127.0.0.1")) is kind
+
+
+def test_an_error_of_the_server_itself_is_worth_another_try() -> None:
+    from mlflow.exceptions import RestException
+
+    fault = RestException({"error_code": "INTERNAL_ERROR", "message": "x"})
+    wrong = RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "x"})
+    assert type(store.translate(fault, "http://127.0.0.1")) is RegistryAway
+    assert type(store.translate(wrong, "http://127.0.0.1")) is RegistryError
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:

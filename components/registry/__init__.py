@@ -7,16 +7,23 @@ packaging      a model directory as an MLflow model
 registration   a model directory in, its one version out
 versions       finding and fetching versions
 ledger         what was live when and why
-aliases        promote and rollback
+aliases        promote, rollback, and what a killed process left of them
 """
 
-from components.registry.aliases import promote, rollback, set_challenger
+from components.registry.aliases import (
+    promote,
+    retire_challenger,
+    rollback,
+    rollback_target,
+    set_challenger,
+    settle,
+)
 from components.registry.ledger import LedgerEvent, live_at, read_ledger
 from components.registry.registration import register_model
 from components.registry.store import open_store
 from components.registry.versions import (
     champion,
-    download_model,
+    fetch_model,
     find_version,
     get_version,
     list_models,
@@ -28,7 +35,7 @@ from components.registry.versions import (
 __all__ = [
     "LedgerEvent",
     "champion",
-    "download_model",
+    "fetch_model",
     "find_version",
     "get_version",
     "list_models",
@@ -37,9 +44,12 @@ __all__ = [
     "promote",
     "read_ledger",
     "register_model",
+    "retire_challenger",
     "rollback",
+    "rollback_target",
     "rolled_back",
     "set_challenger",
+    "settle",
     "versions",
     "with_alias",
 ]

@@ -29,17 +29,35 @@ def set_challenger(settings: Settings, name: str, version: int) -> None:
 
 
 @mlflow_errors
+def retire_challenger(settings: Settings, name: str, version: int) -> None:
+    """Take the alias `challenger` from a version that was refused, if it still has it."""
+    client = open_store(settings)
+    with registry_lock(settings, name):
+        if aliases_of(client, name).get(CHALLENGER) == version:
+            client.delete_registered_model_alias(name, CHALLENGER)
+
+
+@mlflow_errors
+def settle(settings: Settings, name: str) -> None:
+    """Complete or abandon a move of the champion whose process was killed, so that ledger and aliases are right."""
+    client = open_store(settings)
+    if any(event.state == "intent" for event in ledger.events_of(client, name)):
+        with registry_lock(settings, name):
+            _recover(client, name)
+
+
+@mlflow_errors
 def promote(
     settings: Settings, name: str, version: int, decision: PromotionDecision, *, after_rollback: bool = False
 ) -> LedgerEvent:
-    """Make a version the champion; a second call changes nothing.
+    """Make a version the champion, if that is still the one it was compared with; a second call changes nothing.
 
     Args:
-        decision: why; its reason and numbers go into the ledger.
+        decision: why; its reason and numbers go into the ledger, and its champion has to be live.
         after_rollback: also where a person had taken this version back.
 
     Raises:
-        RegistryError: there is no such version, or it was rolled back.
+        RegistryError: there is no such version, it was rolled back, or another champion is live by now.
     """
     wanted = get_version(settings, name, version)
     client = open_store(settings)
@@ -51,6 +69,12 @@ def promote(
             return last
         if ROLLED_BACK in wanted.tags and not after_rollback:
             raise _was_rolled_back(wanted)
+        if live not in (decision.champion_version, version):
+            raise RegistryError(
+                f"The champion of '{name}' changed to {f'version {live}' if live else 'none'} "
+                "while this run was at work.",
+                "run again; the finished steps are reused.",
+            )
         before = (
             live if live != version else (last.after if last else None)
         )  # a person may have moved the alias by hand
@@ -60,6 +84,22 @@ def promote(
             events, "promote", before=before, after=version, why=decision.reason, run_id=wanted.run_id, numbers=numbers
         )
         return _carry_out(client, name, ledger.write_event(client, name, event), events)
+
+
+@mlflow_errors
+def rollback_target(settings: Settings, name: str, to_version: int | None = None) -> RegisteredVersion:
+    """The version that a rollback would make live, so that it can be ready before the alias moves.
+
+    Args:
+        to_version: as for `rollback`.
+
+    Raises:
+        RegistryError: as `rollback` does.
+    """
+    settle(settings, name)
+    client = open_store(settings)
+    live = aliases_of(client, name).get(CHAMPION)
+    return get_version(settings, name, _target(name, ledger.events_of(client, name), live, to_version))
 
 
 @mlflow_errors

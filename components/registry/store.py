@@ -14,8 +14,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from components.errors import RegistryError
-from components.settings import Settings
+from components.errors import RegistryAway, RegistryError
+from components.settings import Settings, without_passwords
 from components.step_store import storage_errors
 
 Arguments = ParamSpec("Arguments")
@@ -138,63 +138,88 @@ def translate(error: Exception, uri: str) -> RegistryError:
     """What an exception of MLflow means to a person."""
     message = without_passwords(str(error))
     where = without_passwords(uri)
-    for pattern, problem, hint in MEANINGS:
+    for pattern, kind, problem, hint in MEANINGS:
         if re.search(pattern, message, re.IGNORECASE):
-            return RegistryError(problem.format(where=where), hint.format(where=where))
+            return kind(problem.format(where=where), hint.format(where=where))
     first_line = message.strip().splitlines()[0] if message.strip() else type(error).__name__
-    return RegistryError(f"MLflow at {where} refused: {first_line[:300]}", "look into the log of MLflow.")
+    kind = RegistryAway if _is_a_fault_of_the_server(error) else RegistryError
+    return kind(f"MLflow at {where} refused: {first_line[:300]}", "look into the log of MLflow.")
 
 
-def without_passwords(text: str) -> str:
-    """A text in which no address shows its user and password."""
-    return re.sub(r"(?<=://)[^/\s@]+@", "", text)
+def is_away(error: Exception) -> bool:
+    """Whether an exception of whatever library means that somebody did not answer, so that a later try may succeed."""
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True
+    return re.search(NO_ANSWER, f"{type(error).__name__}: {error}", re.IGNORECASE) is not None
 
+
+def _is_a_fault_of_the_server(error: Exception) -> bool:
+    """An answer 5xx that came as JSON; MLflow gives that code to its own exceptions in this process as well."""
+    from mlflow.exceptions import RestException
+
+    return isinstance(error, RestException) and error.get_http_status_code() >= SERVER_FAULT
+
+
+SERVER_FAULT = 500
+NO_ANSWER = (
+    r"failed with (timeout )?exception|Max retries|Connection(Error| refused| aborted| reset)|could not connect"
+    r"|can.t connect|timed out|Timeout(Error)?:|too many (429|5\d\d)|error code 5\d\d|\b5\d\d Server Error"
+)
 
 # First match counts. Patterns are of MLflow 3.17 and SQLite; the tests run each against the real thing.
-MEANINGS = (
+MEANINGS: tuple[tuple[str, type[RegistryError], str, str], ...] = (
     (
         r"error code 40[13]|PERMISSION_DENIED|UNAUTHENTICATED|not authenticated|Invalid Host header",
+        RegistryError,
         "MLflow at {where} does not let you in.",
         "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN); "
         "where the server checks host names, start it with --allowed-hosts.",
     ),
     (
-        r"failed with (timeout )?exception|Max retries|Connection(Error| refused| aborted)|timed out|too many 5\d\d",
+        NO_ANSWER,
+        RegistryAway,
         "MLflow at {where} does not answer.",
         "start it, or correct MLFLOW_TRACKING_URI; without that variable rebert keeps its own MLflow below .rebert/.",
     ),
     (
         r"error code 404 != 200|ENDPOINT_NOT_FOUND|<!doctype html|<html|not valid JSON|JSONDecodeError",
+        RegistryError,
         "{where} answers, but it is not an MLflow server.",
         "correct MLFLOW_TRACKING_URI.",
     ),
     (
         r"out-of-date database schema|Can't locate revision",
+        RegistryError,
         "The database {where} was made by another version of MLflow.",
         "back it up and run 'mlflow db upgrade {where}'; or install the MLflow that made it.",
     ),
     (
         r"file is not a database|database disk image is malformed",
+        RegistryError,
         "{where} is not a whole SQLite database.",
         "restore it from a backup, or move it away: a new one is made.",
     ),
     (
         r"readonly database|unable to open database file",
+        RegistryError,
         "The database {where} cannot be written.",
         "make it and its folder writable, or set REBERT_HOME to another folder.",
     ),
     (
         r"database is locked",
+        RegistryAway,
         "The database {where} was busy for 20 seconds.",
         "run again; where several machines share it, use an MLflow server.",
     ),
     (
         r"disk is full|No space left",
+        RegistryError,
         "The disk of MLflow at {where} is full.",
         "free some space and run again; finished steps are kept.",
     ),
     (
         r"file(system)? (tracking|store|model registry).*(maintenance|deprecated)|Unsupported URI|no longer",
+        RegistryError,
         "MLflow cannot use the address {where}.",
         "set MLFLOW_TRACKING_URI to the http address of a server, or unset it.",
     ),

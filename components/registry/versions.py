@@ -24,6 +24,7 @@ DIGEST = "rebert.model_digest"
 LABELS = "rebert.labels"
 ROLLED_BACK = "rebert.rolled_back"
 PAGE = 1000
+SHORT_DIGEST = 16  # characters of a digest that name a folder
 
 
 @mlflow_errors
@@ -93,15 +94,15 @@ def list_models(settings: Settings) -> list[str]:
 
 
 @mlflow_errors
-def download_model(settings: Settings, name: str, version: int, folder: Path) -> Path:
-    """The model directory of a version, whole and verified, as `folder`; not fetched twice.
+def fetch_model(settings: Settings, version: RegisteredVersion) -> Path:
+    """The model directory of a version, whole and verified, below `settings.models`; not fetched twice.
 
     Raises:
-        RegistryError: there is no such version, or what MLflow holds is not what was registered.
+        RegistryError: what MLflow holds is not what was registered.
         StorageError: the disk is full.
     """
-    wanted = get_version(settings, name, version)
-    if _holds(folder, wanted.digest):
+    folder = settings.models / version.digest[:SHORT_DIGEST]
+    if _holds(folder, version.digest):
         return folder
     from mlflow.artifacts import download_artifacts
 
@@ -110,12 +111,14 @@ def download_model(settings: Settings, name: str, version: int, folder: Path) ->
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
             # The whole version: MLflow 3.17 does not find single files of a logged model by its models:/ address.
             download_artifacts(
-                artifact_uri=f"models:/{name}/{version}", dst_path=scratch, tracking_uri=settings.tracking_uri
+                artifact_uri=f"models:/{version.name}/{version.version}",
+                dst_path=scratch,
+                tracking_uri=settings.tracking_uri,
             )
             fetched = next((path.parent for path in Path(scratch).glob(f"data/*/{MANIFEST}")), None)
-            if fetched is None or not _holds(fetched, wanted.digest):
+            if fetched is None or not _holds(fetched, version.digest):
                 raise RegistryError(
-                    f"What MLflow holds as version {version} of '{name}' is not what was registered.",
+                    f"What MLflow holds as version {version.version} of '{version.name}' is not what was registered.",
                     "restore its artifacts, or run the run file again to register it anew.",
                 )
             shutil.rmtree(folder, ignore_errors=True)
