@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.config import RunConfig
-from components.errors import ConfigError
 from components.records import CheckResult, Severity
 
 Integers = NDArray[np.int64]
@@ -78,18 +77,14 @@ class Outcome:
     severity: Severity | None = None
 
 
-def require_known_checks(config: RunConfig) -> None:
-    """Refuse severities for checks that do not exist or cannot have them, all of them at once.
-
-    Raises:
-        ConfigError: some do.
-    """
-    wrong = [_wrong(name, severity) for name, severity in sorted(config.validation.severity.items())]
-    problems = [problem for problem in wrong if problem]
-    if problems:
-        raise ConfigError(
-            "validation.severity: " + "; ".join(problems) + ".", f"name checks among: {', '.join(sorted(CHECKS))}."
-        )
+def explain_severity(name: str, severity: str) -> str | None:
+    """Why a run file cannot give this severity to a check of this name; None where it can."""
+    if name not in CHECKS:
+        close = get_close_matches(name, CHECKS, n=1)
+        known = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(CHECKS)}"
+        return f"there is no check '{name}'; {known}"
+    allowed = SEVERITIES[CHECKS[name][0]]
+    return None if severity in allowed else f"'{name}' may be {' or '.join(allowed)}, not {severity}"
 
 
 def severity_of(name: str, config: RunConfig) -> Severity:
@@ -113,9 +108,6 @@ def as_result(outcome: Outcome, severity: Severity, examples: Sequence[str]) -> 
     )
 
 
-def _wrong(name: str, severity: Severity) -> str:
-    if name not in CHECKS:
-        close = get_close_matches(name, CHECKS, n=1)
-        return f"there is no check '{name}'" + (f", did you mean '{close[0]}'?" if close else "")
-    allowed = SEVERITIES[CHECKS[name][0]]
-    return "" if severity in allowed else f"'{name}' may be {' or '.join(allowed)}, not {severity}"
+def either(count: int, one: str, many: str) -> str:
+    """The words that go with a count: `one` with 1, `many` with every other."""
+    return one if count == 1 else many

@@ -6,11 +6,12 @@ docs/run-file.md. Reading the YAML and naming the line of an error is `run_files
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from components.records import Severity
 
@@ -43,7 +44,7 @@ class Columns(Section):
 
 
 class SplitShares(Section):
-    """How rows are divided where no validation or test files are given: by a hash of the text, the same in every run."""
+    """How rows are divided where no files are named for a split: by a hash of the text, the same in every run."""
 
     validation: Share = Field(0.1, description="Share of the rows that chooses the best epoch.")
     test: Share = Field(0.2, description="Share of the rows that is frozen for the decision.")
@@ -62,6 +63,17 @@ class Data(Section):
         description="The labels that may occur; left out: the champion's, or for a first model those in train.",
     )
     split: SplitShares = Field(SplitShares(), description="Shares, where validation or test files are left out.")
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_are_words_of_their_own(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        twice = [repr(label) for label, count in Counter(labels or ()).items() if count > 1]
+        blank = [repr(label) for label in labels or () if not label.strip()]
+        wrong = [f"{', '.join(twice)} stands there more than once"] if twice else []
+        wrong += [f"{', '.join(blank)} is blank"] if blank else []
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return labels
 
     @model_validator(mode="after")
     def _shares_leave_training_rows(self) -> Data:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.checks import NO_ROWS, Integers, Outcome
+from components.checks import NO_ROWS, Integers, Outcome, either
 from components.config import Data, SplitShares
 from components.delivery import Delivery
 from components.near_duplicates import find_near_duplicates
@@ -70,7 +70,9 @@ def conflicting_labels(compared: Compared) -> Outcome:
     return Outcome(
         "conflicting_labels",
         passed=not len(failing),
-        sentence=f"{number:,} texts have several labels, in {len(failing):,} rows." if len(failing) else PASSED,
+        sentence=f"{number:,} {either(number, 'text has', 'texts have')} several labels, in {len(failing):,} rows."
+        if number
+        else PASSED,
         hint="decide on one label for each of those texts.",
         rows=failing,
     )
@@ -86,7 +88,10 @@ def duplicate_rows(compared: Compared) -> Outcome:
     return Outcome(
         "duplicate_rows",
         passed=not len(later),
-        sentence=f"{len(later):,} of {len(rows):,} rows repeat the text of an earlier row." if len(later) else PASSED,
+        sentence=f"{len(later):,} of {len(rows):,} rows {either(len(later), 'repeats', 'repeat')} the text of an "
+        "earlier row."
+        if len(later)
+        else PASSED,
         hint="nothing need be done: the first of each is kept.",
         rows=rows[later],
         details={int(row): f"repeats {name}" for row, name in zip(rows[later], originals, strict=True)},
@@ -203,4 +208,6 @@ def _partners(compared: Compared, splits: Integers, failing: Integers) -> Intege
 
 def _counts(train: NDArray[np.bool_], validation: NDArray[np.bool_]) -> str:
     counts = [(int(train.sum()), "train"), (int(validation.sum()), "validation")]
-    return " and ".join(f"{count:,} {split} rows have" for count, split in counts if count)
+    return " and ".join(
+        f"{count:,} {split} {either(count, 'row has', 'rows have')}" for count, split in counts if count
+    )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from glob import glob
 from pathlib import Path
 
+from components.config import RunConfig
 from components.csv_rows import read_csv, read_header
+from components.digests import digest_once
 from components.errors import DataError
 from components.jsonl_rows import keys_of, read_jsonl
 from components.parquet_rows import parquet_columns, read_parquet
+from components.records import Split
 from components.rows import Rows
 from components.text_lines import look_at
 
@@ -30,6 +34,40 @@ LABEL_NAMES = (
 )
 # fmt: on
 KINDS = (".csv", ".tsv", *JSON_LINES, ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A data file as a run found it: when its content is another later, it is another delivery."""
+
+    path: Path
+    digest: str
+
+
+def patterns_of(config: RunConfig) -> dict[Split, Sequence[str]]:
+    """The paths and globs of each split for which the run file names any."""
+    data = config.data
+    named: dict[Split, Sequence[str] | None] = {"train": data.train, "validation": data.validation, "test": data.test}
+    return {split: patterns for split, patterns in named.items() if patterns}
+
+
+def find_data(config: RunConfig) -> dict[Split, tuple[DataFile, ...]]:
+    """The data files that a run file names, each with what it holds now.
+
+    Raises:
+        DataError: a pattern names no file, or a file cannot be read.
+    """
+    return {
+        split: tuple(_as_found(path) for path in find_files(patterns, config.folder))
+        for split, patterns in patterns_of(config).items()
+    }
+
+
+def _as_found(path: Path) -> DataFile:
+    try:
+        return DataFile(path, digest_once(path))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", "give this user the right to read it.") from error
 
 
 def find_files(patterns: Sequence[str], folder: Path) -> list[Path]:

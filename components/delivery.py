@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.config import RunConfig
-from components.data_files import columns_of, find_files, read_rows
-from components.digests import digest_file
+from components.data_files import DataFile, columns_of, find_files, patterns_of, read_rows
+from components.digests import digest_once
 from components.errors import DataError
 from components.records import SPLITS, Split
 from components.rows import BadLine, OddValue, Rows
@@ -55,14 +55,33 @@ class Delivery:
         return self.table["source"].to_numpy()
 
 
-def read_delivery(config: RunConfig) -> Delivery:
-    """Read every file of the run file; what cannot be read becomes a problem, and the others are read all the same."""
+def read_delivery(config: RunConfig, files: Mapping[Split, Sequence[DataFile]] | None = None) -> Delivery:
+    """Read every file of the run file; what cannot be read becomes a problem, and the others are read all the same.
+
+    Args:
+        config: the run file.
+        files: the files as they were found before; None looks for them now.
+
+    Raises:
+        DataError: one of `files` no longer holds what it held.
+    """
     reader = _Reader(config)
-    patterns = (config.data.train, config.data.validation, config.data.test)
-    for split, named in zip(SPLITS, patterns, strict=True):
-        if named is not None:
-            reader.read_split(split, named)
-    return reader.delivery()
+    if files is None:
+        for split, patterns in patterns_of(config).items():
+            reader.find_and_read(split, patterns)
+        return reader.delivery()
+    for split, found in files.items():
+        reader.read_files(split, [file.path for file in found])
+    delivery = reader.delivery()
+    _require_unchanged(delivery, {reader.name(file.path): file.digest for found in files.values() for file in found})
+    return delivery
+
+
+def _require_unchanged(delivery: Delivery, before: Mapping[str, str]) -> None:
+    """What was read goes by the digests that were taken before: a file that is still being written must not."""
+    changed = [name for name, digest in before.items() if delivery.digests.get(name) != digest]
+    if changed:
+        raise DataError(f"{', '.join(changed)} changed while it was read.", "run again once the delivery is complete.")
 
 
 class _Reader:
@@ -80,12 +99,15 @@ class _Reader:
         self.encodings: dict[str, str] = {}
         self.rows = 0
 
-    def read_split(self, split: Split, patterns: Sequence[str]) -> None:
+    def find_and_read(self, split: Split, patterns: Sequence[str]) -> None:
         try:
             paths = find_files(patterns, self.config.folder)
         except DataError as error:
             self.problems.append((split, error))
-            return
+        else:
+            self.read_files(split, paths)
+
+    def read_files(self, split: Split, paths: Sequence[Path]) -> None:
         for path in paths:
             try:
                 self._read_file(split, path)
@@ -140,8 +162,15 @@ class _Reader:
             odd=tuple(self.odd),
             problems=tuple(self.problems),
             encodings=self.encodings,
-            digests={self.name(path): digest_file(path) for path in self.files},
+            digests={self.name(path): digest for path in self.files if (digest := _digest_if_readable(path))},
         )
+
+
+def _digest_if_readable(path: Path) -> str | None:
+    try:
+        return digest_once(path)
+    except OSError:
+        return None  # it has been reported with its reason, or is gone since
 
 
 def _looked_at(config: RunConfig) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from components.checks import Integers, Outcome
+from components.checks import Integers, Outcome, either
 from components.config import RunConfig
 from components.records import SPLITS
 
@@ -43,13 +43,15 @@ def check_labels(
 
 def _row_count(counts: Counts, floor: int) -> Outcome:
     rows = [count.total() for count in counts]
-    lacking = [f"{rows[0]:,} usable rows to train on, at least {floor:,} are required"] if rows[0] < floor else []
+    few = f"{rows[0]:,} usable {either(rows[0], 'row', 'rows')} to train on, at least {floor:,} required"
+    lacking = [few] if rows[0] < floor else []
     lacking += [f"no usable row for {split}" for split, count in list(zip(SPLITS, rows, strict=True))[1:] if not count]
+    are = either(rows[0], "is", "are") if rows[0] < floor else "is"
     usable = ", ".join(f"{count:,} {split}" for split, count in zip(SPLITS, rows, strict=True))
     return Outcome(
         "row_count",
         passed=not lacking,
-        sentence=f"There are {' and '.join(lacking)}." if lacking else f"Usable rows: {usable}.",
+        sentence=f"There {are} {' and '.join(lacking)}." if lacking else f"Usable rows: {usable}.",
         hint="deliver more rows, or lower validation.min_rows or raise the shares of data.split.",
     )
 
@@ -59,7 +61,7 @@ def _single_label(train: Counter[str]) -> Outcome:
     return Outcome(
         "single_label",
         passed=len(labels) > 1,
-        sentence=f"Train holds {len(labels)} label{'s' * (len(labels) != 1)}: {_listed(labels) or 'none'}.",
+        sentence=f"Train holds {len(labels)} {either(len(labels), 'label', 'labels')}: {_listed(labels) or 'none'}.",
         hint="deliver rows of at least two labels; with one there is nothing to learn.",
     )
 
@@ -70,7 +72,8 @@ def _label_support(train: Counter[str], known: Sequence[str], floor: int) -> Out
     return Outcome(
         "label_support",
         passed=not scarce,
-        sentence=f"{len(scarce)} of {len(known)} labels have fewer than {floor} training rows: {listed}."
+        sentence=f"{len(scarce)} of {len(known)} labels {either(len(scarce), 'has', 'have')} fewer than {floor} "
+        f"training rows: {listed}."
         if scarce
         else f"Every one of {len(known)} labels has at least {floor} training rows.",
         hint="deliver more rows of them, drop them from data.labels, or lower validation.min_rows_per_label.",
@@ -82,7 +85,8 @@ def _vanished_label(train: Counter[str], known: Sequence[str], champion: Sequenc
     return Outcome(
         "vanished_label",
         passed=not gone,
-        sentence=f"{len(gone)} labels of the live model are no longer taught: {_listed(gone)}."
+        sentence=f"{len(gone)} {either(len(gone), 'label of the live model is', 'labels of the live model are')} "
+        f"no longer taught: {_listed(gone)}."
         if gone
         else "Every label of the live model is still taught.",
         hint="deliver rows of them, or accept it with validation.severity: {vanished_label: warn}.",
@@ -94,7 +98,9 @@ def _new_label(known: Sequence[str], champion: Sequence[str] | None) -> Outcome:
     return Outcome(
         "new_label",
         passed=not new,
-        sentence=f"{len(new)} labels are new to the live model: {_listed(new)}." if new else "No label is new.",
+        sentence=f"{len(new)} {either(len(new), 'label is', 'labels are')} new to the live model: {_listed(new)}."
+        if new
+        else "No label is new.",
         hint="nothing need be done if that is meant; scores on those labels have nothing to be compared with.",
     )
 
@@ -104,7 +110,8 @@ def _unmeasured_label(counts: Counts, known: Sequence[str]) -> Outcome:
     return Outcome(
         "unmeasured_label",
         passed=not unmeasured,
-        sentence=f"{len(unmeasured)} of {len(known)} labels have no test row: {_listed(unmeasured)}."
+        sentence=f"{len(unmeasured)} of {len(known)} labels {either(len(unmeasured), 'has', 'have')} no test row: "
+        f"{_listed(unmeasured)}."
         if unmeasured
         else "Every label has test rows.",
         hint="add test rows of them, or their quality stays unknown.",

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.checks import Integers, Outcome
+from components.checks import Integers, Outcome, either
 from components.config import RunConfig
 from components.delivery import COLUMN, Delivery
 from components.expectations import Check, Finding, evaluate
@@ -62,7 +62,7 @@ def own_expectations(delivery: Delivery, rows: Integers, config: RunConfig) -> l
             expectation=expectation.type,
             arguments=expectation.model_extra or {},
             severity=expectation.severity,
-            sentence="{rows} of {total} rows do not meet "
+            sentence="{rows} of {total} rows {do} not meet "
             + f"{expectation.type}({_arguments(expectation.model_extra or {})})".replace("{", "{{").replace("}", "}}")
             + "; observed: {observed}{values}.",
             hint="correct the rows, or the expectation in validation.expectations.",
@@ -117,7 +117,7 @@ def _text_checks(role: str, config: RunConfig) -> list[Check]:
             "expect_column_values_to_not_be_null",
             {"column": role},
             "quarantine",
-            f"{{rows}} of {{total}} rows have no {what}: it is missing, null, empty or blank.",
+            f"{{rows}} of {{total}} rows {{have}} no {what}: it is missing, null, empty or blank.",
             "fill the text in, or leave the row out.",
         ),
         Check(
@@ -125,7 +125,7 @@ def _text_checks(role: str, config: RunConfig) -> list[Check]:
             "expect_column_value_lengths_to_be_between",
             {"column": role, "max_value": most},
             "quarantine",
-            f"{{rows}} of {{total}} rows have a {what} of more than {most:,} characters.",
+            f"{{rows}} of {{total}} rows {{have}} a {what} of more than {most:,} characters.",
             "cut those texts, or raise validation.max_characters.",
         ),
         _pattern(role, "control_characters", CONTROLS, "control characters (NUL, escape and the like)"),
@@ -137,13 +137,14 @@ def _text_checks(role: str, config: RunConfig) -> list[Check]:
 def _pattern(role: str, name: str, pattern: str, what: str) -> Check:
     remedy = "export the source again as UTF-8." if name == "damaged_text" else "remove those characters at the source."
     arguments = {"column": role, "regex": pattern}
-    sentence = f"{{rows}} of {{total}} rows hold {what}."
+    sentence = f"{{rows}} of {{total}} rows {{hold}} {what}."
     return Check(name, "expect_column_values_to_not_match_regex", arguments, "quarantine", sentence, remedy)
 
 
 def _label_checks(known: Sequence[str], spellings: Mapping[str, str]) -> list[Check]:
     mapping = ", ".join(f"{label!r} to {meant!r}" for label, meant in list(spellings.items())[:5])
     few = ", ".join(known[:10]) + (f", … ({len(known)} in all)" if len(known) > 10 else "")
+    few = few.replace("{", "{{").replace("}", "}}")
     allowed = {"column": "label", "value_set": [*known, *spellings]}
     spelled = {"column": "label", "value_set": list(spellings) or [""]}  # empty labels are null here
     return [
@@ -152,7 +153,7 @@ def _label_checks(known: Sequence[str], spellings: Mapping[str, str]) -> list[Ch
             "expect_column_values_to_not_be_null",
             {"column": "label"},
             "quarantine",
-            "{rows} of {total} rows have no label: it is missing, null, empty or blank.",
+            "{rows} of {total} rows {have} no label: it is missing, null, empty or blank.",
             "label those rows, or leave them out.",
         ),
         Check(
@@ -160,7 +161,7 @@ def _label_checks(known: Sequence[str], spellings: Mapping[str, str]) -> list[Ch
             "expect_column_values_to_not_be_in_set",
             spelled,
             "stop",
-            "{rows} of {total} rows have a label that differs from a known one in case or spaces alone: {values}.",
+            "{rows} of {total} rows {have} a label that differs from a known one in case or spaces alone: {values}.",
             f"map {mapping} at the source.",
         ),
         Check(
@@ -168,7 +169,7 @@ def _label_checks(known: Sequence[str], spellings: Mapping[str, str]) -> list[Ch
             "expect_column_values_to_be_in_set",
             allowed,
             "stop",
-            f"{{rows}} of {{total}} rows have labels that are not known: {{values}}; known are {few}.",
+            f"{{rows}} of {{total}} rows {{have}} a label that is not known: {{values}}; known are {few}.",
             "correct those labels, or list every label in data.labels.",
         ),
     ]
@@ -211,7 +212,9 @@ def _wrong_type(delivery: Delivery) -> Outcome:
     return Outcome(
         name="wrong_type",
         passed=not delivery.odd,
-        sentence=f"{len(rows):,} rows hold something other than text: {listed}." if delivery.odd else PASSED,
+        sentence=f"{len(rows):,} {either(len(rows), 'row holds', 'rows hold')} something other than text: {listed}."
+        if delivery.odd
+        else PASSED,
         hint="write the text or label as a string, or leave the row out.",
         rows=rows,
         details={odd.row: f"{odd.column} is {odd.kind}" for odd in delivery.odd},

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from components.checks import CHECKS, explain_severity
 from components.config import RunConfig
 from components.errors import ConfigError
+from components.expectations import explain_name
+from components.records import Severity
 from components.task_types import task_type_names
 
 Place = tuple[str | int, ...]
@@ -27,17 +30,14 @@ def read_run_file(path: Path) -> RunConfig:
     content, lines = _load(path, text)
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no settings.", "start from a file in examples/, or run 'rebert init DATA'.")
-    if "folder" in content:  # ours, not the user's
-        raise ConfigError(f"{path}:{lines.get(('folder',), 1)}: unknown key 'folder'.", "remove it.")
+    problems = _wrong_names(content)
     try:
         config = RunConfig.model_validate({**content, "folder": path.resolve().parent})
     except ValidationError as error:
-        raise _all_errors(path, error, lines) from error
-    if config.task_type not in task_type_names():
-        raise ConfigError(
-            f"{path}:{lines.get(('task_type',), 1)}: there is no task type '{config.task_type}'.",
-            f"set task_type to one of: {', '.join(task_type_names())}.",
-        )
+        problems += [(item["loc"], _sentence(dict(item))) for item in error.errors()]
+        raise _all_errors(path, problems, lines) from error
+    if problems:
+        raise _all_errors(path, problems, lines)
     return config
 
 
@@ -85,8 +85,34 @@ def _walk(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
             yield from _walk(item, (*place, index))
 
 
-def _all_errors(path: Path, error: ValidationError, lines: Mapping[Place, int]) -> ConfigError:
-    found = sorted((_line(item["loc"], lines), _sentence(dict(item))) for item in error.errors())
+def _wrong_names(content: Mapping[str, Any]) -> list[tuple[Place, str]]:
+    """Names that the settings themselves do not know: of a task type, of checks, of expectations."""
+    found: list[tuple[Place, str]] = []
+    if "folder" in content:  # ours, not the user's
+        found.append((("folder",), "unknown key 'folder'"))
+    task_type = content.get("task_type")
+    if isinstance(task_type, str) and task_type not in task_type_names():
+        known = ", ".join(task_type_names())
+        found.append((("task_type",), f"task_type: there is no '{task_type}'; known are {known}"))
+    validation = content.get("validation")
+    return found + (_wrong_checks(validation) if isinstance(validation, dict) else [])
+
+
+def _wrong_checks(validation: Mapping[str, Any]) -> list[tuple[Place, str]]:
+    found: list[tuple[Place, str | None]] = []
+    severities, own = validation.get("severity"), validation.get("expectations")
+    for name, severity in severities.items() if isinstance(severities, dict) else ():
+        if isinstance(name, str) and (name not in CHECKS or severity in get_args(Severity)):
+            found.append((("validation", "severity", name), explain_severity(name, severity)))
+    for number, expectation in enumerate(own if isinstance(own, list) else ()):
+        name = expectation.get("type") if isinstance(expectation, dict) else None
+        if isinstance(name, str):
+            found.append((("validation", "expectations", number, "type"), explain_name(name)))
+    return [(place, f"{'.'.join(map(str, place))}: {sentence}") for place, sentence in found if sentence]
+
+
+def _all_errors(path: Path, problems: Sequence[tuple[Place, str]], lines: Mapping[Place, int]) -> ConfigError:
+    found = sorted((_line(place, lines), sentence) for place, sentence in problems)
     listed = [f"{path}:{line}: {sentence}" for line, sentence in dict.fromkeys(found)]
     remedy = "correct that key" if len(listed) == 1 else f"correct these {len(listed)} keys"
     return ConfigError("\n".join(listed), f"{remedy}; 'rebert schema' prints every key with its meaning.")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.checks import Integers, Outcome
+from components.checks import Integers, Outcome, either
 from components.config import RunConfig
 from components.records import BaseModel
 from components.tokenization import load_tokenizer
@@ -73,8 +73,9 @@ def _truncated(counts: TokenCounts, config: RunConfig) -> Outcome:
     return Outcome(
         "truncated_rows",
         passed=share <= limit,
-        sentence=f"{counts.truncated:,} of {_of(counts)} ({share:.1%}) are longer than {config.model.max_length} tokens"
-        f" and are cut; the longest has {counts.longest:,}; the limit is {limit:.1%} of the rows.",
+        sentence=f"{counts.truncated:,} of {_of(counts)} ({share:.1%}) {either(counts.truncated, 'is', 'are')} longer "
+        f"than {config.model.max_length} tokens and will be cut; the longest has {counts.longest:,}; the limit is "
+        f"{limit:.1%} of the rows.",
         hint="raise model.max_length (it costs time), or validation.max_truncated_share.",
     )
 
@@ -85,7 +86,7 @@ def _unknown(counts: TokenCounts, base: BaseModel, config: RunConfig) -> Outcome
     return Outcome(
         "unknown_tokens",
         passed=share <= limit,
-        sentence=f"{counts.unknown:,} of {counts.tokens:,} tokens ({share:.1%}) in {_of(counts)} are unknown to the"
-        f" tokenizer of '{base.spec}'; the limit is {limit:.1%}.",
+        sentence=f"{counts.unknown:,} of {counts.tokens:,} tokens ({share:.1%}) in {_of(counts)} "
+        f"{either(counts.unknown, 'is', 'are')} unknown to the tokenizer of '{base.spec}'; the limit is {limit:.1%}.",
         hint="choose a base model of the texts' language in model.base, or raise validation.max_unknown_token_share.",
     )

@@ -8,7 +8,7 @@ delivery, `quarantine` sets rows aside, `warn` only notes. Numbers and true/fals
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components import cross_checks
-from components.checks import CHECKS, Integers, Outcome, as_result, require_known_checks, severity_of
+from components.checks import CHECKS, Integers, Outcome, as_result, either, severity_of
 from components.config import RunConfig
 from components.cross_checks import Compared, compare
+from components.data_files import DataFile
 from components.delivery import Delivery, read_delivery
 from components.errors import RejectedData
 from components.label_checks import check_labels, count_labels
-from components.records import SPLITS, BaseModel, CheckResult, Severity, ValidatedDataset
+from components.records import SPLITS, BaseModel, CheckResult, Severity, Split, ValidatedDataset
 from components.row_checks import check_rows, known_labels, own_expectations
 from components.step_store import storage_errors
 from components.validated_rows import write_quarantine, write_rows
@@ -35,7 +36,12 @@ TOKEN_CHECKS = ("truncated_rows", "unknown_tokens")
 
 
 def validate_dataset(
-    config: RunConfig, base: BaseModel | None, champion_labels: tuple[str, ...] | None, folder: Path
+    config: RunConfig,
+    base: BaseModel | None,
+    champion_labels: tuple[str, ...] | None,
+    folder: Path,
+    *,
+    files: Mapping[Split, Sequence[DataFile]] | None = None,
 ) -> ValidatedDataset:
     """The rows of the run file's data that may be trained on.
 
@@ -44,15 +50,15 @@ def validate_dataset(
         base: its tokenizer counts what would be cut or unknown; None leaves those checks out.
         champion_labels: labels of the live model, None for a first model.
         folder: receives the rows and the report.
+        files: the data files as they were found when the run began; None looks for them now.
 
     Raises:
         RejectedData: a check of severity stop failed; `folder` holds the report.
-        ConfigError: the run file sets a severity for a check that does not exist.
+        DataError: one of `files` no longer holds what it held.
         BaseModelError: the tokenizer cannot be loaded.
         StorageError: `folder` cannot be written.
     """
-    require_known_checks(config)
-    examination = _Examination(config, read_delivery(config))
+    examination = _Examination(config, read_delivery(config, files))
     examination.check(base, champion_labels)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +164,7 @@ class _Examination:
         return Outcome(
             "quarantined_share",
             passed=not over,
-            sentence=f"{'; '.join(over or shares)} are set aside; the limit is {limit:.1%} of a split.",
+            sentence=f"Set aside: {'; '.join(over or shares)}; the limit is {limit:.1%} of a split.",
             hint="mend the source (quarantine.jsonl lists the rows), or raise validation.max_quarantined_share.",
         )
 
@@ -200,7 +206,8 @@ class _Examination:
             others = sorted(
                 {result.name for result in stops if not result.sentence.startswith("Not evaluated")} - {first.name}
             )
-            more = f" {len(others)} more checks stop it: {', '.join(others)}." if others else ""
+            stop = either(len(others), "check stops", "checks stop")
+            more = f" {len(others)} more {stop} it: {', '.join(others)}." if others else ""
             raise RejectedData(first.sentence + more, first.hint, report=str(folder))
         return write_rows(self.delivery, self.rows, self.splits, self.labels, results, aside, self.config, folder)
 
@@ -210,7 +217,8 @@ def _reading_outcomes(delivery: Delivery) -> list[Outcome]:
     readable = Outcome(
         "readable_files",
         passed=not problems,
-        sentence=" ".join(error.problem for error in problems) or f"All {len(delivery.files)} files can be read.",
+        sentence=" ".join(error.problem for error in problems)
+        or f"{len(delivery.files)} {either(len(delivery.files), 'file', 'files')} can be read.",
         hint=" ".join(dict.fromkeys(error.hint for error in problems)),
         errored=bool(problems),
     )
@@ -219,13 +227,14 @@ def _reading_outcomes(delivery: Delivery) -> list[Outcome]:
     remedy = f"save as UTF-8, for example: iconv -f {guesses[0] if guesses else ''} -t UTF-8 FILE > NEW_FILE."
     return [
         readable,
-        _bad_lines(delivery, "encoding", f"are not UTF-8{likely}", remedy),
-        _bad_lines(delivery, "unreadable_rows", "hold no whole row", "mend those lines at the source."),
+        _bad_lines(delivery, "encoding", f"not UTF-8{likely}", remedy),
+        _bad_lines(delivery, "unreadable_rows", "without a whole row", "mend those lines at the source."),
     ]
 
 
 def _bad_lines(delivery: Delivery, name: str, what: str, hint: str) -> Outcome:
     lines = [(file, line) for _, file, line in delivery.bad if (line.kind == "encoding") == (name == "encoding")]
-    sentence = f"{len(lines):,} lines {what}; the first: {lines[0][1].reason}." if lines else cross_checks.PASSED
+    are = either(len(lines), "line is", "lines are")
+    sentence = f"{len(lines):,} {are} {what}; the first: {lines[0][1].reason}." if lines else cross_checks.PASSED
     names = [f"{file}:{line.line}" for file, line in lines]
     return Outcome(name, passed=not lines, sentence=sentence, hint=hint, count=len(lines), names=names)

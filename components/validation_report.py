@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from components.checks import either
 from components.config import RunConfig
 from components.digests import canonical
 from components.records import SPLITS, CheckResult, as_json
@@ -70,7 +71,9 @@ def _stopped(results: Sequence[CheckResult]) -> bool:
 def _verdict(results: Sequence[CheckResult]) -> str:
     failed = Counter(result.severity for result in results if not result.passed)
     if failed["stop"]:
-        return f"Rejected: {failed['stop']} of {len(results)} checks stop it."
+        names = ", ".join(each.name for each in results if not each.passed and each.severity == "stop")
+        stop = either(failed["stop"], "stops", "stop")
+        return f"Rejected: {failed['stop']} of {len(results)} checks {stop} it: {names}."
     notes = f", {failed['warn']} with a warning" if failed["warn"] else ""
     return f"Accepted: {sum(result.passed for result in results)} of {len(results)} checks passed{notes}."
 

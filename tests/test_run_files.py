@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from components.config import RunConfig, run_file_schema
@@ -65,6 +68,54 @@ training:
     assert "training.batch_size" in lines[6]
 
 
+def test_names_of_checks_expectations_and_the_task_type_are_checked_with_all_the_rest(run_file):
+    text = """
+name: reviews
+task_type: text_classificaton
+data: {train: train.csv}
+model: {base: tiny, max_length: long}
+validation:
+  severity:
+    blank_texts: stop
+    row_count: quarantine
+    leakage: stop
+    unknown_label: stopp
+  expectations:
+    - {type: expect_column_to_exist, column: text}
+    - {type: expect_column_too_exist, column: text}
+""".lstrip()
+    assert problem_of(run_file(text)).splitlines() == [
+        "FILE:2: task_type: there is no 'text_classificaton'; known are text_classification",
+        "FILE:4: model.max_length: input should be a valid integer, unable to parse string as an integer, not 'long'",
+        "FILE:7: validation.severity.blank_texts: there is no check 'blank_texts'; did you mean 'blank_text'?",
+        "FILE:8: validation.severity.row_count: 'row_count' may be stop or warn, not quarantine",
+        "FILE:10: validation.severity.unknown_label: input should be 'stop', 'quarantine' or 'warn', not 'stopp'",
+        "FILE:13: validation.expectations.1.type: Great Expectations knows no 'expect_column_too_exist'; "
+        "did you mean 'expect_column_to_exist'?",
+    ]
+
+
+def test_names_are_checked_without_great_expectations(run_file):
+    code = "import sys; from pathlib import Path; from components.run_files import read_run_file\n"
+    code += "try: read_run_file(Path(sys.argv[1]))\nexcept Exception as error: print(type(error).__name__)\n"
+    code += "print('great_expectations' in sys.modules)"
+    path = run_file(SMALLEST + "validation: {expectations: [{type: expect_nothing}]}\n")
+    found = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["ConfigError", "False"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("[good, bad, good]", "FILE:4: data.labels: 'good' stands there more than once"),
+        ("[good, ' ', bad, '']", "FILE:4: data.labels: ' ', '' is blank"),
+    ],
+)
+def test_labels_that_are_no_labels_are_refused(run_file, labels, said):
+    text = SMALLEST.replace("train.csv\n", f"train.csv\n  labels: {labels}\n")
+    assert problem_of(run_file(text)) == said
+
+
 def test_the_hint_says_how_many_keys_are_to_be_mended(run_file):
     with pytest.raises(ConfigError) as caught:
         read_run_file(run_file(SMALLEST + "gates: 1\nevaluating: 2\n"))
@@ -80,7 +131,7 @@ def test_the_hint_says_how_many_keys_are_to_be_mended(run_file):
         (b"name: [a\nb: c\n", "FILE:2: not valid YAML"),
         (b"name: a\nname: b\n", "the key 'name' stands there twice, first in line 1"),
         (b"name: a\n\tdata: b\n", "FILE:2: not valid YAML"),
-        ((SMALLEST + "folder: /tmp\n").encode(), "FILE:6: unknown key 'folder'."),
+        ((SMALLEST + "folder: /tmp\n").encode(), "FILE:6: unknown key 'folder'"),
         ((SMALLEST + "data2: *nothing\n").encode(), "not valid YAML: found undefined alias"),
         (b"a: !!python/object/apply:os.system [ls]\n", "FILE:1: not valid YAML: could not determine a constructor"),
         (b"[a, b]: c\n", "FILE:1: not valid YAML: found unhashable key"),
@@ -105,7 +156,8 @@ def test_shares_that_leave_no_training_rows_are_refused(run_file):
 
 
 def test_own_expectations_keep_their_arguments(run_file):
-    text = SMALLEST + "validation:\n  expectations:\n    - type: expect_x\n      column: text\n      max_value: 5\n"
+    own = "{type: expect_column_max_to_be_between, column: text, max_value: 5}"
+    text = SMALLEST + f"validation: {{expectations: [{own}]}}\n"
     (own,) = read_run_file(run_file(text)).validation.expectations
     assert own.model_extra == {"column": "text", "max_value": 5}
 

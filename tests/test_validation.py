@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.checks import CHECKS
-from components.errors import ConfigError, StorageError
+from components.data_files import find_data
+from components.errors import DataError, RejectedData, StorageError
 from components.records import SPLITS, BaseModel
 from components.validation import validate_dataset
 from tests.reviews import Validated, reviews, run_config, write_csv, write_jsonl
@@ -185,7 +185,10 @@ def test_few_rows_of_a_label_and_few_rows_at_all_stop_together(validated):
     assert outcome.failed == ["label_balance", "label_support", "row_count"]
     assert "bad (1)" in outcome.check("label_support")["sentence"]
     assert "60 usable rows" in outcome.check("row_count")["sentence"]
-    assert "1 more checks stop it" in outcome.rejection.problem
+    assert "1 more check stops it: label_support." in outcome.rejection.problem
+    assert "1 of 2 labels has fewer than 5" in outcome.check("label_support")["sentence"]
+    report = (outcome.folder / "validation.md").read_text()
+    assert "**Rejected: 2 of 25 checks stop it: row_count, label_support.**" in report
 
 
 def test_a_label_without_test_rows_is_noted(validated):
@@ -279,20 +282,37 @@ def test_a_severity_of_the_run_file_decides(validated):
     rows[6]["text"] = "word " * 5000
     severity = {"blank_text": "stop", "long_text": "warn"}
     outcome = validated(rows, validation=reviews(30, 2), test=reviews(30, 3), severity=severity)
-    assert outcome.rejection.problem.startswith("1 of 260 rows have no text")
+    assert outcome.rejection.problem.startswith("1 of 260 rows has no text")
     assert outcome.check("long_text")["severity"] == "warn"
     assert outcome.quarantined() == {"train.jsonl:6": ["blank_text"]}
 
 
-def test_all_wrong_severities_are_listed_at_once(tmp_path):
-    severity = {"blank_texts": "stop", "row_count": "quarantine", "unknown_label": "warn", "leakage": "stop"}
-    with pytest.raises(ConfigError) as caught:
-        validate_dataset(run_config(tmp_path, {"train": "a.csv"}, severity=severity), None, None, tmp_path)
-    assert "there is no check 'blank_texts', did you mean 'blank_text'?" in caught.value.problem
-    assert "'row_count' may be stop or warn, not quarantine" in caught.value.problem
-    assert "'unknown_label' may be stop or quarantine, not warn" in caught.value.problem
-    assert "leakage" not in caught.value.problem
-    assert all(name in caught.value.hint for name in CHECKS)
+def test_a_file_that_changed_after_it_was_found_is_not_validated(tmp_path):
+    write_csv(tmp_path / "train.csv", reviews(100))
+    config = run_config(tmp_path, {"train": "*.csv"})
+    files = find_data(config)
+    write_csv(tmp_path / "train.csv", reviews(120))
+    with pytest.raises(DataError, match=r"^train.csv changed while it was read") as caught:
+        validate_dataset(config, None, None, tmp_path / "validated", files=files)
+    assert caught.value.hint == "run again once the delivery is complete."
+    assert not isinstance(caught.value, RejectedData)
+    assert not (tmp_path / "validated").exists()
+
+
+def test_a_file_that_lands_after_the_files_were_found_waits_for_the_next_run(tmp_path):
+    write_csv(tmp_path / "week-1.csv", reviews(100))
+    config = run_config(tmp_path, {"train": "*.csv"})
+    files = find_data(config)
+    write_csv(tmp_path / "week-2.csv", reviews(100, 2))
+    dataset = validate_dataset(config, None, None, tmp_path / "validated", files=files)
+    assert dataset.source_digests == {"week-1.csv": files["train"][0].digest}
+
+
+def test_a_label_may_hold_braces(validated):
+    rows = [{**row, "label": "{" + row["label"] + "}"} for row in reviews(200)]
+    rows[7]["label"] = "{rows}"
+    outcome = validated(rows, labels=["{good}", "{bad}"])
+    assert "'{rows}'; known are {bad}, {good}" in outcome.rejection.problem
 
 
 def test_every_problem_with_files_is_reported_at_once_and_the_rest_is_said_not_to_be_evaluated(tmp_path):
