@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import gethostname
@@ -16,7 +17,7 @@ import pytest
 
 from components import tracking
 from components.config import RunConfig
-from components.errors import RegistryError
+from components.errors import RegistryAway, RegistryError, RejectedData
 from components.records import (
     BaseModel,
     Bundle,
@@ -132,6 +133,24 @@ def test_the_error_of_the_work_is_not_hidden_by_an_mlflow_that_is_away(
     monkeypatch.setattr(runs, "open_store", away)
     with pytest.raises(ValueError, match="the real one"), tracking.running(settings, run_id):
         raise ValueError("the real one")
+
+
+def test_good_work_stays_good_when_mlflow_is_away_at_its_end(
+    settings: Settings, run_id: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(_: Settings) -> None:
+        raise RegistryAway("away", "start it.")
+
+    with tracking.running(settings, run_id):
+        monkeypatch.setattr(runs, "open_store", away)
+    [line] = caplog.records
+    assert line.name == "rebert.tracking"  # below "rebert", where the screen and Prefect listen
+    assert "stays open until the next one begins: away" in line.message
+
+
+def test_every_logger_of_the_components_can_be_heard() -> None:
+    components = Path(runs.__file__).parents[1]
+    assert not [path for path in components.rglob("*.py") if "getLogger(__name__)" in path.read_text()]
 
 
 def test_the_heartbeat_is_kept_while_the_work_goes_on(
@@ -259,6 +278,23 @@ def test_a_run_shows_its_data_its_scores_and_the_decision(
     found = {path.relative_to(settings.artifacts).as_posix().partition("artifacts/")[2] for path in all_files(settings)}
     assert {"README.md", "validation/validation.md", "evaluation/report.json", "training/history.jsonl"} <= found
     assert not [name for name in found if name.endswith(("train.parquet", "step.json"))]
+
+
+def test_hundreds_of_daily_files_fit_into_what_mlflow_takes(
+    settings: Settings, run_id: str, dataset: ValidatedDataset
+) -> None:
+    days = {f"2026/每日/day-{day:04d}.csv": "a" * 64 for day in range(900)}
+    tracking.log_dataset(settings, run_id, replace(dataset, source_digests=days))
+    source = json.loads(run_of(settings, run_id).inputs.dataset_inputs[0].dataset.source)
+    assert (source["file_count"], len(source["digest"])) == (900, 64)
+
+
+def test_a_rejected_delivery_stands_in_the_same_columns_as_a_decision(settings: Settings, run_id: str) -> None:
+    tracking.log_rejection(settings, run_id, RejectedData("2 rows have no text.", "fill them in."))
+    tags = run_of(settings, run_id).data.tags
+    assert (tags["decision"], tags["reason"]) == ("rejected", "2 rows have no text.")
+    assert not {"rebert.decision", "rebert.reason"} & set(tags)
+    assert tracking.read_decision(settings, run_id) is None
 
 
 def all_files(settings: Settings) -> list[Path]:

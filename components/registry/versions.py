@@ -24,7 +24,7 @@ DIGEST = "rebert.model_digest"
 LABELS = "rebert.labels"
 ROLLED_BACK = "rebert.rolled_back"
 PAGE = 1000
-SHORT_DIGEST = 16  # characters of a digest that name a folder
+FOLDER_DIGEST = 16  # characters of a digest that name a folder
 
 
 @mlflow_errors
@@ -101,7 +101,7 @@ def fetch_model(settings: Settings, version: RegisteredVersion) -> Path:
         RegistryError: what MLflow holds is not what was registered.
         StorageError: the disk is full.
     """
-    folder = settings.models / version.digest[:SHORT_DIGEST]
+    folder = settings.models / version.digest[:FOLDER_DIGEST]
     if _holds(folder, version.digest):
         return folder
     from mlflow.artifacts import download_artifacts

@@ -20,7 +20,7 @@ from components.errors import ProjectError
 from components.registry.store import mlflow_errors, open_store
 from components.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("rebert.tracking")
 
 POLL_SECONDS = 2
 LONGEST_PAUSE_SECONDS = 60  # between two tries while MLflow is away

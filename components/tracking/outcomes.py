@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
 from typing import Any
 
-from components.digests import digest_file
-from components.errors import ProjectError, RegistryError, RejectedData
+from components.digests import digest_file, digest_of
+from components.errors import ProjectError, RegistryAway, RegistryError, RejectedData
 from components.model_card import without_header
 from components.records import (
     SPLITS,
@@ -24,12 +24,13 @@ from components.records import (
     as_json,
 )
 from components.registry.registration import SHORT_DIGEST, log_scores
-from components.registry.store import mlflow_errors, open_store, without_passwords
-from components.settings import Settings
+from components.registry.store import is_away, mlflow_errors, open_store
+from components.settings import Settings, without_passwords
 from components.step_store import MARKER, storage_errors
 from components.tracking.curves import send_history
 
 LONGEST_TAG = 8000  # characters in MLflow's database
+LONGEST_SOURCE = 65_535  # bytes in MLflow's database
 LARGEST_FILE = 100 << 20  # bytes; larger tables stay in the step's folder
 NAMES_OF_CONTEXTS = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -87,8 +88,7 @@ def log_dataset(settings: Settings, run_id: str, dataset: ValidatedDataset) -> N
 def log_rejection(settings: Settings, run_id: str, error: RejectedData) -> None:
     """Say why a delivery was stopped, with the report that names every failing row."""
     place = _place(settings, run_id)
-    for name, value in (("rebert.decision", "rejected"), ("rebert.reason", error.problem)):
-        place.client.set_tag(run_id, name, value[:LONGEST_TAG])
+    _say_what_came_of_it(place, "rejected", error.problem)
     note = f"**Rejected.** {error.problem}\n\nTo fix: {error.hint}"
     place.client.set_tag(run_id, "mlflow.note.content", note[:LONGEST_TAG])
     report = Path(error.report)
@@ -141,8 +141,7 @@ def log_card(settings: Settings, run_id: str, card: str) -> None:
 def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -> None:
     """Say whether the candidate was promoted, why, and by what numbers."""
     place = _place(settings, run_id)
-    place.client.set_tag(run_id, "decision", "promoted" if decision.promote else "refused")
-    place.client.set_tag(run_id, "reason", decision.reason[:LONGEST_TAG])
+    _say_what_came_of_it(place, "promoted" if decision.promote else "refused", decision.reason)
     place.metrics({"decision/difference": decision.difference, "decision/p_value": decision.p_value})
     if (decision.folder / "decision.json").exists():
         place.upload(decision.folder, "decision")
@@ -163,11 +162,17 @@ def read_decision(settings: Settings, run_id: str) -> dict[str, Any] | None:
     from mlflow.artifacts import load_dict
 
     run = open_store(settings).get_run(run_id)
-    if "decision" not in run.data.tags:
+    if run.data.tags.get("decision") not in ("promoted", "refused"):
         return None
     with _artifact_errors(settings):
         content: dict[str, Any] = load_dict(f"{run.info.artifact_uri}/decision/decision.json")
     return content
+
+
+def _say_what_came_of_it(place: _Place, decision: str, reason: str) -> None:
+    """The two tags that people see as columns in the list of runs."""
+    place.client.set_tag(place.run_id, "decision", decision)
+    place.client.set_tag(place.run_id, "reason", reason[:LONGEST_TAG])
 
 
 def _dataset(dataset: ValidatedDataset, split: Split) -> Any:
@@ -177,10 +182,18 @@ def _dataset(dataset: ValidatedDataset, split: Split) -> Any:
         name=split,
         digest=digest_file(dataset.split_file(split))[:SHORT_DIGEST],
         source_type="local",
-        source=json.dumps({"files": dict(dataset.source_digests)}, ensure_ascii=False),
+        source=_source(dataset.source_digests),
         schema=_schema(dataset.split_file(split)),
         profile=json.dumps({"num_rows": dataset.rows[split], "labels": len(dataset.labels)}),
     )
+
+
+def _source(digests: Mapping[str, str]) -> str:
+    """The files with their digests; of very many only how many they are and one digest of all."""
+    named = json.dumps({"files": dict(digests)}, ensure_ascii=False)
+    if len(named.encode()) <= LONGEST_SOURCE:
+        return named
+    return json.dumps({"file_count": len(digests), "digest": digest_of(dict(digests))})
 
 
 def _schema(parquet: Path) -> str:
@@ -203,7 +216,9 @@ def _artifact_errors(settings: Settings) -> Iterator[None]:
     except (ProjectError, MlflowException):
         raise
     except Exception as error:
-        raise RegistryError(
-            f"The artifact store of MLflow at {without_passwords(settings.tracking_uri)} does not work: {error}",
+        kind = RegistryAway if is_away(error) else RegistryError
+        where = without_passwords(settings.tracking_uri)
+        raise kind(
+            f"The artifact store of MLflow at {where} does not work: {without_passwords(str(error))}",
             "check its address, its rights and, for S3, the AWS_ variables; then run again.",
         ) from error

@@ -28,7 +28,7 @@ from components.registry.store import is_server, mlflow_errors, open_store
 from components.registry.versions import registry_lock
 from components.settings import Settings
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("rebert.tracking")
 
 TRAIN_DIGEST = "rebert.train_digest"
 ALIVE = "rebert.alive"  # while a process is at the run: its host, number and start, and its last sign of life
@@ -91,8 +91,7 @@ def run_params(config: RunConfig, dataset: ValidatedDataset, base: BaseModel) ->
 def running(settings: Settings, run_id: str) -> Iterator[None]:
     """Keep a run's heartbeat going, and close it on every way out: finished, failed or killed.
 
-    Raises:
-        RegistryError: the work went well, but MLflow does not answer any more.
+    An MLflow that is away by then changes nothing about what the work came to; the next run closes this one.
     """
     stop = threading.Event()
     thread = threading.Thread(target=_beat, args=(settings, run_id, stop), name="heartbeat", daemon=True)
@@ -103,7 +102,7 @@ def running(settings: Settings, run_id: str) -> Iterator[None]:
         _finish_quietly(settings, run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     else:
-        finish_run(settings, run_id)
+        _finish_quietly(settings, run_id, "FINISHED")
     finally:
         stop.set()
 
@@ -208,7 +207,7 @@ def _set_tag(settings: Settings, run_id: str, name: str, value: str) -> None:
 
 
 def _finish_quietly(settings: Settings, run_id: str, status: Status) -> None:
-    """Close a run on the way out of an error, which must not be hidden by another."""
+    """Close a run after work whose result, good or bad, must not be hidden by an MLflow that is away."""
     try:
         finish_run(settings, run_id, status)
     except RegistryError as error:
