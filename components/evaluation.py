@@ -14,7 +14,7 @@ import numpy as np
 
 from components.classification_metrics import CALIBRATION_BINS
 from components.config import Evaluation
-from components.digests import canonical, digest_file
+from components.digests import canonical, digest_file, digest_of
 from components.inference import Predictor
 from components.model_directory import model_digest
 from components.records import EvaluationReport
@@ -63,7 +63,7 @@ def evaluate_model(
     (folder / REPORT).write_text(canonical(report), encoding="utf-8")
     return EvaluationReport(
         folder=folder,
-        digest=digest_file(folder / PREDICTIONS),
+        digest=digest_of({name: digest_file(folder / name) for name in (PREDICTIONS, REPORT)}),
         model_digest=model_digest(model),
         test_digest=digest_file(test_file),
         rows=len(frame),

@@ -6,13 +6,14 @@ A step's parts are named as a person would say what changed: `data.train`, `trai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from components.config import RunConfig
-from components.digests import digest_code, digest_file, digest_of
+from components.data_files import DataFile
+from components.digests import digest_code, digest_of, digest_once
 from components.records import (
     SPLITS,
     BaseModel,
@@ -41,6 +42,22 @@ class Champion:
 
 
 @dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a run starts from, looked up once: whatever changes later belongs to the next run.
+
+    `rolled_back` has the reason for each model that a person took back, by its digest; `hardware` is the device's kind
+    and the precision, such as "cpu fp32".
+    """
+
+    config: RunConfig
+    files: Mapping[Split, Sequence[DataFile]]
+    base: BaseModel
+    champion: Champion | None
+    rolled_back: Mapping[str, str]
+    hardware: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedStep:
     """One line of a plan."""
 
@@ -57,108 +74,107 @@ class Plan:
     unchanged: str | None
 
 
-def validate_step(
-    config: RunConfig, files: Mapping[Split, Sequence[Path]], base: BaseModel, champion: Champion | None
-) -> Step:
+def validate_step(inputs: Inputs) -> Step:
     """Validation depends on the files' content, on how they are read and checked, and on the tokenizer."""
-    data = {f"data.{split}": digest_of([digest_file(path) for path in paths]) for split, paths in files.items()}
+    config, champion = inputs.config, inputs.champion
     settings = config.data.model_dump(mode="json", exclude={"train", "validation", "test"})
-    parts = data | {
+    parts = {f"data.{split}": _content(files) for split, files in inputs.files.items()} | {
         "data": digest_of(settings),
         "validation": _section(config.validation),
         "model.max_length": str(config.model.max_length),
         "evaluation.slices": digest_of(config.evaluation.slices),
-        "tokenizer": base.tokenizer_digest,
+        "tokenizer": inputs.base.tokenizer_digest,
         "champion's labels": digest_of(champion.labels if champion else None),
-        "code": digest_code("components.validation"),
-        "libraries": _versions("great-expectations", "pandas", "tokenizers"),
+        "code": _code("components.validation", config),
+        "libraries": _versions("great-expectations", "numpy", "pandas", "pyarrow", "tokenizers", "transformers"),
     }
     return Step("validate", config.name, parts)
 
 
-def find_validated(
-    config: RunConfig,
-    files: Mapping[Split, Sequence[Path]],
-    base: BaseModel,
-    champion: Champion | None,
-    store: StepStore,
-) -> ValidatedDataset | None:
+def find_validated(inputs: Inputs, store: StepStore) -> ValidatedDataset | None:
     """The finished validation of these inputs.
 
     One that was made without a champion counts where it found just the champion's labels: so the first run after a
     first promotion has nothing to do.
     """
+    champion = inputs.champion
     for standard in (champion, None):
-        found = store.find(validate_step(config, files, base, standard), ValidatedDataset)
+        found = store.find(validate_step(replace(inputs, champion=standard)), ValidatedDataset)
         if found and (standard is champion or (champion and found.labels == champion.labels)):
             return found
     return None
 
 
-def tokenize_step(config: RunConfig, dataset: ValidatedDataset, base: BaseModel) -> Step:
+def tokenize_step(inputs: Inputs, dataset: ValidatedDataset) -> Step:
     """Tokens depend on the rows that learn or choose the epoch, not on the frozen ones."""
+    config = inputs.config
     parts = {
-        "training rows": digest_file(dataset.split_file("train")),
-        "validation rows": digest_file(dataset.split_file("validation")),
+        "training rows": digest_once(dataset.split_file("train")),
+        "validation rows": digest_once(dataset.split_file("validation")),
         "labels": digest_of(dataset.labels),
         "task_type": config.task_type,
         "model.max_length": str(config.model.max_length),
-        "tokenizer": base.tokenizer_digest,
-        "code": digest_code("components.tokenization", f"components.task_types.{config.task_type}"),
-        "libraries": _versions("tokenizers", "transformers"),
+        "tokenizer": inputs.base.tokenizer_digest,
+        "code": _code("components.tokenization", config),
+        "libraries": _versions("numpy", "pyarrow", "tokenizers", "transformers"),
     }
     return Step("tokenize", config.name, parts)
 
 
-def train_step(config: RunConfig, tokens: TokenizedDataset, base: BaseModel, hardware: str) -> Step:
-    """A model depends on its tokens, its base, the training settings and the kind of hardware."""
+def train_step(inputs: Inputs, dataset: ValidatedDataset, tokens: TokenizedDataset) -> Step:
+    """A model directory depends on its tokens, its base, the training settings and the kind of hardware.
+
+    It also holds what the tokens do not: the labels' names, the longest input, and golden rows with their texts.
+    """
+    config = inputs.config
+    # What device and precision come to is in the hardware; the time limit changes no model.
+    settings = config.training.model_dump(mode="json", exclude={"device", "precision", "max_hours"})
     parts = {
         "tokens": tokens.digest,
-        "base model": base.digest,
-        "training": digest_of(config.training.model_dump(mode="json", exclude={"max_hours"})),
+        "validation rows": digest_once(dataset.split_file("validation")),
+        "labels": digest_of(dataset.labels),
+        "task_type": config.task_type,
+        "model.max_length": str(config.model.max_length),
+        "base model": inputs.base.digest,
+        "training": digest_of(settings),
         "evaluation.metric": config.evaluation.metric,
-        "hardware": hardware,
-        "code": digest_code("components.training", f"components.task_types.{config.task_type}"),
-        "libraries": _versions("accelerate", "torch", "transformers"),
+        "hardware": inputs.hardware,
+        "code": _code("components.training", config),
+        "libraries": _versions("accelerate", "numpy", "torch", "transformers"),
     }
     return Step("fine_tune", config.name, parts)
 
 
-def evaluate_step(config: RunConfig, model_digest: str, dataset: ValidatedDataset) -> Step:
+def evaluate_step(inputs: Inputs, dataset: ValidatedDataset, model_digest: str) -> Step:
     """A report depends on the model and the frozen rows; the champion's is found by the same rule."""
+    config = inputs.config
     parts = {
         "model": model_digest,
-        "frozen rows": digest_file(dataset.split_file("test")),
+        "frozen rows": digest_once(dataset.split_file("test")),
         "evaluation": _section(config.evaluation),
-        "code": digest_code("components.evaluation"),
-        "libraries": _versions("scikit-learn", "torch", "transformers"),
+        "code": _code("components.evaluation", config),
+        "libraries": _versions("numpy", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "transformers"),
     }
     return Step("evaluate", config.name, parts)
 
 
-def decide_step(config: RunConfig, candidate: EvaluationReport, champion: EvaluationReport | None) -> Step:
-    """A decision depends on what was said about every row, and on the gate."""
+def decide_step(inputs: Inputs, candidate: EvaluationReport, champion: EvaluationReport | None) -> Step:
+    """A decision depends on what was said about every row and slice, and on the gate."""
+    config = inputs.config
     parts = {
         "candidate": candidate.digest,
         "candidate's model": candidate.model_digest,
         "champion": champion.digest if champion else "none",
         "champion's model": champion.model_digest if champion else "none",
-        "evaluation.metric": config.evaluation.metric,
+        "evaluation": _section(config.evaluation),
         "gate": _section(config.gate),
-        "code": digest_code("components.promotion"),
+        "code": _code("components.promotion", config),
+        "libraries": _versions("numpy", "pandas", "scipy"),
     }
     return Step("decide", config.name, parts)
 
 
-def plan_run(
-    config: RunConfig,
-    files: Mapping[Split, Sequence[Path]],
-    base: BaseModel,
-    champion: Champion | None,
-    rolled_back: Mapping[str, str],
-    hardware: str,
-    store: StepStore,
-) -> Plan:
+def plan_run(inputs: Inputs, store: StepStore) -> Plan:
     """What a run would do or reuse, step by step, as far as that can be known without doing anything."""
     planned: list[PlannedStep] = []
 
@@ -168,17 +184,17 @@ def plan_run(
         planned.append(PlannedStep(step.name, action, "done before" if record is not None else store.why(step)))
         return record
 
-    dataset = find_validated(config, files, base, champion, store)
-    step = validate_step(config, files, base, champion)
+    dataset = find_validated(inputs, store)
+    step = validate_step(inputs)
     planned.append(
         PlannedStep(step.name, "reuse", "done before") if dataset else PlannedStep(step.name, "run", store.why(step))
     )
     unchanged = None
-    tokens = dataset and found(tokenize_step(config, dataset, base), TokenizedDataset)
-    model = tokens and found(train_step(config, tokens, base, hardware), TrainedModel)
-    report = model and dataset and found(evaluate_step(config, model.digest, dataset), EvaluationReport)
+    tokens = dataset and found(tokenize_step(inputs, dataset), TokenizedDataset)
+    model = dataset and tokens and found(train_step(inputs, dataset, tokens), TrainedModel)
+    report = dataset and model and found(evaluate_step(inputs, dataset, model.digest), EvaluationReport)
     if report and dataset:
-        unchanged = _was_rolled_back(report, rolled_back) or _unchanged(config, dataset, report, champion, store)
+        unchanged = _was_rolled_back(report, inputs) or _unchanged(inputs, dataset, report, store)
     rest = STEPS[len(planned) :]
     if unchanged:
         planned += [PlannedStep(name, "skip", "nothing has changed") for name in rest]
@@ -187,28 +203,23 @@ def plan_run(
     return Plan(tuple(planned), unchanged)
 
 
-def _was_rolled_back(candidate: EvaluationReport, rolled_back: Mapping[str, str]) -> str | None:
+def _was_rolled_back(candidate: EvaluationReport, inputs: Inputs) -> str | None:
     """A person took this very model back: the same inputs must not put it live again."""
-    reason = rolled_back.get(candidate.model_digest)
+    reason = inputs.rolled_back.get(candidate.model_digest)
     return f"These inputs make a model that was rolled back: {reason}" if reason else None
 
 
-def _unchanged(
-    config: RunConfig,
-    dataset: ValidatedDataset,
-    candidate: EvaluationReport,
-    champion: Champion | None,
-    store: StepStore,
-) -> str | None:
+def _unchanged(inputs: Inputs, dataset: ValidatedDataset, candidate: EvaluationReport, store: StepStore) -> str | None:
     """Why there is nothing to do: the candidate is the champion, or was refused against it already."""
+    champion = inputs.champion
     if champion is None:
         return None
     if champion.digest == candidate.model_digest:
         return f"{_compared(dataset)} are what champion version {champion.version} was made from"
-    theirs = store.find(evaluate_step(config, champion.digest, dataset), EvaluationReport)
+    theirs = store.find(evaluate_step(inputs, dataset, champion.digest), EvaluationReport)
     if theirs is None:
         return None
-    decision = store.find(decide_step(config, candidate, theirs), PromotionDecision)
+    decision = store.find(decide_step(inputs, candidate, theirs), PromotionDecision)
     if decision is None or decision.promote:
         return None
     return (
@@ -220,6 +231,16 @@ def _unchanged(
 def _compared(dataset: ValidatedDataset) -> str:
     rows = ", ".join(f"{dataset.rows[split]:,} {split}" for split in SPLITS if split in dataset.rows)
     return f"The data ({rows} rows), the base model, the settings, the code and the libraries"
+
+
+def _content(files: Sequence[DataFile]) -> str:
+    """Digest of what files hold and of how they are read, which their endings say."""
+    return digest_of([(file.path.suffix.lower(), file.digest) for file in files])
+
+
+def _code(module: str, config: RunConfig) -> str:
+    """Digest of a component with the task type, which is found by its name and not by an import."""
+    return digest_code(module, f"components.task_types.{config.task_type}")
 
 
 def _section(section: Any) -> str:

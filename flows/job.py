@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.base_models import resolve_base_model
+from components.base_models import require_positions, resolve_base_model
 from components.config import RunConfig
-from components.data_files import find_files
+from components.data_files import find_data
 from components.devices import choose_device
 from components.model_directory import read_manifest
-from components.planning import Champion, Plan, Record, plan_run
-from components.records import BaseModel, Split, TrainedModel
+from components.planning import Champion, Inputs, Plan, Record, plan_run
+from components.records import BaseModel, TrainedModel
 from components.run_files import read_run_file
 from components.settings import Settings
 from components.step_store import Step, StepStore
@@ -23,14 +23,21 @@ from flows.progress import RunLog
 class Job:
     """Everything that the steps of a run share; none of it changes while the run is at work."""
 
-    config: RunConfig
+    inputs: Inputs
     settings: Settings
-    base: BaseModel
-    files: Mapping[Split, Sequence[Path]]
-    champion: Champion | None
-    rolled_back: Mapping[str, str]
-    hardware: str
     log: RunLog
+
+    @property
+    def config(self) -> RunConfig:
+        return self.inputs.config
+
+    @property
+    def base(self) -> BaseModel:
+        return self.inputs.base
+
+    @property
+    def champion(self) -> Champion | None:
+        return self.inputs.champion
 
     @property
     def store(self) -> StepStore:
@@ -38,13 +45,13 @@ class Job:
 
     def plan(self) -> Plan:
         """What the run would do."""
-        return plan_run(self.config, self.files, self.base, self.champion, self.rolled_back, self.hardware, self.store)
+        return plan_run(self.inputs, self.store)
 
     def settled(self, model: TrainedModel) -> str | None:
         """Why nothing is to be decided about a model: it is live already, or a person took it back."""
         if self.champion and self.champion.digest == model.digest:
             return f"The model that was made is champion version {self.champion.version}, to the bit."
-        reason = self.rolled_back.get(model.digest)
+        reason = self.inputs.rolled_back.get(model.digest)
         return f"The model that was made was rolled back: {reason}" if reason else None
 
     def perform(
@@ -85,17 +92,17 @@ def open_job(run_file: Path, settings: Settings, log: RunLog) -> Job:
 
     config = read_run_file(run_file)
     base = resolve_base_model(config.model.base, config.folder, config.model.sha256)
+    require_positions(base, config.model.max_length)
     choice = choose_device(config.training)
-    return Job(
+    inputs = Inputs(
         config=config,
-        settings=settings,
+        files=find_data(config),
         base=base,
-        files=find_all_files(config),
         champion=find_champion(settings, config.name),
         rolled_back=registry.rolled_back(settings, config.name),
         hardware=f"{choice.device} {choice.precision}",
-        log=log,
     )
+    return Job(inputs, settings, log)
 
 
 def find_champion(settings: Settings, name: str) -> Champion | None:
@@ -107,13 +114,3 @@ def find_champion(settings: Settings, name: str) -> Champion | None:
         return None
     folder = registry.fetch_model(settings, live)
     return Champion(live.version, live.run_id, live.digest, read_manifest(folder).labels, folder)
-
-
-def find_all_files(config: RunConfig) -> dict[Split, Sequence[Path]]:
-    """The data files of each split that the run file names."""
-    named: dict[Split, Sequence[str] | None] = {
-        "train": config.data.train,
-        "validation": config.data.validation,
-        "test": config.data.test,
-    }
-    return {split: find_files(patterns, config.folder) for split, patterns in named.items() if patterns}

@@ -64,14 +64,14 @@ def validate(job: Job) -> ValidatedDataset:
     from components.validation import validate_dataset
 
     labels = job.champion.labels if job.champion else None
-    step = validate_step(job.config, job.files, job.base, job.champion)
+    step = validate_step(job.inputs)
     try:
         dataset = job.perform(
             step,
             ValidatedDataset,
-            lambda folder: validate_dataset(job.config, job.base, labels, folder),
+            lambda folder: validate_dataset(job.config, job.base, labels, folder, files=job.inputs.files),
             artifacts.dataset_in_words,
-            found=find_validated(job.config, job.files, job.base, job.champion, job.store),
+            found=find_validated(job.inputs, job.store),
         )
     except RejectedData as error:
         record_rejection(job, step.digest, error)
@@ -101,7 +101,7 @@ def tokenize(job: Job, dataset: ValidatedDataset) -> TokenizedDataset:
     from components.tokenization import tokenize_dataset
 
     return job.perform(
-        tokenize_step(job.config, dataset, job.base),
+        tokenize_step(job.inputs, dataset),
         TokenizedDataset,
         lambda folder: tokenize_dataset(job.config, dataset, job.base, folder),
         artifacts.tokens_in_words,
@@ -115,7 +115,7 @@ def fine_tune(job: Job, run_id: str, dataset: ValidatedDataset, tokens: Tokenize
     from components.tracking import LiveCurves
     from components.training_process import train_in_process
 
-    step = train_step(job.config, tokens, job.base, job.hardware)
+    step = train_step(job.inputs, dataset, tokens)
 
     def work(folder: Path) -> TrainedModel:
         with LiveCurves(job.settings, run_id, folder / "history.jsonl"):
@@ -138,7 +138,7 @@ def fine_tune(job: Job, run_id: str, dataset: ValidatedDataset, tokens: Tokenize
 def evaluate(job: Job, dataset: ValidatedDataset, model: TrainedModel) -> EvaluationReport:
     """The candidate's scores on the frozen rows."""
     report = job.perform(
-        evaluate_step(job.config, model.digest, dataset),
+        evaluate_step(job.inputs, dataset, model.digest),
         EvaluationReport,
         lambda folder: score(job, dataset, model.folder, folder),
         artifacts.report_in_words,
@@ -155,7 +155,7 @@ def evaluate_champion(job: Job, dataset: ValidatedDataset) -> EvaluationReport |
     if champion is None:
         return None
     return job.perform(
-        evaluate_step(job.config, champion.digest, dataset),
+        evaluate_step(job.inputs, dataset, champion.digest),
         EvaluationReport,
         lambda folder: score(job, dataset, champion.folder, folder),
         artifacts.report_in_words,
@@ -167,7 +167,7 @@ def score(job: Job, dataset: ValidatedDataset, model: Path, folder: Path) -> Eva
     """A model's scores on the frozen rows."""
     from components.evaluation import evaluate_model
 
-    device = job.hardware.split()[0]
+    device = job.inputs.hardware.split()[0]
     return evaluate_model(model, dataset.split_file("test"), job.config.evaluation, folder, device=device)
 
 
@@ -176,7 +176,7 @@ def tracked_run(job: Job, dataset: ValidatedDataset, tokens: TokenizedDataset) -
     """The MLflow run of this training, open while the candidate is made and judged, closed on every way out."""
     from components import tracking
 
-    step = train_step(job.config, tokens, job.base, job.hardware)
+    step = train_step(job.inputs, dataset, tokens)
     tags = {
         "data_digest": dataset.digest,
         "base_model_digest": job.base.digest,
@@ -226,7 +226,7 @@ def decide(
 
     number = job.champion.version if job.champion else None
     decision = job.perform(
-        decide_step(job.config, candidate, champion),
+        decide_step(job.inputs, candidate, champion),
         PromotionDecision,
         lambda folder: decide_promotion(candidate, champion, number, job.config.gate, folder),
         artifacts.decision_in_words,
