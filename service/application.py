@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -61,6 +62,7 @@ class Application:
         use_cores()
         self.live.start(release_file)
         self.batcher.start()
+        gc.freeze()  # torch and transformers are a million objects: looking through them would stop all for 0.2 s
 
     def stop(self) -> None:
         """Answer what is queued, then end both threads."""
@@ -91,6 +93,7 @@ class Application:
     async def _predict(self, scope: Scope, receive: Receive) -> Reply:
         engine = self._engine()
         limits = engine.release.serving
+        self.batcher.require_room(limits.timeout_seconds)
         _require_json(scope)
         body = await self.bodies.read(scope, receive, largest_body(limits))
         asked = read_request(engine.request, body, limits)

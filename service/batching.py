@@ -88,6 +88,17 @@ class Batcher(Generic[Engine]):
         if self.thread.ident is not None:
             self.thread.join()
 
+    def require_room(self, timeout_seconds: float) -> None:
+        """Refuse a request before anything is spent on it, where even a short text could not be answered in time.
+
+        Raises:
+            Problem: 429, with the seconds after which to come again.
+        """
+        expected = (self.waiting_cost + CHARACTERS_OF_A_CALL) * self.seconds_per_cost
+        late = self.waiting_cost > 0 and expected > SAFE_SHARE * timeout_seconds
+        if late or self.waiting_texts >= MOST_TEXTS_WAITING:
+            raise too_busy(expected)
+
     async def ask(self, rows: Sequence[Row], timeout_seconds: float) -> Answered[Engine]:
         """The answers to one request's rows.
 

@@ -83,7 +83,7 @@ def classification_request(limits: Serving, pairs: bool) -> type[BaseModel]:
         **second,
         texts=(many, _absent("Several pairs of texts." if pairs else "Several texts.")),
         top_k=(
-            Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MOST_LABELS)],
+            Annotated[int, Field(ge=1, le=MOST_LABELS), BeforeValidator(_whole)],
             _absent(f"How many labels to name for each text; {limits.top_k} unless said otherwise."),
         ),
     )
