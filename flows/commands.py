@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from components.errors import ConfigError, RegistryError, ServingError
 from components.records import RegisteredVersion, as_json
-from components.settings import Settings
+from components.settings import Settings, without_passwords
 from components.step_store import storage_errors, write_whole
 from flows import console
 from flows.progress import RunLog
@@ -33,9 +34,10 @@ def init_run_file(data: Path, output: Path | None, base: str | None, force: bool
 
 def show_plan(run_file: Path, settings: Settings, as_json_object: bool) -> None:
     """The plan of a run as a table, or as JSON."""
+    from components.run_files import read_run_file
     from flows.job import open_job
 
-    job = open_job(run_file, settings, RunLog())
+    job = open_job(read_run_file(run_file), settings, RunLog())
     found = job.plan()
     champion = job.champion.version if job.champion else None
     if as_json_object:
@@ -136,30 +138,33 @@ def open_ui(settings: Settings, port: int, prefect: bool) -> None:
     """Run MLflow's or Prefect's page on this machine until Ctrl-C; a server that is set up is only named."""
     server = settings.prefect_api_url if prefect else settings.tracking_uri
     if server and server.startswith("http"):
-        console.print_text(server.removesuffix("/api"))
+        console.print_text(without_passwords(server).removesuffix("/api"))
         return
     _require_free(port)
-    command = _prefect_page(port) if prefect else _mlflow_page(settings, port)
+    command, environment = _prefect_page(port) if prefect else _mlflow_page(settings, port)
     console.say(f"http://127.0.0.1:{port} (Ctrl-C ends it)")
     try:
-        code = subprocess.run(command, check=False).returncode
+        code = subprocess.run(command, env=environment, check=False).returncode
     except KeyboardInterrupt:
         return
     if code:
         raise ServingError(f"The page ended with code {code}.", "read the lines above, or try another --port.")
 
 
-def _mlflow_page(settings: Settings, port: int) -> list[str]:
+def _mlflow_page(settings: Settings, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command, and its environment: everybody on the machine may read a command, with the password in it."""
     from components.registry import open_store
 
     open_store(settings)
-    place = ["--backend-store-uri", settings.tracking_uri, "--artifacts-destination", str(settings.artifacts)]
+    place = ["--artifacts-destination", str(settings.artifacts)]
     listen = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    return [sys.executable, "-m", "mlflow", "server", *place, *listen]
+    command = [sys.executable, "-m", "mlflow", "server", *place, *listen]
+    return command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri}
 
 
-def _prefect_page(port: int) -> list[str]:
-    return [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+def _prefect_page(port: int) -> tuple[list[str], dict[str, str]]:
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    return command, dict(os.environ)
 
 
 def _require_free(port: int) -> None:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Literal
 
 from components.errors import ProjectError
-from components.settings import Settings
+from components.settings import Settings, without_passwords
 from flows import console
 from flows.running import prepare_prefect
 
@@ -111,7 +111,7 @@ def _mlflow(settings: Settings) -> Iterator[Finding]:
         yield Finding("mlflow", "bad", error.problem, error.hint)
         return
     where = "embedded" if settings.embedded_tracking else "server"
-    yield Finding("mlflow", "good", f"{where}, {settings.tracking_uri}, {count} models")
+    yield Finding("mlflow", "good", f"{where}, {without_passwords(settings.tracking_uri)}, {count} models")
 
 
 def _prefect(settings: Settings) -> Iterator[Finding]:
@@ -123,7 +123,7 @@ def _prefect(settings: Settings) -> Iterator[Finding]:
     except ProjectError as error:
         yield Finding("prefect", "bad", error.problem, error.hint)
         return
-    yield Finding("prefect", "good", f"server, {settings.prefect_api_url}")
+    yield Finding("prefect", "good", f"server, {without_passwords(settings.prefect_api_url)}")
 
 
 LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (

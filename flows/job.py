@@ -13,7 +13,6 @@ from components.devices import choose_device
 from components.model_directory import read_manifest
 from components.planning import Champion, Inputs, Plan, Record, plan_run
 from components.records import BaseModel, TrainedModel
-from components.run_files import read_run_file
 from components.settings import Settings
 from components.step_store import Step, StepStore
 from flows.progress import RunLog
@@ -82,15 +81,14 @@ class Job:
         return record
 
 
-def open_job(run_file: Path, settings: Settings, log: RunLog) -> Job:
-    """Read the run file and look up what it names.
+def open_job(config: RunConfig, settings: Settings, log: RunLog) -> Job:
+    """Look up what a run file names.
 
     Raises:
         ProjectError: something that the run file names is not there.
     """
     from components import registry  # mlflow: a second to import, and a bad run file must answer at once
 
-    config = read_run_file(run_file)
     base = resolve_base_model(config.model.base, config.folder, config.model.sha256)
     require_positions(base, config.model.max_length)
     choice = choose_device(config.training)
@@ -109,6 +107,7 @@ def find_champion(settings: Settings, name: str) -> Champion | None:
     """The model that is live, with its directory fetched from the registry and verified."""
     from components import registry
 
+    registry.settle(settings, name)
     live = registry.champion(settings, name)
     if live is None:
         return None

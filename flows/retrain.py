@@ -11,12 +11,14 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from components.records import TrainedModel, ValidatedDataset, as_json
-from components.settings import read_settings
+from components.run_files import read_run_file
+from components.settings import apply_settings, read_settings
 from components.step_store import model_lock
 from flows import results, steps
 from flows.job import Job, open_job
 from flows.progress import run_log
 from flows.results import RunResult
+from flows.serving import keep_live
 
 
 def _run_name() -> str:
@@ -37,15 +39,19 @@ def retrain(run_file: str) -> Any:
         ProjectError: something that a person can mend; a refused promotion is none.
     """
     settings = read_settings(os.environ, Path.cwd())
-    job = open_job(Path(run_file), settings, run_log())
-    with model_lock(settings.locks, job.config.name):
-        result = _retrain(job)
+    apply_settings(settings)  # for runs that a worker starts: telemetry off, no hub, short waits
+    config = read_run_file(Path(run_file))
+    # The champion is looked up inside the lock: another run of this model must not move it in between.
+    with model_lock(settings.locks, config.name):
+        result = run_job(open_job(config, settings, run_log()))
     return Completed(name=result.outcome.capitalize(), message=result.reason, data=as_json(result))
 
 
-def _retrain(job: Job) -> RunResult:
+def run_job(job: Job) -> RunResult:
+    """All steps of a run, in their order."""
     plan = job.plan()
     if plan.unchanged:
+        keep_live(job.config, job.settings)
         return results.unchanged(job, plan.unchanged)
     dataset = steps.validate(job)
     tokens = steps.tokenize(job, dataset)
@@ -57,12 +63,14 @@ def _retrain(job: Job) -> RunResult:
 def _judge(job: Job, run_id: str, dataset: ValidatedDataset, model: TrainedModel) -> RunResult:
     settled = job.settled(model)
     if settled:
+        keep_live(job.config, job.settings)
         return results.unchanged(job, settled)
     report = steps.evaluate(job, dataset, model)
-    standard = steps.evaluate_champion(job, dataset)
+    standard = steps.evaluate_champion(job, dataset) if job.champion else None
     version = steps.register(job, run_id, dataset, model, report)
     decision = steps.decide(job, version, report, standard)
     if not decision.promote:
+        steps.retire(job, version)
         return results.refused(job, version, report, decision)
     bundle = steps.bundle(job, version, model, report, decision)
     steps.prove(job, version, bundle)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from components.config import RunConfig
 from components.errors import OrchestrationError, ProjectError, RejectedData
 from components.records import as_json
 from components.run_files import read_run_file
-from components.settings import Settings
+from components.settings import Settings, without_passwords
+from components.step_store import model_lock
 from flows import console
 from flows.progress import RunLog, current_log
 from flows.results import RunResult
@@ -53,17 +55,27 @@ def execute_run(run_file: Path, settings: Settings) -> tuple[dict[str, Any], int
 def _execute(run_file: Path, settings: Settings, log: RunLog) -> dict[str, Any]:
     """With no server, a run that has nothing to do ends before Prefect is started: that alone takes seconds."""
     if settings.prefect_api_url is None:
-        from flows.job import open_job
-        from flows.results import unchanged
-
-        job = open_job(run_file, settings, log)
-        reason = job.plan().unchanged
-        if reason:
-            return as_json(unchanged(job, reason))
+        unchanged = _nothing_to_do(read_run_file(run_file), settings, log)
+        if unchanged:
+            return as_json(unchanged)
     prepare_prefect(settings)
     from flows.retrain import retrain
 
     return cast(dict[str, Any], retrain(str(run_file)))
+
+
+def _nothing_to_do(config: RunConfig, settings: Settings, log: RunLog) -> RunResult | None:
+    from flows.job import open_job
+    from flows.results import unchanged
+    from flows.serving import keep_live
+
+    with model_lock(settings.locks, config.name):
+        job = open_job(config, settings, log)
+        reason = job.plan().unchanged
+        if reason is None:
+            return None
+        keep_live(config, settings)
+        return unchanged(job, reason)
 
 
 def prepare_prefect(settings: Settings) -> None:
@@ -81,7 +93,7 @@ def prepare_prefect(settings: Settings) -> None:
         httpx.get(f"{settings.prefect_api_url.rstrip('/')}/health", timeout=HEALTH_SECONDS).raise_for_status()
     except httpx.HTTPError as error:
         raise OrchestrationError(
-            f"Prefect at {settings.prefect_api_url} does not answer: {error}.",
+            without_passwords(f"Prefect at {settings.prefect_api_url} does not answer: {error}."),
             "start that server, or unset PREFECT_API_URL to run without one.",
         ) from error
 

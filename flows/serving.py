@@ -1,35 +1,65 @@
-"""`rebert serve` and `rebert rollback`: what is live according to the registry, and the endpoint that follows it."""
+"""What is live: the champion of the registry, its bundle, and the release file that running endpoints follow."""
 
 from __future__ import annotations
 
+import logging
+
+from components.config import RunConfig
 from components.errors import RegistryError
-from components.records import Bundle, as_json
+from components.records import Bundle, RegisteredVersion, as_json
 from components.settings import Settings
 from flows import console
 
+log = logging.getLogger("rebert.serving")
+
 
 def roll_back(name: str, settings: Settings, to: int | None, reason: str, as_json_object: bool) -> None:
-    """Make an earlier champion live again, in the registry and on the endpoint."""
-    from components import registry
+    """Make an earlier champion live again, in the registry and on the endpoint.
 
-    event = registry.rollback(settings, name, to, reason=reason)
-    bundle = follow_registry(name, settings)
+    Its bundle is made ready first: when that fails, nothing has moved, and the command can simply be repeated.
+    """
+    from components import registry
+    from components.releases import write_release
+
+    if to is None and _finish_earlier_move(name, settings):
+        return
+    target = registry.rollback_target(settings, name, to)
+    bundle = bundle_of(settings, target)
+    event = registry.rollback(settings, name, target.version, reason=reason)
+    write_release(settings, name, bundle)
     if as_json_object:
         console.print_json({"model": name, "champion": event.after, "bundle": bundle.tag, "event": as_json(event)})
     else:
         console.print_text(f"The champion of '{name}' is version {event.after} again, instead of {event.before}.")
 
 
+def _finish_earlier_move(name: str, settings: Settings) -> bool:
+    """Whether a rollback or promotion had been interrupted before the endpoint knew of it; it is completed then."""
+    from components import registry
+    from components.releases import read_release
+
+    registry.settle(settings, name)
+    champion, release = registry.champion(settings, name), read_release(settings, name)
+    if champion is None or release is None or release.version == champion.version:
+        return False
+    follow_registry(name, settings)
+    console.say(
+        f"An earlier move to version {champion.version} had been interrupted and is complete now. "
+        "To go further back, roll back again."
+    )
+    return True
+
+
 def follow_registry(name: str, settings: Settings) -> Bundle:
     """The bundle of the champion, which the release file names from now on; built again where the store lost it.
 
     Raises:
-        RegistryError: there is no champion.
+        RegistryError: there is no champion, or MLflow does not answer.
     """
     from components import registry
-    from components.bundling import find_bundle, rebuild_bundle
-    from components.releases import read_release, write_release
+    from components.releases import write_release
 
+    registry.settle(settings, name)
     champion = registry.champion(settings, name)
     if champion is None:
         known = ", ".join(registry.list_models(settings)) or "none"
@@ -87,9 +117,31 @@ def serve_model(name: str, settings: Settings, host: str | None, port: int | Non
     """
     from components.serving import endpoint_log, serve
 
-    log = endpoint_log(settings, name)
+    file = endpoint_log(settings, name)
 
     def say(url: str, bundle: Bundle) -> None:
-        console.say(f"{name} version {bundle.version} at {url} (log: {log}; Ctrl-C ends it)")
+        console.say(f"{name} version {bundle.version} at {url} (log: {file}; Ctrl-C ends it)")
 
-    serve(settings, name, host, port, on_ready=say, live=lambda: follow_registry(name, settings))
+    serve(settings, name, host, port, on_ready=say, live=lambda: _live(name, settings))
+
+
+def _live(name: str, settings: Settings) -> Bundle:
+    """The champion's bundle; the one that was live last while MLflow is away: an outage there is none here."""
+    try:
+        return follow_registry(name, settings)
+    except RegistryError as error:
+        last = _released(name, settings)
+        if last is None:
+            raise
+        log.warning("%s The version that was live last is served.", error.problem)
+        return last
+
+
+def _released(name: str, settings: Settings) -> Bundle | None:
+    from components.errors import BundleError
+    from components.releases import read_release
+
+    try:
+        return read_release(settings, name)
+    except BundleError:  # damaged: it is written anew
+        return None

@@ -150,7 +150,7 @@ def evaluate(job: Job, dataset: ValidatedDataset, model: TrainedModel) -> Evalua
 
 @task(name="evaluate champion", retries=1, retry_delay_seconds=5, timeout_seconds=4 * 3600, tags=["gpu"], **STORED)
 def evaluate_champion(job: Job, dataset: ValidatedDataset) -> EvaluationReport | None:
-    """The champion's scores on the same rows, by the same code; None where there is no champion."""
+    """The champion's scores on the same rows, by the same code."""
     champion = job.champion
     if champion is None:
         return None
@@ -234,6 +234,13 @@ def decide(
     log_decision(job.settings, version.run_id, decision)
     artifacts.publish_file(job.config.name, "decision", decision.folder / "decision.md")
     return decision
+
+
+def retire(job: Job, version: RegisteredVersion) -> None:
+    """A version that was refused is no challenger any more."""
+    from components.registry import retire_challenger
+
+    retire_challenger(job.settings, version.name, version.version)
 
 
 @task(name="bundle", retries=1, retry_delay_seconds=5, timeout_seconds=1800, tags=["bento"], **STORED)

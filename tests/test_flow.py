@@ -11,6 +11,7 @@ from components import registry
 from components.errors import RejectedData
 from components.records import as_json
 from components.releases import read_release
+from components.run_files import read_run_file
 from components.settings import environment_of, read_settings
 from flows.job import open_job
 from flows.progress import RunLog, current_log
@@ -77,7 +78,7 @@ def test_week_1_again_has_nothing_to_do(place):
 def test_another_gate_does_not_train_again(place, tiny_base):
     folder, settings = place
     write_run_file(folder, tiny_base, gate={"floor": 0.45})
-    plan = open_job(folder / "reviews.yaml", settings, RunLog()).plan()
+    plan = open_job(read_run_file(folder / "reviews.yaml"), settings, RunLog()).plan()
     assert [step.action for step in plan.steps[:4]] == ["reuse"] * 4
     write_run_file(folder, tiny_base)
 
