@@ -1,0 +1,41 @@
+"""The report on a model: its digest stands for every file of it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from components.config import Evaluation
+from components.evaluation import evaluate_model
+from tests.bundles import LABELS, TEXTS, build_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return build_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def evaluated(tmp_path, model):
+    rows = [
+        {"row_id": f"test.csv:{n}", "text": text, "label": LABELS[n % 3], "desk": "ab"[n % 2]}
+        for n, text in enumerate(TEXTS * 4)
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "test.parquet")
+
+    def evaluate(name, **settings):
+        (tmp_path / name).mkdir()
+        chosen = Evaluation(slices=("desk",), bootstrap_samples=100, **settings)
+        return evaluate_model(model, tmp_path / "test.parquet", chosen, tmp_path / name)
+
+    return evaluate
+
+
+def test_the_same_rows_and_settings_have_the_same_digest(evaluated):
+    assert evaluated("one").digest == evaluated("two").digest
+
+
+def test_slices_that_are_judged_otherwise_are_another_report(evaluated):
+    lenient, strict = evaluated("lenient", min_slice_rows=5), evaluated("strict", min_slice_rows=50)
+    assert lenient.metrics == strict.metrics
+    assert lenient.digest != strict.digest
