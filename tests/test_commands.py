@@ -1,0 +1,53 @@
+"""What `rebert doctor` and `rebert ui` show: addresses without passwords, pages of the right store."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from components.errors import OrchestrationError
+from components.settings import Settings
+from flows import commands, doctor
+from flows.running import prepare_prefect
+
+SECRET = "hunter2"
+
+
+def test_doctor_shows_no_password(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = replace(settings, tracking_uri=f"http://me:{SECRET}@mlflow", prefect_api_url=f"http://me:{SECRET}@prefect")
+    monkeypatch.setattr("components.registry.list_models", lambda _: [])
+    monkeypatch.setattr(doctor, "prepare_prefect", lambda _: None)
+    texts = [finding.text for look in (doctor._mlflow, doctor._prefect) for finding in look(known)]
+    assert texts == ["server, http://mlflow, 0 models", "server, http://prefect"]
+
+
+def test_a_prefect_server_that_is_away_is_named_without_its_password(settings: Settings) -> None:
+    away = replace(settings, prefect_api_url=f"http://me:{SECRET}@127.0.0.1:9/api")
+    with pytest.raises(OrchestrationError, match=r"Prefect at http://127\.0\.0\.1:9/api does not answer") as caught:
+        prepare_prefect(away)
+    assert SECRET not in str(caught.value)
+
+
+def test_the_page_of_a_server_is_named_without_its_password(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands.open_ui(replace(settings, tracking_uri=f"https://me:{SECRET}@mlflow:5000"), 5000, prefect=False)
+    assert capsys.readouterr().out == "https://mlflow:5000\n"
+
+
+def test_the_command_of_mlflows_page_names_no_database(settings: Settings) -> None:
+    command, environment = commands._mlflow_page(settings, 5000)
+    assert not [word for word in command if settings.tracking_uri in word]
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == settings.tracking_uri
+
+
+def test_mlflows_server_reads_the_database_from_that_variable() -> None:
+    code = (
+        "from mlflow.cli import server; "
+        "print(next(option.envvar for option in server.params if option.name == 'backend_store_uri'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "MLFLOW_BACKEND_STORE_URI"
