@@ -15,8 +15,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from components.config import RunConfig, Serving
@@ -25,13 +23,10 @@ from components.errors import BundleError, StorageError
 from components.model_directory import model_digest, verify_model
 from components.records import Bundle, RegisteredVersion
 from components.releases import MODEL, RELEASE, Evidence, Release, read_bundle_release
+from components.requirements import pinned_requirements
 from components.settings import Settings, environment_of
 
 SERVICE = "service.endpoint:Endpoint"
-# What is imported on purpose while serving; everything that these ask for is pinned with them.
-REQUIRED = (
-    "bentoml", "numpy", "prometheus-client", "pydantic", "safetensors", "scipy", "tokenizers", "torch", "transformers",
-)  # fmt: skip
 BUILD_SECONDS = 300
 
 
@@ -148,34 +143,6 @@ def bundle_sources() -> dict[str, Path]:
 
 def _digests(sources: Mapping[str, Path]) -> dict[str, str]:
     return {name: digest_file(path) for name, path in sources.items()}
-
-
-@cache
-def pinned_requirements() -> tuple[str, ...]:
-    """`name==version` of every distribution that serving needs, with all that they need, from this environment.
-
-    Raises:
-        BundleError: one of them is not installed.
-    """
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-    from packaging.version import Version
-
-    pinned: dict[str, str] = {}
-    waiting = list(REQUIRED)
-    while waiting:
-        name = canonicalize_name(waiting.pop())
-        if name in pinned:
-            continue
-        try:
-            found = distribution(name)
-        except PackageNotFoundError as error:
-            raise BundleError(f"The package {name} is not installed.", "install it, then build again.") from error
-        # An index knows 2.13.0, not 2.13.0+cpu; which build of torch is fetched is the image's choice.
-        pinned[name] = Version(found.version).public
-        needs = (Requirement(text) for text in found.requires or ())
-        waiting.extend(need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""}))
-    return tuple(f"{name}=={pinned[name]}" for name in sorted(pinned))
 
 
 def _is_whole(bundle: Bundle, facts: Release) -> bool:

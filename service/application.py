@@ -40,7 +40,6 @@ class Application:
         self.batcher: Batcher[Engine] = Batcher(self.live.engine, Engine.predict, use_cores, self.metrics.turned)
         self.bodies = BodyReader()
         self.guard = Guard(self._handle, self._observe)
-        self.described: tuple[Engine, bytes] | None = None
         self.pages: dict[str, Callable[[], Reply]] = {
             "/model": self._model,
             "/livez": self._livez,
@@ -121,9 +120,7 @@ class Application:
 
     def _openapi(self) -> Reply:
         engine = self._engine()
-        if self.described is None or self.described[0] is not engine:
-            self.described = (engine, json.dumps(describe(engine, largest_body(engine.release.serving))).encode())
-        return Reply(self.described[1])
+        return _json(describe(engine, largest_body(engine.release.serving)))
 
     def _engine(self) -> Engine:
         if self.live.current is None or not self.batcher.thread.is_alive():

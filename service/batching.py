@@ -129,14 +129,20 @@ class Batcher(Generic[Engine]):
 
     def _work(self) -> None:
         self.prepare()
-        while turn := self._take():
-            started = time.monotonic()
-            wanted = [job for job in turn if job.deadline > started and not job.future.cancelled()]
-            texts = sum(len(job.rows) for job in wanted)
-            if wanted:
-                self._answer(wanted)
-            self._account(turn, wanted, time.monotonic() - started)
-            self.observe(texts, time.monotonic() - started)
+        while self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Answer what is queued; False when it is time to stop. Keeps nothing: a replaced model must be let go."""
+        turn = self._take()
+        started = time.monotonic()
+        wanted = [job for job in turn if job.deadline > started and not job.future.cancelled()]
+        if wanted:
+            self._answer(wanted)
+        seconds = time.monotonic() - started
+        self._account(turn, wanted, seconds)
+        self.observe(sum(len(job.rows) for job in wanted), seconds)
+        return bool(turn)
 
     def _take(self) -> list[Job[Engine]]:
         """The next jobs in their order, together as many texts as go into one turn; none when it is time to stop."""

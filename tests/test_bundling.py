@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from components import bundling
-from components.bundling import build_bundle, bundle_sources, pinned_requirements
+from components.bundling import build_bundle, bundle_sources
 from components.errors import BundleError
 from components.model_directory import verify_model
 from components.records import Bundle
 from components.releases import Evidence, read_bundle_release
+from components.requirements import pinned_requirements
 from components.settings import Settings
 from tests.bundles import registered, tiny_config, tiny_settings
 

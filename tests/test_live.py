@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from components.errors import BundleError, StorageError
 from components.model_directory import model_digest, read_manifest, write_golden, write_manifest
@@ -51,6 +53,19 @@ def test_a_new_version_takes_over_and_the_old_one_can_come_back(
     assert 'rebert_model_info{digest="' in application.metrics.text().decode()
     assert 'version="2"} 1.0' in application.metrics.text().decode()
     assert look_at(application, settings, bundle_of(tmp_path / "one" / "src", 1)) == (1, None)
+
+
+def test_a_replaced_model_is_let_go(support_model: Path, tmp_path: Path, settings: Settings):
+    source = build_source(tmp_path / "two", build_model(tmp_path / "other", seed=2), tiny_config(), version=2)
+    with TestClient(Application(build_source(tmp_path / "one", support_model, tiny_config()))) as client:
+        live = client.app.live
+        first = weakref.ref(live.engine().predictor.network)
+        assert client.post("/predict", json={"text": "card"}).json()["version"] == 1
+        assert client.get("/openapi.json").status_code == 200
+        live.release_file = write_release(settings, "support", bundle_of(source, 2))
+        live.look()
+        assert client.get("/readyz").json()["version"] == 2
+        assert first() is None
 
 
 def test_the_live_version_is_not_loaded_again(application: Application, settings: Settings, tmp_path: Path):

@@ -198,6 +198,7 @@ def test_the_openapi_document_has_the_limits_of_this_model(client: TestClient, p
     request = document["components"]["schemas"]["PredictRequest"]["properties"]
     assert request["texts"]["maxItems"] == 4
     assert request["text"]["maxLength"] == 500
+    assert (request["top_k"]["minimum"], request["top_k"]["type"]) == (1, "integer")
     responses = document["paths"]["/predict"]["post"]["responses"]
     assert set(responses) == {"200", "400", "405", "408", "413", "415", "422", "429", "500", "503"}
     pairs = pair_client.get("/openapi.json").json()["components"]["schemas"]

@@ -282,6 +282,23 @@ def test_what_answered_last_starts_again_where_the_live_version_cannot(
     keeper.listener.close()
 
 
+@pytest.mark.slow
+def test_idle_and_half_open_connections_are_closed_and_disturb_nobody(served: Served):
+    host, port = served.url.removeprefix("http://").split(":")
+    silent = [socket.create_connection((host, int(port))) for _ in range(400)]
+    for connection in silent[::2]:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    assert predict(served).status_code == 200
+    try:
+        for connection in silent:
+            connection.settimeout(15)
+            assert connection.recv(1) == b""
+    finally:
+        for connection in silent:
+            connection.close()
+    assert predict(served).status_code == 200
+
+
 CHILD = """
 import sys, threading
 from pathlib import Path
