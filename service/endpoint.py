@@ -39,6 +39,7 @@ def front(app: Any) -> Any:
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": "."},
+    http={"host": "127.0.0.1"},  # a container that shall be reached passes --host 0.0.0.0
 )
 class Endpoint:
     """Loads the model of the bundle that this file lies in, and follows the release file if one is named."""
