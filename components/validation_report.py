@@ -22,7 +22,7 @@ border-bottom:1px solid #e3e8ee;overflow-wrap:anywhere}th{font-weight:600;color:
 .verdict{padding:.6rem 1rem;border-radius:.4rem;background:#e7f6ec}.verdict.bad{background:#fdeaea}
 .mark{white-space:nowrap;font-weight:600}.passed{color:#1a7f43}.stop{color:#c02626}.quarantine{color:#a15c00}
 .warn{color:#7a6500}.hint{color:#5b6876}.bar{background:#7aa7d9;height:.7rem;border-radius:.2rem}
-td.number{text-align:right;white-space:nowrap}
+td.number{text-align:right;white-space:nowrap}td:first-child,th{white-space:nowrap;overflow-wrap:normal}
 @media(prefers-color-scheme:dark){body{background:#14191f;color:#dbe2ea}td,th{border-color:#2b343f}
 .verdict{background:#15301f}.verdict.bad{background:#3a1a1a}.passed{color:#5fd08a}.stop{color:#ff8080}
 .quarantine,.warn{color:#e5b567}}
