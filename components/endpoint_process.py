@@ -20,9 +20,16 @@ from typing import Any
 
 from components.errors import ServingError
 from components.records import Bundle
+from components.releases import RELEASE_VARIABLE
 from components.settings import DEFAULTS, Settings, environment_of
 
-RELEASE_FILE = "REBERT_RELEASE_FILE"  # the variable that service/endpoint.py reads
+# Variables that the child gets: the system's, threads and devices, and what keeps its libraries quiet.
+NEEDED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|SYSTEMROOT|LD_\w+|DYLD_\w+|MALLOC_\w+"
+    r"|PYTHON(?!PATH$)\w+|(OMP|GOMP|KMP|MKL|OPENBLAS|NUMEXPR|CUDA|NVIDIA|CUBLAS|TORCH|PYTORCH|ONEDNN)_\w+"
+    r"|(HF|TRANSFORMERS|TOKENIZERS|TQDM|BENTOML)_\w+|DO_NOT_TRACK"
+)
+SECRET = re.compile(r"_(TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0  # a little longer than the child takes for requests under way
 POLL_SECONDS = 0.02
@@ -190,9 +197,11 @@ class EndpointProcess:
 
 
 def _environment(settings: Settings, release_file: Path | None) -> dict[str, str]:
-    watched = {RELEASE_FILE: str(release_file)} if release_file else {}
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", RELEASE_FILE)}
-    return {**DEFAULTS, **kept, **environment_of(settings), **watched, "PYTHONUNBUFFERED": "1"}
+    """What the child needs and no more: it answers strangers, and needs none of our secrets."""
+    watched = {RELEASE_VARIABLE: str(release_file)} if release_file else {}
+    known = {**DEFAULTS, **os.environ, **environment_of(settings)}
+    kept = {name: value for name, value in known.items() if NEEDED.fullmatch(name) and not SECRET.search(name)}
+    return {**kept, **watched, "PYTHONUNBUFFERED": "1"}
 
 
 def ask(

@@ -34,7 +34,8 @@ class Check:
     """A check that Great Expectations evaluates.
 
     `expectation` is its name there, such as expect_column_values_to_not_be_null, with its `arguments`. `sentence` may
-    use {rows}, {total}, {values} (first unexpected values), {observed}, and {have}, {hold}, {do} as the rows go.
+    use {rows}, {total}, {values} (first unexpected values), {observed} (a number, with its own words),
+    and {have}, {hold}, {do} as the rows go.
     """
 
     name: str
@@ -182,8 +183,14 @@ def _sentence(check: Check, result: Mapping[str, Any], rows: int) -> str:
         rows=f"{rows:,}",
         total=f"{result.get('element_count', 0):,}",
         values=", ".join(values[:5]) + (" …" if len(values) > 5 else ""),
-        observed=_short(result.get("observed_value")),
+        observed=_number_seen(result.get("observed_value")),
     )
+
+
+def _number_seen(value: Any) -> str:
+    """What an expectation of a whole column measured; a text or a list may be people's data and is not told."""
+    measured = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return f"; observed: {value:g}" if measured else ""
 
 
 def _short(value: Any) -> str:

@@ -7,8 +7,6 @@ Outside: `releases/NAME.json`, a `Bundle` as JSON, replaced in one step; a runni
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +16,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.config import Serving
 from components.digests import canonical
-from components.errors import BundleError, StorageError
+from components.errors import BundleError
 from components.records import Bundle, as_json
 from components.settings import Settings
+from components.step_store import storage_errors, write_whole
 
 RELEASE = "release.json"
 MODEL = "model"
+RELEASE_VARIABLE = "REBERT_RELEASE_FILE"  # tells an endpoint's process which release file it follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +76,9 @@ def write_release(settings: Settings, name: str, bundle: Bundle) -> Path:
         StorageError: the file cannot be written.
     """
     path = release_file(settings, name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, canonical(as_json(bundle)))
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}.", "free space, or make the folder writable."
-        ) from error
+    with storage_errors(path):
+        write_whole(path, canonical(as_json(bundle)))
     return path
-
-
-def _replace(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".", delete=False) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
 
 
 def read_release(settings: Settings, name: str) -> Bundle | None:

@@ -64,7 +64,7 @@ def own_expectations(delivery: Delivery, rows: Integers, config: RunConfig) -> l
             severity=expectation.severity,
             sentence="{rows} of {total} rows {do} not meet "
             + f"{expectation.type}({_arguments(expectation.model_extra or {})})".replace("{", "{{").replace("}", "}}")
-            + "; observed: {observed}{values}.",
+            + "{observed}.",  # no {values}: the sentence goes to MLflow, Prefect and logs, the rows have names
             hint="correct the rows, or the expectation in validation.expectations.",
         )
         for number, expectation in enumerate(own, 1)

@@ -6,17 +6,20 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
 
+from components import proving
 from components.endpoint_process import Address
 from components.errors import BundleError
 from components.inference import Predictor
 from components.model_directory import GoldenRow, read_golden, read_manifest, write_golden, write_manifest
-from components.proving import _check_mixed, prove_bundle
+from components.proving import _ask_patiently, _check_mixed, prove_bundle
 from components.records import Bundle
 from components.settings import Settings
 from tests.bundles import LABELS, TEXTS
@@ -65,14 +68,45 @@ class LyingEndpoint(BaseHTTPRequestHandler):
         return
 
 
-@pytest.fixture
-def liar() -> Iterator[Address]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), LyingEndpoint) as server:
+class BusyEndpoint(BaseHTTPRequestHandler):
+    """Answers 503, then 429, then 200."""
+
+    statuses: ClassVar[list[int]] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(self.statuses.pop(0) if self.statuses else 200)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_arguments: object) -> None:
+        return
+
+
+@contextmanager
+def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[Address]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield Address("127.0.0.1", server.server_address[1])
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def liar() -> Iterator[Address]:
+    with answering(LyingEndpoint) as address:
+        yield address
+
+
+def test_a_busy_endpoint_is_asked_again_within_a_bound(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(proving, "BUSY_PAUSE_SECONDS", 0.01)
+    with answering(BusyEndpoint) as address:
+        BusyEndpoint.statuses = [503, 429]
+        assert _ask_patiently(address, {})[0] == 200
+        BusyEndpoint.statuses = [503] * 1000
+        monkeypatch.setattr(proving, "BUSY_SECONDS", 0.05)
+        assert _ask_patiently(address, {})[0] == 503
 
 
 def test_an_endpoint_that_answers_otherwise_is_found_out(liar: Address, support_model: Path):

@@ -351,6 +351,8 @@ def test_own_expectations_are_evaluated_on_the_names_of_the_file(tmp_path):
         {"type": "expect_column_values_to_not_match_regex", "column": "review", "regex": r"\b\d{4} \d{4}\b"},
         {"type": "expect_column_values_to_not_be_null", "column": "absent"},
         {"type": "expect_nothing"},
+        {"type": "expect_column_mean_to_be_between", "column": "stars", "max_value": 1},
+        {"type": "expect_column_distinct_values_to_be_in_set", "column": "review", "value_set": ["fine"]},
     ]
     data = {"train": "train.csv", "columns": {"text": "review"}}
     outcome = Validated(run_config(tmp_path, data, expectations=expectations))
@@ -361,7 +363,11 @@ def test_own_expectations_are_evaluated_on_the_names_of_the_file(tmp_path):
         "2": ("stop", False, ["train.csv:10"]),
         "3": ("stop", True, []),
         "4": ("stop", True, []),
+        "5": ("stop", False, []),
+        "6": ("stop", False, []),
     }
+    assert "max_value=1); observed: 2.0" in outcome.check("own_5_column_mean_to_be_between")["sentence"]
+    assert "1111" not in " ".join(each["sentence"] for each in own)  # they go to MLflow, Prefect and logs
 
 
 def test_slices_travel_with_the_rows(tmp_path):
