@@ -19,12 +19,13 @@ from pathlib import Path
 
 from components.config import RunConfig, Serving
 from components.digests import canonical, digest_file, digest_files, digest_of, project_sources
-from components.errors import BundleError, StorageError
+from components.errors import BundleError
 from components.model_directory import model_digest, verify_model
 from components.records import Bundle, RegisteredVersion
 from components.releases import MODEL, RELEASE, Evidence, Release, read_bundle_release
 from components.requirements import pinned_requirements
 from components.settings import Settings, environment_of
+from components.step_store import storage_errors
 
 SERVICE = "service.endpoint:Endpoint"
 BUILD_SECONDS = 300
@@ -168,15 +169,10 @@ def _sources_are_whole(source: Path) -> bool:
 @contextmanager
 def _room(settings: Settings) -> Iterator[Path]:
     """A private folder on the store's disk that is gone afterwards, whatever happens."""
-    try:
+    with storage_errors(settings.bento_home):
         settings.bento_home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="building-", dir=settings.bento_home) as folder:
             yield Path(folder).resolve()
-    except OSError as error:
-        raise StorageError(
-            f"A bundle cannot be written below {settings.bento_home}: {error.strerror or error}.",
-            "free space there, or make the folder writable.",
-        ) from error
 
 
 def _stage(staging: Path, sources: Mapping[str, Path], facts: Release) -> None:
@@ -234,7 +230,10 @@ def _build(settings: Settings, staging: Path, tag: str, description: str, requir
 
 
 def _copy_model(model: Path, target: Path) -> None:
-    shutil.copytree(model, target, copy_function=shutil.copyfile)
+    for path in sorted(path for path in model.rglob("*") if path.is_file()):  # copytree would hide a full disk
+        copy = target / path.relative_to(model)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
     verify_model(target)
 
 

@@ -10,10 +10,9 @@ from typing import Any
 import bentoml
 
 from components.errors import ProjectError
+from components.releases import RELEASE_VARIABLE
 from service.application import Application
 from service.guard import Receive, Scope, Send
-
-RELEASE_FILE = "REBERT_RELEASE_FILE"  # environment variable: the file that names the bundle to serve
 
 log = logging.getLogger(__name__)
 application = Application(Path(__file__).resolve().parent.parent)
@@ -45,7 +44,7 @@ class Endpoint:
     """Loads the model of the bundle that this file lies in, and follows the release file if one is named."""
 
     def __init__(self) -> None:
-        release_file = os.environ.get(RELEASE_FILE)
+        release_file = os.environ.get(RELEASE_VARIABLE)
         try:
             application.start(Path(release_file) if release_file else None)
         except ProjectError as error:

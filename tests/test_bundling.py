@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from components import bundling
 from components.bundling import build_bundle, bundle_sources
-from components.errors import BundleError
+from components.errors import BundleError, StorageError
 from components.model_directory import verify_model
 from components.records import Bundle
 from components.releases import Evidence, read_bundle_release
@@ -88,6 +90,20 @@ def test_a_damaged_bundle_is_built_again(support_model: Path, tmp_path: Path):
     (bundle.path / "src" / "model" / "config.json").write_text("{}")
     assert build_bundle(settings, config, registered(config, 1), support_model, Evidence()) == bundle
     verify_model(bundle.path / "src" / "model")
+
+
+def test_a_full_disk_is_one_sentence(support_model: Path, tmp_path: Path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    settings, config = tiny_settings(tmp_path), tiny_config()
+    monkeypatch.setattr(bundling, "_build", lambda *_: tmp_path / "built")
+    monkeypatch.setattr(bundling.shutil, "copyfile", full)
+    with pytest.raises(StorageError, match=rf"The disk that holds {settings.bento_home} is full"):
+        build_bundle(settings, config, registered(config, 1), support_model, Evidence())
+    monkeypatch.setattr(bundling, "_stage", lambda *_: None)  # later: while the model is copied
+    with pytest.raises(StorageError, match="is full"):
+        build_bundle(settings, config, registered(config, 1), support_model, Evidence())
 
 
 def test_a_damaged_model_is_not_bundled(support_model: Path, tmp_path: Path):
