@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -231,6 +232,8 @@ def decide(
         lambda folder: decide_promotion(candidate, champion, number, job.config.gate, folder),
         artifacts.decision_in_words,
     )
+    # It may have been found again from a time when MLflow, another one or emptied since, had other numbers.
+    decision = replace(decision, champion_version=number)
     log_decision(job.settings, version.run_id, decision)
     artifacts.publish_file(job.config.name, "decision", decision.folder / "decision.md")
     return decision
