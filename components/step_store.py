@@ -136,7 +136,7 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or read-only disk below `folder` into a StorageError; other errors pass."""
+    """Turn a full or read-only disk, or a file where a folder should be, into a StorageError; other errors pass."""
     try:
         yield
     except OSError as error:
@@ -145,7 +145,7 @@ def storage_errors(folder: Path) -> Iterator[None]:
                 f"The disk that holds {folder} is full.",
                 "free some space, or set REBERT_HOME to a folder on a larger disk; finished steps are kept.",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
             raise StorageError(
                 f"{error.filename or folder} cannot be written: {error.strerror}.",
                 "make it writable, or set REBERT_HOME to another folder.",
