@@ -58,7 +58,7 @@ def decide_promotion(
     if champion is not None:
         _require_same_rows(candidate, champion)
         comparison = compare(candidate, champion, gate)
-        rules += [_test_rule(comparison, metric, gate), *_slice_rules(candidate, champion, gate)]
+        rules += [_test_rule(comparison, candidate, champion, gate), *_slice_rules(candidate, champion, gate)]
     decision = PromotionDecision(
         folder=folder,
         promote=all(rule.passed for rule in rules),
@@ -125,16 +125,17 @@ def _floor(metric: str, score: float, gate: Gate) -> GateRule:
     return GateRule("floor", score >= gate.floor, f"{metric} {score:.4f}, at least {gate.floor:.4f} is asked for")
 
 
-def _test_rule(found: Comparison, metric: str, gate: Gate) -> GateRule:
+def _test_rule(found: Comparison, candidate: EvaluationReport, champion: EvaluationReport, gate: Gate) -> GateRule:
     alpha = 1 - gate.confidence
-    asked = {
-        "superiority": f"better by more than {gate.margin:.4f}",
-        "non_inferiority": f"not worse by more than {gate.margin:.4f}",
-    }[gate.mode]
+    metric = candidate.primary_metric
+    asked = "better" if gate.mode == "superiority" else "not worse"
+    asked += f" by more than {gate.margin:.4f}" if gate.margin else ""
+    low, high = found.interval
     sentence = (
-        f"{metric} {found.difference:+.4f} ({gate.confidence:.0%} interval {found.interval[0]:+.4f} to "
-        f"{found.interval[1]:+.4f}), {found.test} for '{asked}': p = {found.p_value:.2g}, at most {alpha:.2g} is "
-        f"asked for; right where the other is wrong: candidate {found.only_candidate}, champion {found.only_champion}"
+        f"{metric} {candidate.metrics[metric]:.4f} against {champion.metrics[metric]:.4f}, {found.difference:+.4f} "
+        f"({gate.confidence:.0%} interval {low:+.4f} to {high:+.4f}); {asked}: p = {found.p_value:.2g} "
+        f"({found.test}), at most {alpha:.2g} is asked for; {found.only_candidate} rows only the candidate has right, "
+        f"{found.only_champion} only the champion"
     )
     return GateRule(gate.mode, found.p_value <= alpha, sentence)
 
@@ -202,20 +203,26 @@ def decision_in_words(content: Mapping[str, Any]) -> str:
         "",
         content["reason"],
         "",
-        f"| | candidate | {f'champion (version {champion})' if champion else 'no champion'} |",
-        "|---|---|---|",
-        f"| {content['metric']} | {content['candidate_score']:.4f} | {_number(content['champion_score'])} |",
-        f"| right where the other is wrong | {_number(content['only_candidate_right'])} "
-        f"| {_number(content['only_champion_right'])} |",
-        "",
-        f"Scored on {content['rows']} frozen rows; the two differ on {content['disagreements']} of them "
-        "(`disagreements.csv`).",
+        *(_both_in_words(content) if champion else [f"Scored on {content['rows']:,} frozen rows."]),
         "",
         "| rule | | numbers |",
         "|---|---|---|",
         *(f"| {r['name']} | {'passed' if r['passed'] else '**failed**'} | {r['sentence']} |" for r in content["rules"]),
     ]
     return "\n".join(rows) + "\n"
+
+
+def _both_in_words(content: Mapping[str, Any]) -> list[str]:
+    return [
+        f"| | candidate | champion (version {content['champion_version']}) |",
+        "|---|---|---|",
+        f"| {content['metric']} | {content['candidate_score']:.4f} | {_number(content['champion_score'])} |",
+        f"| right where the other is wrong | {_number(content['only_candidate_right'])} "
+        f"| {_number(content['only_champion_right'])} |",
+        "",
+        f"Scored on {content['rows']:,} frozen rows; the two differ on {content['disagreements']:,} of them "
+        "(`disagreements.csv`).",
+    ]
 
 
 def _number(value: float | None) -> str:

@@ -80,16 +80,23 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
     """Why a version was promoted or refused, and what the ledger says of it."""
     from components import registry
     from components.promotion import decision_in_words
-    from components.tracking import read_decision
+    from components.tracking import last_rejection, read_decision
 
+    rejection = last_rejection(settings, name) if version is None else None
     chosen = _chosen(name, settings, version)
     decision = read_decision(settings, chosen.run_id)
     events = [e for e in registry.read_ledger(settings, name) if chosen.version in (e.before, e.after)]
     if as_json_object:
         ledger = [as_json(event) for event in events]
         facts = {"model": name, "version": chosen.version, "run_id": chosen.run_id, "aliases": chosen.aliases}
-        console.print_json({**facts, "decision": decision, "ledger": ledger})
+        rejected = as_json(rejection) if rejection else None
+        console.print_json({**facts, "decision": decision, "ledger": ledger, "last_delivery_rejected": rejected})
         return
+    if rejection:
+        console.print_text(
+            f"The last delivery, {rejection.time[:16]} UTC, was rejected: {rejection.reason}\n"
+            f"Its report is in MLflow run {rejection.run_id}. Before that:\n"
+        )
     aliases = f" ({', '.join(chosen.aliases)})" if chosen.aliases else ""
     console.print_text(f"{name} version {chosen.version}{aliases}, MLflow run {chosen.run_id}\n")
     if decision is None:

@@ -9,6 +9,8 @@ This package and `components/registry/` are the only homes of mlflow.
 
 from components.tracking.curves import LiveCurves, send_history
 from components.tracking.outcomes import (
+    Rejection,
+    last_rejection,
     log_bundle,
     log_card,
     log_dataset,
@@ -22,8 +24,10 @@ from components.tracking.runs import close_stale_runs, finish_run, run_params, r
 
 __all__ = [
     "LiveCurves",
+    "Rejection",
     "close_stale_runs",
     "finish_run",
+    "last_rejection",
     "log_bundle",
     "log_card",
     "log_dataset",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 from typing import Any
@@ -33,6 +34,15 @@ LONGEST_TAG = 8000  # characters in MLflow's database
 LONGEST_SOURCE = 65_535  # bytes in MLflow's database
 LARGEST_FILE = 100 << 20  # bytes; larger tables stay in the step's folder
 NAMES_OF_CONTEXTS = {"train": "training", "validation": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A delivery that was stopped: when (ISO 8601, UTC), why, and the MLflow run with the report."""
+
+    time: str
+    reason: str
+    run_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +177,21 @@ def read_decision(settings: Settings, run_id: str) -> dict[str, Any] | None:
     with _artifact_errors(settings):
         content: dict[str, Any] = load_dict(f"{run.info.artifact_uri}/decision/decision.json")
     return content
+
+
+@mlflow_errors
+def last_rejection(settings: Settings, name: str) -> Rejection | None:
+    """The delivery that validation stopped last, unless a later one was judged."""
+    client = open_store(settings)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return None
+    newest = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"], max_results=20)
+    judged = next((run for run in newest if "decision" in run.data.tags), None)
+    if judged is None or judged.data.tags["decision"] != "rejected":
+        return None
+    when = datetime.fromtimestamp(judged.info.start_time / 1000, UTC).isoformat(timespec="seconds")
+    return Rejection(when, judged.data.tags.get("reason", ""), judged.info.run_id)
 
 
 def _say_what_came_of_it(place: _Place, decision: str, reason: str) -> None:
