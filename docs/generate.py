@@ -100,8 +100,8 @@ def _machine(found: dict[str, Any]) -> str:
 
 BENCHMARK_NOTE = "<!-- Made from benchmarks/results/*.json by `make docs`. -->"
 _BENCHMARKS = (
-    "Every figure comes from a command below `benchmarks/`, which prints a table and writes JSON. Machines are noisy: what "
-    "counts are ratios of things measured in turn in one run, and medians. Baselines are real programs in "
+    "Every figure comes from a command below `benchmarks/`, which prints a table and writes JSON. Machines are noisy: "
+    "what counts are ratios of things measured in turn in one run, and medians. Baselines are real programs in "
     "`benchmarks/baselines/`, with the same data, checkpoint, epochs and batch size."
 )
 

@@ -102,7 +102,7 @@ def read_rows(name: str) -> Rows:
 
 def in_proportion(rows: Rows) -> Rows:
     """Rows in an order that a seed fixes, of which every stretch has all labels in proportion."""
-    random.Random(7).shuffle(rows)  # noqa: S311
+    random.Random(7).shuffle(rows)
     totals, seen, place = Counter(row["label"] for row in rows), Counter[str](), []
     for row in rows:
         place.append((seen[row["label"]] + 0.5) / totals[row["label"]])
@@ -112,7 +112,7 @@ def in_proportion(rows: Rows) -> Rows:
 
 def spoiled(rows: Rows) -> Rows:
     """A bad delivery: most labels shuffled among their rows, five texts empty, one label that nobody knows."""
-    generator = random.Random(3)  # noqa: S311
+    generator = random.Random(3)
     bad = [dict(row) for row in rows]
     shuffled = generator.sample(range(len(bad)), int(SHUFFLED_SHARE * len(bad)))
     labels = [bad[index]["label"] for index in shuffled]

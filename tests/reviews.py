@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 def reviews(count: int, seed: int = 1) -> list[Row]:
     """Rows with the keys text and label, no two of them alike."""
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     rows: dict[str, Row] = {}
     while len(rows) < count:
         label = draw.choice(("good", "bad"))

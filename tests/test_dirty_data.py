@@ -18,7 +18,7 @@ NOTED = ("straddling_rows",)
 
 
 def chinese_reviews(count, seed=1):
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     texts = {"".join(draw.choices(CHINESE, k=draw.randint(15, 40))) for _ in range(count * 2)}
     return [{"text": text, "label": draw.choice(("好评", "差评"))} for text in sorted(texts)[:count]]
 
@@ -229,7 +229,7 @@ def test_another_order_and_more_columns_raise_no_alarm(tmp_path, change):
 
 @pytest.mark.parametrize("seed", range(30))
 def test_bytes_that_are_spoiled_at_random_never_crash(tmp_path, seed):
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     name = ("train.csv", "train.jsonl")[seed % 2]
     path = (write_csv if seed % 2 == 0 else write_jsonl)(tmp_path / name, reviews(120))
     content = bytearray(path.read_bytes())

@@ -30,7 +30,7 @@ def plain_jaccard(one, other, size):
 
 
 def chinese(count, seed=1):
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     return ["".join(draw.choices(CHARACTERS, k=draw.randint(12, 40))) for _ in range(count)]
 
 
@@ -46,7 +46,7 @@ def spoiled(text, draw, alphabet):
     ids=["English", "unspaced Chinese"],
 )
 def test_planted_near_duplicates_are_found_and_nothing_else(make, alphabet, size):
-    texts, draw = make(), random.Random(3)  # noqa: S311
+    texts, draw = make(), random.Random(3)
     train, held_out = texts[:2000], texts[2000:]
     planted = {place: spoiled(held_out[place], draw, alphabet) for place in range(500)}
     planted = {place: text for place, text in planted.items() if plain_jaccard(text, held_out[place], size) >= 0.8}
@@ -103,7 +103,7 @@ def test_a_thousand_alike_rows_on_both_sides_take_no_longer_than_others():
 
 
 def test_a_very_long_text_is_compared_too():
-    draw = random.Random(1)  # noqa: S311
+    draw = random.Random(1)
     text = "".join(draw.choices("abcdefghijklmnopqrstuvwxyz ", k=100_000))
     found = find_near_duplicates([arrow([text, "short"])], [arrow([text[:-50], "other"])], 0.8)
     assert found.left.tolist() == [0]

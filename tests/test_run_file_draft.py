@@ -89,7 +89,7 @@ def test_the_floor_lies_above_always_answering_the_most_frequent_label(tmp_path)
 
 
 def test_long_texts_get_a_longer_input(tmp_path):
-    draw = random.Random(1)  # noqa: S311
+    draw = random.Random(1)
     short = write_csv(tmp_path / "short.csv", reviews(100))
     rows = [{**row, "text": " ".join(draw.choices(row["text"].split(), k=200))} for row in reviews(100)]
     long = write_csv(tmp_path / "long.csv", rows)

@@ -134,7 +134,7 @@ def test_twenty_kills_at_any_moment_end_with_the_same_weights(job, tmp_path: Pat
     training = config.training.model_copy(update={"epochs": 60.0, "early_stopping_patience": None})
     long = (config.model_copy(update={"training": training}), *rest)
     whole = train_model(*long, tmp_path / "whole")
-    draw = random.Random(0)  # noqa: S311
+    draw = random.Random(0)
     code = (
         "import sys; from pathlib import Path; from components import fine_tuner, training_process;"
         "fine_tuner.CHECKPOINT_SECONDS = 0.0; training_process.main(Path(sys.argv[1]), 1)"

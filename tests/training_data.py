@@ -23,7 +23,7 @@ FILLERS = ["i", "the", "my", "is", "was", "it", "very", "really", "and", "so", "
 
 def rows_of(count: int, seed: int) -> list[dict[str, str]]:
     """Rows of 2 to 20 words, three of ten from their label's own."""
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     rows = []
     for number in range(count):
         label = LABELS[number % len(LABELS)]
