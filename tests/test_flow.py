@@ -122,6 +122,7 @@ def test_week_3_a_worse_model_is_refused_and_the_champion_stays(place):
     assert result["outcome"] == "refused"
     assert registry.champion(settings, "reviews").version == 2
     assert read_release(settings, "reviews").version == 2
+    assert registry.with_alias(settings, "reviews", "challenger") is None
     decision = json.loads(Path(result["decision"]["folder"], "decision.json").read_text())
     assert decision["promote"] is False
     assert decision["reason"] == result["reason"]
