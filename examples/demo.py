@@ -30,8 +30,8 @@ DEMO = Path("demo")
 MARK = ".made-by-the-demo"
 NAME = "banking77"
 QUESTION = "I am still waiting on my card?"
-WEEK_1_ROWS, WEEK_2_ROWS, WEEK_3_ROWS = 1_000, 1_600, 900
-TEST_ROWS = 1_540
+WEEK_1_ROWS, WEEK_2_ROWS, WEEK_3_ROWS = 1_000, 900, 500
+VALIDATION_ROWS, TEST_ROWS = 385, 1_540
 SHUFFLED_SHARE = 0.7
 PORT = 3000
 
@@ -89,7 +89,7 @@ def prepare() -> Rows:
     (DEMO / "deliveries").mkdir(parents=True)
     (DEMO / MARK).touch()
     shutil.copy(RUN_FILE, DEMO / f"{NAME}.yaml")
-    write_rows(DEMO / "validation.csv", read_rows("validation.csv"))
+    write_rows(DEMO / "validation.csv", in_proportion(read_rows("validation.csv"))[:VALIDATION_ROWS])
     write_rows(DEMO / "test.csv", in_proportion(read_rows("test.csv"))[:TEST_ROWS])
     return in_proportion(read_rows("train.csv"))
 
@@ -119,7 +119,7 @@ def spoiled(rows: Rows) -> Rows:
     generator.shuffle(labels)
     for index, label in zip(shuffled, labels, strict=True):
         bad[index]["label"] = label
-    for index in (10, 200, 300, 400, 500):
+    for index in (10, 120, 230, 340, 450):
         bad[index]["text"] = "  "
     bad[100]["label"] = "crypto_wallet"
     return bad
@@ -210,14 +210,16 @@ def closing_table(weeks: Sequence[Week], seconds: float, port: int) -> None:
     from rich.table import Table
 
     table = Table(title="Three weeks", title_justify="left")
-    for column in ("delivery", "outcome", "accuracy", "why", "served", "seconds"):
-        table.add_column(column, overflow="fold")
+    for column in ("delivery", "outcome", "accuracy", "served", "seconds"):
+        table.add_column(column)
     for week in weeks:
         score = week.result["metrics"].get("accuracy")
         shown = f"{score:.4f}" if score is not None else ""
         outcome = f"{week.result['outcome']} ({week.week})"
-        table.add_row(week.delivery, outcome, shown, week.result["reason"], week.served, f"{week.seconds:.0f}")
-    Console().print(table)
+        table.add_row(week.delivery, outcome, shown, week.served, f"{week.seconds:.0f}")
+    Console(width=110).print(table)
+    for week in weeks:
+        say(f"  {week.delivery}: {week.result['reason']}", plain=True)
     home = f"REBERT_HOME={os.environ['REBERT_HOME']}"
     rebert = f"{home} {Path(sys.executable).parent / 'rebert'}"
     say(f"Done in {seconds:.0f} seconds. Try:")
