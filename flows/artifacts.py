@@ -48,10 +48,9 @@ def publish_text(name: str, step: str, text: str) -> None:
     create_markdown_artifact(text, key=f"{name}-{step}")
 
 
-def publish_link(name: str, step: str, link: str, text: str) -> None:
-    """A link to a page of MLflow's; embedded stores have none."""
-    if link.startswith("http"):
-        create_link_artifact(link, link_text=text, key=f"{name}-{step}-link", description=text)
+def publish_link(name: str, link: str, text: str) -> None:
+    """A link to a page of MLflow's."""
+    create_link_artifact(link, link_text=text, key=f"{name}-mlflow", description=text)
 
 
 def scores_table(report: EvaluationReport) -> str:

@@ -19,6 +19,7 @@ from flows.job import Job, open_job
 from flows.progress import run_log
 from flows.results import RunResult
 from flows.serving import keep_live
+from flows.tracked import tracked_run
 
 
 def _run_name() -> str:
@@ -55,7 +56,7 @@ def run_job(job: Job) -> RunResult:
         return results.unchanged(job, plan.unchanged)
     dataset = steps.validate(job)
     tokens = steps.tokenize(job, dataset)
-    with steps.tracked_run(job, dataset, tokens) as run_id:
+    with tracked_run(job, dataset, tokens) as run_id:
         model = steps.fine_tune(job, run_id, dataset, tokens)
         return _judge(job, run_id, dataset, model)
 

@@ -7,8 +7,6 @@ Finished work is found by content instead (`components/step_store.py`); what Pre
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +15,9 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.runtime import flow_run
 from prefect.tasks import Task
 
-from components.errors import ProjectError, RegistryAway, RegistryError, RejectedData
+from components.errors import ProjectError, RegistryAway, RejectedData
 from components.planning import decide_step, evaluate_step, find_validated, tokenize_step, train_step, validate_step
 from components.proving import Proof
 from components.records import (
@@ -34,6 +31,7 @@ from components.records import (
 )
 from flows import artifacts
 from flows.job import Job
+from flows.tracked import record_rejection
 
 log = logging.getLogger("rebert.flows")
 
@@ -79,21 +77,6 @@ def validate(job: Job) -> ValidatedDataset:
         raise
     artifacts.publish_checks(job.config.name, dataset.checks)
     return dataset
-
-
-def record_rejection(job: Job, digest: str, error: RejectedData) -> None:
-    """Show a stopped delivery in Prefect and in MLflow; an MLflow that is away must not hide the reason."""
-    from components import tracking
-
-    report = Path(error.report, "validation.md")
-    if report.exists():
-        artifacts.publish_file(job.config.name, "validation-report", report)
-    try:
-        run_id = tracking.start_run(job.settings, job.config, digest, tags={"flow_run": str(flow_run.id or "")})
-        tracking.log_rejection(job.settings, run_id, error)
-        tracking.finish_run(job.settings, run_id, "FAILED")
-    except RegistryError as away:
-        log.warning("The rejection is not in MLflow: %s", away.problem)
 
 
 @task(name="tokenize", retries=1, retry_delay_seconds=5, timeout_seconds=3600, tags=["data"], **STORED)
@@ -172,24 +155,6 @@ def score(job: Job, dataset: ValidatedDataset, model: Path, folder: Path) -> Eva
     return evaluate_model(model, dataset.split_file("test"), job.config.evaluation, folder, device=device)
 
 
-@contextmanager
-def tracked_run(job: Job, dataset: ValidatedDataset, tokens: TokenizedDataset) -> Iterator[str]:
-    """The MLflow run of this training, open while the candidate is made and judged, closed on every way out."""
-    from components import tracking
-
-    step = train_step(job.inputs, dataset, tokens)
-    tags = {
-        "data_digest": dataset.digest,
-        "base_model_digest": job.base.digest,
-        "code_digest": step.parts["code"],
-        "flow_run": str(flow_run.id or ""),
-    }
-    params = tracking.run_params(job.config, dataset, job.base)
-    run_id = tracking.start_run(job.settings, job.config, step.digest, params=params, tags=tags)
-    with tracking.running(job.settings, run_id):
-        yield run_id
-
-
 @task(name="register", retries=3, retry_delay_seconds=[2, 10, 30], timeout_seconds=1800, tags=["mlflow"], **STORED)
 def register(
     job: Job, run_id: str, dataset: ValidatedDataset, model: TrainedModel, report: EvaluationReport
@@ -213,6 +178,9 @@ def register(
         version = register_model(job.settings, run_id, model.folder, report=report, card=card)
         set_challenger(job.settings, job.config.name, version.version)
         note.detail = artifacts.version_in_words(version)
+    page = tracking.run_page(job.settings, run_id)
+    if page:
+        artifacts.publish_link(job.config.name, page, f"{version.name} version {version.version} in MLflow")
     artifacts.publish_text(job.config.name, "model-card", card.split("\n---\n", 1)[-1])
     return version
 

@@ -20,7 +20,7 @@ from components.tracking.outcomes import (
     log_training,
     read_decision,
 )
-from components.tracking.runs import close_stale_runs, finish_run, run_params, running, start_run
+from components.tracking.runs import close_stale_runs, finish_run, run_page, run_params, running, start_run
 
 __all__ = [
     "LiveCurves",
@@ -36,6 +36,7 @@ __all__ = [
     "log_rejection",
     "log_training",
     "read_decision",
+    "run_page",
     "run_params",
     "running",
     "send_history",

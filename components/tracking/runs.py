@@ -26,7 +26,7 @@ from components.records import BaseModel, ValidatedDataset
 from components.registry.ledger import who_is_it
 from components.registry.store import is_server, mlflow_errors, open_store
 from components.registry.versions import registry_lock
-from components.settings import Settings
+from components.settings import Settings, without_passwords
 
 log = logging.getLogger("rebert.tracking")
 
@@ -114,6 +114,15 @@ def finish_run(settings: Settings, run_id: str, status: Status = "FINISHED") -> 
     client.set_terminated(run_id, status)
     if ALIVE in client.get_run(run_id).data.tags:
         client.delete_tag(run_id, ALIVE)
+
+
+@mlflow_errors
+def run_page(settings: Settings, run_id: str) -> str | None:
+    """The address of a run's page on an MLflow server; an embedded MLflow has none."""
+    if not is_server(settings.tracking_uri):
+        return None
+    experiment = open_store(settings).get_run(run_id).info.experiment_id
+    return f"{without_passwords(settings.tracking_uri).rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
 
 @mlflow_errors

@@ -1,0 +1,53 @@
+"""What a run leaves in MLflow besides its version: its open run while it is at work, and a stopped delivery."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.runtime import flow_run
+
+from components.devices import choose_device
+from components.errors import ProjectError, RejectedData
+from components.planning import train_step
+from components.records import TokenizedDataset, ValidatedDataset
+from flows import artifacts
+from flows.job import Job
+
+log = logging.getLogger("rebert.flows")
+
+
+@contextmanager
+def tracked_run(job: Job, dataset: ValidatedDataset, tokens: TokenizedDataset) -> Iterator[str]:
+    """The MLflow run of this training, open while the candidate is made and judged, closed on every way out."""
+    from components import tracking
+
+    step = train_step(job.inputs, dataset, tokens)
+    tags = {
+        "data_digest": dataset.digest,
+        "base_model_digest": job.base.digest,
+        "code_digest": step.parts["code"],
+        "device_reason": choose_device(job.config.training).reason,
+        "flow_run": str(flow_run.id or ""),
+    }
+    params = tracking.run_params(job.config, dataset, job.base)
+    run_id = tracking.start_run(job.settings, job.config, step.digest, params=params, tags=tags)
+    with tracking.running(job.settings, run_id):
+        yield run_id
+
+
+def record_rejection(job: Job, digest: str, error: RejectedData) -> None:
+    """Show a stopped delivery in Prefect and in MLflow; an MLflow that is away must not hide the reason."""
+    from components import tracking
+
+    report = Path(error.report, "validation.md")
+    if report.exists():
+        artifacts.publish_file(job.config.name, "validation-report", report)
+    try:
+        run_id = tracking.start_run(job.settings, job.config, digest, tags={"flow_run": str(flow_run.id or "")})
+        tracking.log_rejection(job.settings, run_id, error)
+        tracking.finish_run(job.settings, run_id, "FAILED")
+    except ProjectError as away:
+        log.warning("The rejection is not in MLflow: %s", away.problem)
