@@ -35,7 +35,7 @@ def read_rows(options: argparse.Namespace) -> tuple[dict[str, dict[str, list[str
         if split == "train":
             labels = {label: number for number, label in enumerate(sorted({row["label"] for row in rows}))}
             if options.rows:
-                rows = random.Random(0).sample(rows, options.rows)  # noqa: S311
+                rows = random.Random(0).sample(rows, options.rows)
         splits[split] = {name: [row[name] for row in rows] for name in ("text", "label")}
     return splits, labels
 
