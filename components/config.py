@@ -169,7 +169,10 @@ class Gate(Section):
     )
     margin: Share = Field(0.0, description="In points of the metric, 0.01 is one percentage point.")
     confidence: float = Field(
-        0.95, gt=0.5, lt=1, description="Two equal models are promoted 1 - confidence of the time."
+        0.95,
+        gt=0.5,
+        lt=1,
+        description="With superiority, two equal models are promoted at most 1 - confidence of the time.",
     )
     floor: float = Field(0.5, ge=-1, le=1, description="Lowest score with which any model, also the first, goes live.")
     max_slice_drop: Share = Field(0.1, description="Largest drop of accuracy on any judged slice.")
