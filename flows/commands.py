@@ -171,7 +171,9 @@ def _mlflow_page(settings: Settings, port: int) -> tuple[list[str], dict[str, st
 
 def _prefect_page(port: int) -> tuple[list[str], dict[str, str]]:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    return command, dict(os.environ)
+    # The page asks port 4200 for its data unless it is told otherwise.
+    page = {"PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"}
+    return command, {**os.environ, **page, "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
 
 
 def _require_free(port: int) -> None:
