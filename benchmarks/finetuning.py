@@ -101,7 +101,7 @@ def main() -> None:
     from components.inference import Predictor
 
     answers = Predictor.load(model.folder, options.device).predict(rows)
-    right = sum(answer.label == row["label"] for answer, row in zip(answers, rows, strict=True))
+    right = sum(answer["label"] == row["label"] for answer, row in zip(answers, rows, strict=True))
     result = {"samples_per_second": model.samples_per_second, "seconds": model.seconds, "accuracy": right / len(rows)}
     print(json.dumps(result))
 

@@ -135,6 +135,7 @@ def bundle_sources() -> dict[str, Path]:
     """The project's files that travel in a bundle: the service and what it imports, by path below `src`."""
     folder = Path(__file__).resolve().parent
     service = [f"service.{path.stem}" for path in sorted((folder.parent / "service").glob("*.py"))]
+    service += [f"service.schemas.{path.stem}" for path in sorted((folder.parent / "service/schemas").glob("*.py"))]
     types = [f"components.task_types.{path.stem}" for path in sorted((folder / "task_types").glob("*.py"))]
     return {
         **project_sources(*service, *types),

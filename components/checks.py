@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from components.config import RunConfig
 from components.records import CheckResult, Severity
+from components.task_types import TaskType, find_task_type
 
 Integers = NDArray[np.int64]
 NO_ROWS: Integers = np.empty(0, np.int64)
@@ -51,10 +52,18 @@ CHECKS: Mapping[str, tuple[Kind, Severity]] = {
     "new_label": ("delivery", "warn"),
     "unmeasured_label": ("delivery", "warn"),
     "label_balance": ("delivery", "warn"),
-    "truncated_rows": ("delivery", "warn"),
+    "windowed_rows": ("delivery", "warn"),
     "unknown_tokens": ("delivery", "stop"),
     "quarantined_share": ("delivery", "stop"),
 }
+
+# These ask which labels there are, and of which set; those after them only whether rows have a true answer.
+LABEL_SET_CHECKS = (
+    *("label_spelling", "unknown_label", "single_label", "label_support", "vanished_label", "new_label"),
+    *("unmeasured_label", "label_balance"),
+)
+LABEL_CHECKS = ("missing_label", "conflicting_labels")
+FAULT: tuple[Kind, Severity] = ("unusable rows", "quarantine")  # what a check is that a task type makes when it reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +86,40 @@ class Outcome:
     severity: Severity | None = None
 
 
-def explain_severity(name: str, severity: str) -> str | None:
+def has_truth(task_type: TaskType) -> bool:
+    """Whether rows of this type have a true answer: a column beside the texts, in any form of its files."""
+    return any(
+        column.role not in task_type.texts and not column.optional for form in task_type.forms for column in form
+    )
+
+
+def has_label_set(task_type: TaskType) -> bool:
+    """Whether the true answers of this type's rows are made of a closed set of labels."""
+    return task_type.has_labels and has_truth(task_type)
+
+
+def checks_of(task_type: TaskType) -> dict[str, tuple[Kind, Severity]]:
+    """The checks of a delivery for this task type: those that make sense for it, and its own."""
+    without = [] if has_label_set(task_type) else [*LABEL_SET_CHECKS]
+    without += [] if has_truth(task_type) else [*LABEL_CHECKS]
+    return {name: check for name, check in CHECKS.items() if name not in without} | dict.fromkeys(
+        task_type.faults, FAULT
+    )
+
+
+def explain_severity(name: str, severity: str, checks: Mapping[str, tuple[Kind, Severity]]) -> str | None:
     """Why a run file cannot give this severity to a check of this name; None where it can."""
-    if name not in CHECKS:
-        close = get_close_matches(name, CHECKS, n=1)
-        known = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(CHECKS)}"
+    if name not in checks:
+        close = get_close_matches(name, checks, n=1)
+        known = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(checks)}"
         return f"there is no check '{name}'; {known}"
-    allowed = SEVERITIES[CHECKS[name][0]]
+    allowed = SEVERITIES[checks[name][0]]
     return None if severity in allowed else f"'{name}' may be {' or '.join(allowed)}, not {severity}"
 
 
 def severity_of(name: str, config: RunConfig) -> Severity:
     """What happens when this check fails."""
-    return config.validation.severity.get(name, CHECKS[name][1])
+    return config.validation.severity.get(name) or checks_of(find_task_type(config.task_type))[name][1]
 
 
 def as_result(outcome: Outcome, severity: Severity, examples: Sequence[str]) -> CheckResult:

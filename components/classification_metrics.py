@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.task_types.base import Scores
+from components.task_types.base import Numbers, Statistic
 
 CALIBRATION_BINS = 15
+Counts = NDArray[np.float64]  # (resamplings, classes)
+Words = Sequence[str] | NDArray[np.str_]
 
 
-def classification_metrics(truth: Sequence[str], scores: Scores, labels: Sequence[str]) -> dict[str, float]:
+def classification_metrics(truth: Sequence[str], scores: Numbers, labels: Sequence[str]) -> dict[str, float]:
     """Accuracy, F1 (macro, micro, weighted), MCC, log loss and expected calibration error.
 
     A true label that the model does not know counts as an error with probability zero (clipped in the log loss).
@@ -22,24 +25,17 @@ def classification_metrics(truth: Sequence[str], scores: Scores, labels: Sequenc
         scores: probabilities (rows, labels).
         labels: the model's labels in the order of the columns of `scores`.
     """
-    from sklearn.metrics import f1_score, matthews_corrcoef
-
     predicted = np.asarray(labels, dtype=object)[scores.argmax(axis=1)].astype(str)
     actual = np.asarray(truth, dtype=str)
-    f1 = {
-        f"{average}_f1": float(f1_score(actual, predicted, average=average, zero_division=0))
-        for average in ("macro", "micro", "weighted")
-    }
+    every_row = np.ones((1, len(actual)))
     return {
-        "accuracy": float((actual == predicted).mean()),
-        **f1,
-        "mcc": float(matthews_corrcoef(actual, predicted)),
+        **{name: float(class_statistic(name, actual, predicted)(every_row)[0]) for name in CLASS_METRICS},
         "log_loss": log_loss(actual, scores, labels),
         "expected_calibration_error": expected_calibration_error(actual == predicted, scores.max(axis=1)),
     }
 
 
-def log_loss(truth: NDArray[np.str_], scores: Scores, labels: Sequence[str]) -> float:
+def log_loss(truth: NDArray[np.str_], scores: Numbers, labels: Sequence[str]) -> float:
     """Mean negative log-probability of the true labels, probabilities clipped to the float64 resolution."""
     column = {label: index for index, label in enumerate(labels)}
     own = np.array([row[column[label]] if label in column else 0.0 for label, row in zip(truth, scores, strict=True)])
@@ -58,3 +54,94 @@ def expected_calibration_error(correct: NDArray[np.bool_], confidence: NDArray[n
         if (bins == index).any()
     ]
     return float(sum(gaps))
+
+
+def per_class(truths: Sequence[str], said: Sequence[str]) -> dict[str, Any]:
+    """Precision, recall, F1 and support of each label that occurs, and the confusion matrix with the truth in rows."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    labels = sorted(set(truths) | set(said))
+    columns = precision_recall_fscore_support(truths, said, labels=labels, zero_division=0)
+    names = ("precision", "recall", "f1", "support")
+    table = [
+        {"label": label, **{name: values[i].item() for name, values in zip(names, columns, strict=True)}}
+        for i, label in enumerate(labels)
+    ]
+    places = [np.searchsorted(labels, np.asarray(column, str)) for column in (truths, said)]
+    confusion = np.zeros((len(labels), len(labels)), np.int64)
+    np.add.at(confusion, tuple(places), 1)
+    return {"labels": labels, "per_class": table, "confusion": confusion.tolist()}
+
+
+def reliability(correct: NDArray[np.bool_], confidence: Numbers) -> list[dict[str, float]]:
+    """Mean confidence and accuracy of each bin that has rows: the points of a reliability diagram."""
+    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int), 1, CALIBRATION_BINS)
+    return [
+        {
+            "confidence": float(confidence[bins == index].mean()),
+            "accuracy": float(correct[bins == index].mean()),
+            "rows": int((bins == index).sum()),
+        }
+        for index in np.unique(bins)
+    ]
+
+
+def class_statistic(metric: str, truths: Words, said: Words) -> Statistic:
+    """One of `CLASS_METRICS` as a function of how often each row is drawn."""
+    labels = sorted(set(truths) | set(said))
+    truth, answer = (np.searchsorted(labels, column) for column in (np.asarray(truths, str), np.asarray(said, str)))
+    right = truth == answer
+    hits = _indicator(truth[right], len(labels))
+    truths_of, answers_of = _indicator(truth, len(labels)), _indicator(answer, len(labels))
+
+    def statistic(weights: Numbers) -> Numbers:
+        return CLASS_METRICS[metric](weights[:, right] @ hits, weights @ truths_of, weights @ answers_of)
+
+    return statistic
+
+
+def _indicator(codes: NDArray[np.int64], classes: int) -> Any:
+    """One row a code with a single one: (rows, classes)."""
+    from scipy.sparse import csr_array
+
+    rows = np.arange(len(codes))
+    return csr_array((np.ones(len(codes)), (rows, codes)), shape=(len(codes), classes))
+
+
+def _accuracy(right: Counts, truths: Counts, _answered: Counts) -> NDArray[np.float64]:
+    share: NDArray[np.float64] = right.sum(axis=1) / truths.sum(axis=1)
+    return share
+
+
+def _f1(right: Counts, truths: Counts, answered: Counts) -> Counts:
+    total = truths + answered
+    return np.divide(2 * right, total, out=np.zeros_like(right), where=total > 0)
+
+
+def _macro_f1(right: Counts, truths: Counts, answered: Counts) -> NDArray[np.float64]:
+    occurring = (truths + answered) > 0  # scikit-learn averages over the classes that occur
+    mean: NDArray[np.float64] = _f1(right, truths, answered).sum(axis=1) / occurring.sum(axis=1)
+    return mean
+
+
+def _weighted_f1(right: Counts, truths: Counts, answered: Counts) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = (_f1(right, truths, answered) * truths).sum(axis=1) / truths.sum(axis=1)
+    return mean
+
+
+def _mcc(right: Counts, truths: Counts, answered: Counts) -> NDArray[np.float64]:
+    """Source: Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient, 2004."""
+    rows = truths.sum(axis=1)
+    joint = right.sum(axis=1) * rows - (truths * answered).sum(axis=1)
+    spread = (rows**2 - (truths**2).sum(axis=1)) * (rows**2 - (answered**2).sum(axis=1))
+    value: NDArray[np.float64] = np.divide(joint, np.sqrt(spread), out=np.zeros_like(joint), where=spread > 0)
+    return value
+
+
+CLASS_METRICS: dict[str, Callable[[Counts, Counts, Counts], NDArray[np.float64]]] = {
+    "accuracy": _accuracy,
+    "micro_f1": _accuracy,  # one label a row: the two are the same
+    "macro_f1": _macro_f1,
+    "weighted_f1": _weighted_f1,
+    "mcc": _mcc,
+}

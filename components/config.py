@@ -33,16 +33,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Columns(Section):
-    """Which columns of the data files hold what."""
-
-    text: str = Field("text", description="Column with the text.")
-    text_pair: str | None = Field(
-        None, description="Column with the second text of a pair; leave out for single texts."
-    )
-    label: str = Field("label", description="Column with the label.")
-
-
 class SplitShares(Section):
     """How rows are divided where no files are named for a split: by a hash of the text, the same in every run."""
 
@@ -56,10 +46,12 @@ class Data(Section):
     train: Paths = Field(description="Training files: one path or glob, or a list of them.")
     validation: Paths | None = Field(None, description="Files that choose the best epoch; left out: a share of train.")
     test: Paths | None = Field(None, description="Frozen rows that decide; left out: a share of train.")
-    columns: Columns = Field(Columns(), description="Names of the columns.")
+    columns: Mapping[str, str] = Field(
+        default_factory=dict, description="Our name of a column to the files' own, where the two differ."
+    )
     labels: tuple[str, ...] | None = Field(
         None,
-        min_length=2,
+        min_length=1,
         description="The labels that may occur; left out: the champion's, or for a first model those in train.",
     )
     split: SplitShares = Field(SplitShares(), description="Shares, where validation or test files are left out.")
@@ -97,7 +89,7 @@ class Validation(Section):
     min_rows: int = Field(100, ge=1, description="Fewest training rows.")
     min_rows_per_label: int = Field(5, ge=1, description="Fewest training rows of each label.")
     max_characters: int = Field(20_000, ge=1, description="Longest text, in characters.")
-    max_truncated_share: Share = Field(0.1, description="Largest share of rows longer than model.max_length tokens.")
+    max_windowed_share: Share = Field(0.1, description="Largest share of rows longer than model.max_length tokens.")
     max_unknown_token_share: Share = Field(
         0.05, description="Largest share of tokens that the tokenizer does not know."
     )
@@ -120,7 +112,23 @@ class Model(Section):
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="Digest that the base model's model.safetensors must have."
     )
-    max_length: int = Field(128, ge=8, le=8192, description="Longest input in tokens; the rest is cut off and counted.")
+    max_length: int = Field(
+        128, ge=8, le=8192, description="Longest input in tokens; a longer text is read in windows of that length."
+    )
+    window_overlap: int | None = Field(
+        None, ge=0, description="Tokens that neighbouring windows share; left out: a quarter of max_length."
+    )
+
+    @model_validator(mode="after")
+    def _windows_go_on(self) -> Model:
+        if self.overlap > self.max_length // 2:
+            raise ValueError("window_overlap must not be more than half of max_length")
+        return self
+
+    @property
+    def overlap(self) -> int:
+        """Tokens that neighbouring windows share."""
+        return self.max_length // 4 if self.window_overlap is None else self.window_overlap
 
 
 class Training(Section):
@@ -152,8 +160,10 @@ class Training(Section):
 class Evaluation(Section):
     """What is measured on the frozen rows."""
 
-    metric: Literal["accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc"] = Field(
-        "accuracy", description="The primary metric: chooses the best epoch and is what the gate compares."
+    metric: str = Field(
+        "accuracy",
+        description="The primary metric: chooses the best epoch and is what the gate compares. "
+        "Left out: the first that the task type has.",
     )
     slices: tuple[str, ...] = Field((), description="Columns whose values are also scored one by one.")
     min_slice_rows: int = Field(30, ge=1, description="Smaller slices are listed but not judged.")
@@ -175,7 +185,7 @@ class Gate(Section):
         description="With superiority, two equal models are promoted at most 1 - confidence of the time.",
     )
     floor: float = Field(0.5, ge=-1, le=1, description="Lowest score with which any model, also the first, goes live.")
-    max_slice_drop: Share = Field(0.1, description="Largest drop of accuracy on any judged slice.")
+    max_slice_drop: Share = Field(0.1, description="Largest drop of the metric on any judged slice.")
 
 
 class Serving(Section):
@@ -199,6 +209,7 @@ class RunConfig(Section):
     )
     description: str = Field("", description="One sentence for the model card.")
     task_type: str = Field("text_classification", description="What the model does.")
+    task: Mapping[str, Any] = Field(default_factory=dict, description="Settings that only this task type has.")
     data: Data = Field(description="The data files.")
     validation: Validation = Field(Validation(), description="Limits and severities of the checks.")
     model: Model = Field(description="The base model.")
@@ -207,10 +218,3 @@ class RunConfig(Section):
     gate: Gate = Field(Gate(), description="The decision.")
     serving: Serving = Field(Serving(), description="The endpoint.")
     folder: Path = Field(Path(), exclude=True, description="Folder of the run file; set when it is read.")
-
-
-def run_file_schema() -> dict[str, Any]:
-    """JSON Schema of a run file, for editors."""
-    schema = RunConfig.model_json_schema()
-    schema["properties"].pop("folder")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

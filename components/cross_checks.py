@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,9 +47,7 @@ class Compared:
 
 def compare(delivery: Delivery, rows: Integers) -> Compared:
     """Normalise the texts of these rows once, for all checks that compare them."""
-    roles = [role for role in delivery.columns if role != "label"]
-    columns = [delivery.table[role].combine_chunks().take(pa.array(rows)) for role in roles]
-    pairs = [_even(column) for column in columns]
+    pairs = [_even(delivery.column(role, rows)) for role in delivery.texts]
     joined = (
         pairs[0][0]
         if len(pairs) == 1
@@ -61,7 +60,7 @@ def compare(delivery: Delivery, rows: Integers) -> Compared:
 def conflicting_labels(compared: Compared) -> Outcome:
     """All rows of a text that stands in one delivered split under several labels."""
     delivery, rows = compared.delivery, compared.rows
-    labels = delivery.table["label"].combine_chunks().take(pa.array(rows)).dictionary_encode().indices.to_numpy()
+    labels = delivery.column("label", rows).dictionary_encode().indices.to_numpy()
     text = compared.same * len(SPLITS) + delivery.source()[rows]
     text_and_label = np.unique(text * (int(labels.max(initial=0)) + 1) + labels)
     texts, counts = np.unique(text_and_label // (int(labels.max(initial=0)) + 1), return_counts=True)
@@ -70,7 +69,8 @@ def conflicting_labels(compared: Compared) -> Outcome:
     return Outcome(
         "conflicting_labels",
         passed=not len(failing),
-        sentence=f"{number:,} {either(number, 'text has', 'texts have')} several labels, in {len(failing):,} rows."
+        sentence=f"{number:,} {either(number, 'text is', 'texts are')} labelled in several ways, "
+        f"in {len(failing):,} rows."
         if number
         else PASSED,
         hint="decide on one label for each of those texts.",
@@ -103,17 +103,23 @@ def delivered_splits(compared: Compared) -> Integers:
     return compared.delivery.source()[compared.rows].astype(np.int64)  # type: ignore[no-any-return]
 
 
-def assign_splits(compared: Compared, config: Data) -> Integers:
-    """Position in SPLITS of each row: the delivered one, or by its text where no files are named for a split."""
+def assign_splits(compared: Compared, config: Data, grouped_by: Sequence[str] = ()) -> Integers:
+    """Position in SPLITS of each row: the delivered one, or by its texts where no files are named for a split.
+
+    Args:
+        grouped_by: the texts that decide; empty: all of them.
+    """
     splits = delivered_splits(compared)
     shares = SplitShares(
         validation=config.split.validation if config.validation is None else 0,
         test=config.split.test if config.test is None else 0,
     )
     train = np.flatnonzero(splits == TRAIN) if shares.validation or shares.test else NO_ROWS
+    letters = dict(zip(compared.delivery.texts, compared.letters, strict=True))
+    deciding = [letters[name] for name in grouped_by] or compared.letters
     for start in range(0, len(train), CHUNK_ROWS):
         part = train[start : start + CHUNK_ROWS]
-        texts = zip(*(column.take(pa.array(part)).to_pylist() for column in compared.letters), strict=True)
+        texts = zip(*(column.take(pa.array(part)).to_pylist() for column in deciding), strict=True)
         splits[part] = [SPLITS.index(split_of_letters("\x1f".join(each), shares)) for each in texts]
     return splits
 
@@ -176,10 +182,9 @@ def straddling_rows(compared: Compared, splits: Integers, similarity: float) -> 
 
 def _tells_the_answer(compared: Compared, ours: Integers, theirs: Integers) -> NDArray[np.bool_]:
     """Pairs of texts are often written as near-duplicates with another label; training on those is no leak."""
-    if len(compared.letters) == 1:
+    if len(compared.letters) == 1 or "label" not in compared.delivery.roles:
         return np.ones(len(ours), np.bool_)
-    labels = compared.delivery.table["label"].combine_chunks()
-    left, right = (labels.take(pa.array(compared.rows[places])) for places in (ours, theirs))
+    left, right = (compared.delivery.column("label", compared.rows[places]) for places in (ours, theirs))
     same: NDArray[np.bool_] = pc.equal(left, right).to_numpy(zero_copy_only=False)
     return same
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from glob import glob
@@ -15,7 +15,8 @@ from components.errors import DataError
 from components.jsonl_rows import keys_of, read_jsonl
 from components.parquet_rows import parquet_columns, read_parquet
 from components.records import Split
-from components.rows import Rows
+from components.rows import Kind, Rows
+from components.squad_rows import SQUAD_COLUMNS, is_squad, read_squad
 from components.text_lines import look_at
 
 JSON_LINES = (".jsonl", ".ndjson", ".json")
@@ -103,30 +104,31 @@ def columns_of(path: Path) -> list[str]:
         if path.suffix.lower() == ".parquet":
             return parquet_columns(path)
         look_at(path)
-        return keys_of(path) if path.suffix.lower() in JSON_LINES else read_header(path)[0]
+        if path.suffix.lower() not in JSON_LINES:
+            return read_header(path)[0]
+        return list(SQUAD_COLUMNS) if is_squad(path) else keys_of(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.", "give this user the right to read it.") from error
 
 
-def read_rows(path: Path, columns: Sequence[str], texts: Sequence[str]) -> Rows:
+def read_rows(path: Path, columns: Mapping[str, Kind]) -> Rows:
     """The wanted columns of a file.
 
     Args:
-        path: a CSV, TSV, JSON lines or Parquet file.
-        columns: names in the file.
-        texts: those of `columns` that must be text; in the others, a number or true/false counts as its word.
+        path: a CSV, TSV, JSON lines or Parquet file, or a SQuAD document.
+        columns: names in the file, each with how its values are read; the cells of CSV and TSV are text as they are.
 
     Raises:
         DataError: the file is missing, empty, of another kind or encoding, or has not all of the columns.
     """
-    _require(path, columns, columns_of(path))
+    _require(path, list(columns), columns_of(path))
     kind = path.suffix.lower()
     if kind == ".parquet":
-        rows = read_parquet(path, columns, frozenset(texts))
+        rows = read_parquet(path, columns)
     elif kind in JSON_LINES:
-        rows = read_jsonl(path, columns, frozenset(texts))
+        rows = read_squad(path, columns) if is_squad(path) else read_jsonl(path, columns)
     else:
-        rows = read_csv(path, columns)
+        rows = read_csv(path, list(columns))
     if not len(rows.table) and not rows.bad:
         raise DataError(f"{path.name} holds no rows.", "deliver a file with rows.")
     return rows

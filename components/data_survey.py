@@ -1,20 +1,25 @@
-"""A first look at somebody's data: which columns hold what, how many rows and labels there are, how long the texts."""
+"""A first look at somebody's data: the task type it is for, how many rows and labels it has, how long its texts are."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from components.data_files import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES, columns_of, read_rows
+from components.canonical_rows import canonical_roles, rewrite
+from components.checks import has_label_set
+from components.column_looks import Column, look_at_column, recognise
+from components.data_files import columns_of, read_rows
 from components.errors import DataError
+from components.label_words import LabelWords, label_words
+from components.task_types import TaskType, find_task_type, task_type_names
 from components.text import UNSPACED
 
-MOST_LABELS = 500
 CHARACTERS_A_TOKEN = (
     3.5  # English word pieces, on the careful side; a character of a script without spaces is one token
 )
@@ -22,101 +27,87 @@ CHARACTERS_A_TOKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was seen. `most` and `least` are the rows of the largest and the smallest label."""
+    """What was seen.
 
-    text: str
-    text_pair: str | None
-    label: str
+    `columns` are the roles of the task type with the files' names. `labels` has the rows of each label, the most
+    frequent first, empty where there is no set of labels; `labelled` counts rows that have an answer. `one_label`
+    says that no row has several, or none by right.
+    """
+
+    task_type: str
+    columns: dict[str, str]
     rows: int
     labelled: int
-    labels: tuple[str, ...]
-    most_frequent: tuple[str, ...]
-    most: int
-    least: int
+    labels: dict[str, int]
+    one_label: bool
     median_characters: int
     long_characters: int
     long_tokens: int
     mostly_chinese: bool
 
+    @property
+    def most(self) -> int:
+        """Rows of the largest label."""
+        return max(self.labels.values(), default=0)
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    name: str
-    filled: int
-    different: int
-    mean_characters: float
+    @property
+    def least(self) -> int:
+        """Rows of the smallest label."""
+        return min(self.labels.values(), default=0)
 
 
 def survey(files: Sequence[Path]) -> Survey:
     """Look at training files that have the same columns.
 
     Raises:
-        DataError: a file cannot be read, or no column could be the text or the label.
+        DataError: a file cannot be read, or its columns are those of no task type.
     """
     names = columns_of(files[0])
-    cells = {name: [] for name in names}  # type: dict[str, list[str]]
-    for path in files:
-        table = read_rows(path, list(names), []).table
-        for name in names:
-            cells[name].extend(value or "" for value in table[name].to_pylist())
-    text, text_pair, label = _roles(files[0], {name: _look(name, values) for name, values in cells.items()})
-    counts = Counter(value for value in cells[label] if value.strip())
-    pairs = cells[text_pair] if text_pair else [""] * len(cells[text])
-    characters = np.array([len(a) + len(b) for a, b in zip(cells[text], pairs, strict=True)] or [0])
-    unspaced = np.array([_unspaced(a) + _unspaced(b) for a, b in zip(cells[text], pairs, strict=True)] or [0])
-    tokens = unspaced + (characters - unspaced) / CHARACTERS_A_TOKEN
+    table = pa.concat_tables(read_rows(path, dict.fromkeys(names, "json")).table for path in files)
+    looks = [look_at_column(name, [value or "" for value in table[name].to_pylist()]) for name in names]
+    found = recognise(looks, task_type_names())
+    if found is None:
+        raise _unrecognised(files[0], looks)
+    task_type, columns = find_task_type(found[0]), found[1]
+    rows = _canonical(table, columns, task_type)
+    words = label_words(rows["label"].combine_chunks(), task_type) if has_label_set(task_type) else None
+    counts = words.count().most_common() if words else []
+    texts = [rows[role].to_pylist() for role in rows.column_names if role != "label"]
+    characters = np.sum([[len(text or "") for text in column] for column in texts], axis=0)
+    unspaced = np.sum([[_unspaced(text or "") for text in column] for column in texts], axis=0)
     return Survey(
-        text=text,
-        text_pair=text_pair,
-        label=label,
-        rows=len(cells[text]),
-        labelled=counts.total(),
-        labels=tuple(sorted(counts)),
-        most_frequent=tuple(value for value, _ in counts.most_common()),
-        most=max(counts.values(), default=0),
-        least=min(counts.values(), default=0),
+        task_type=task_type.name,
+        columns=columns,
+        rows=len(table),
+        labelled=_labelled(words) if words else 0,
+        labels=dict(counts),
+        one_label=words is not None and all(len(answer) == 1 for answer in words.different),
         median_characters=int(np.percentile(characters, 50)),
         long_characters=int(np.percentile(characters, 99)),
-        long_tokens=int(np.percentile(tokens, 98)) + 1,
+        long_tokens=int(np.percentile(unspaced + (characters - unspaced) / CHARACTERS_A_TOKEN, 98)) + 1,
         mostly_chinese=bool(unspaced.sum() > 0.3 * characters.sum()),
+    )
+
+
+def _canonical(table: Any, columns: dict[str, str], task_type: TaskType) -> Any:
+    """Texts and labels as the task type reads them, with its settings at their defaults."""
+    if task_type.rewrites:
+        return rewrite(table, columns, task_type, task_type.settings().model_dump(mode="json"), ())[0].table
+    roles = canonical_roles(task_type, columns)
+    return pa.table({role: table[columns[role]] for role in roles})
+
+
+def _labelled(words: LabelWords) -> int:
+    return int((words.answers >= 0).sum())
+
+
+def _unrecognised(path: Path, columns: Sequence[Column]) -> DataError:
+    listed = ", ".join(f"'{column.name}' ({column.different} different values)" for column in columns)
+    what = "a label" if any(column.look == "text" and column.filled for column in columns) else "a text"
+    return DataError(
+        f"{path.name} has no column that looks like {what}: {listed}.", "name the columns 'text' and 'label'."
     )
 
 
 def _unspaced(text: str) -> int:
     return 0 if text.isascii() else len(re.findall(f"[{UNSPACED}]", text))
-
-
-def _look(name: str, values: Sequence[str]) -> _Column:
-    filled = [value for value in values if value.strip()]
-    mean = sum(map(len, filled)) / max(len(filled), 1)
-    return _Column(name, len(filled), len(set(filled)), mean)
-
-
-def _roles(path: Path, columns: dict[str, _Column]) -> tuple[str, str | None, str]:
-    """The columns of the text, of the second text if there is one, and of the label: by name, else by content."""
-    label = _named(columns, LABEL_NAMES) or _like_a_label(columns)
-    others = {name: column for name, column in columns.items() if name != label and column.filled}
-    text = _named(others, TEXT_NAMES) or max(others, key=lambda name: others[name].mean_characters, default=None)
-    if label is None or text is None:
-        listed = ", ".join(f"'{name}' ({column.different} different values)" for name, column in columns.items())
-        raise DataError(
-            f"{path.name} has no column that looks like {'a label' if text else 'a text'}: {listed}.",
-            "name the columns 'text' and 'label'.",
-        )
-    rest = {name: column for name, column in others.items() if name != text and column.mean_characters > 3}
-    return text, _named(rest, PAIR_NAMES), label
-
-
-def _named(columns: dict[str, _Column], known: Sequence[str]) -> str | None:
-    evened = {name.strip().casefold(): name for name in columns}
-    return next((evened[name] for name in known if name in evened), None)
-
-
-def _like_a_label(columns: dict[str, _Column]) -> str | None:
-    """The column with the fewest different values, each of which recurs."""
-    recurring = [
-        column for column in columns.values() if 2 <= column.different <= min(MOST_LABELS, max(column.filled // 2, 2))
-    ]
-    longest = max(columns.values(), key=lambda column: column.mean_characters).name
-    likely = [column for column in recurring if column.name != longest]
-    return min(likely, key=lambda column: column.different).name if likely else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import relpath
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.canonical_rows import canonical_roles, rewrite
 from components.config import RunConfig
 from components.data_files import DataFile, columns_of, find_files, patterns_of, read_rows
 from components.digests import digest_once
 from components.errors import DataError
 from components.records import SPLITS, Split
-from components.rows import BadLine, OddValue, Rows
-from components.task_types import find_task_type
+from components.rows import LINE, BadLine, Kind, OddValue, Rows
+from components.task_types import Fault, find_task_type
 
 COLUMN = "column:"  # before the names of the file's own columns, which may be called like ours
 COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list", "column_set")
@@ -28,19 +29,36 @@ COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list", "column_set
 class Delivery:
     """What was delivered.
 
-    `table` has `source` (position in SPLITS), `file` (position in `files`), `line`, the task type's columns by our
-    names, and `column:NAME` for slices and for what the run file's own expectations look at. `odd` holds positions in
-    `table` and our names; `problems` are the files that could not be read, by split.
+    `table` has `source` (position in SPLITS), `file` (position in `files`), `line`, the columns in `roles` (texts, and
+    `label` where rows have a true answer), and `column:NAME` for slices and for what the run file's own expectations
+    look at. `columns` are the roles that were read with their names in the files, and `originals` is a table parallel
+    to `table` that has them; the two tables are one where the task type does not rewrite. `odd` holds positions and our
+    names, `faults` the rows that the task type cannot read, `unread` those and the odd ones that it did not try;
+    `problems` are the files that could not be read, by split.
     """
 
     table: pa.Table
+    originals: pa.Table
     files: tuple[str, ...]
+    roles: tuple[str, ...]
     columns: Mapping[str, str]
     bad: tuple[tuple[Split, str, BadLine], ...]
     odd: tuple[OddValue, ...]
+    faults: Mapping[int, Fault]
+    unread: tuple[int, ...]
     problems: tuple[tuple[Split, DataError], ...]
     encodings: Mapping[str, str]
     digests: Mapping[str, str]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the model reads, in the order of its segments."""
+        return tuple(role for role in self.roles if role != "label")
+
+    def column(self, role: str, rows: Any = None) -> Any:
+        """One of `roles` as an Arrow array, of the rows at these positions or of all."""
+        column = self.table[role].combine_chunks()
+        return column if rows is None else column.take(pa.array(rows))
 
     def row_ids(self, rows: Any = None) -> Any:
         """`file:line` of the rows at these positions, or of all, as an Arrow array."""
@@ -89,12 +107,17 @@ class _Reader:
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        self.columns = dict(find_task_type(config.task_type).columns(config.data.columns))
+        self.task_type = find_task_type(config.task_type)
+        self.settings = self.task_type.settings.model_validate(dict(config.task)).model_dump(mode="json")
+        self.columns: dict[str, str] = {}
         self.own = list(dict.fromkeys([*config.evaluation.slices, *_looked_at(config)]))
         self.files: dict[Path, Split] = {}
         self.tables: list[pa.Table] = []
+        self.originals: list[pa.Table] = []
         self.bad: list[tuple[Split, str, BadLine]] = []
         self.odd: list[OddValue] = []
+        self.faults: dict[int, Fault] = {}
+        self.unread: list[int] = []
         self.problems: list[tuple[Split, DataError]] = []
         self.encodings: dict[str, str] = {}
         self.rows = 0
@@ -121,49 +144,81 @@ class _Reader:
             )
         self.files[path] = split
         present = columns_of(path)
-        required = dict.fromkeys([*self.columns.values(), *self.config.evaluation.slices])
-        optional = [name for name in self.own if name in present]
-        texts = [name for role, name in self.columns.items() if role != "label"]
-        self._add(split, path, read_rows(path, list(dict.fromkeys([*required, *optional])), texts))
+        columns = self.task_type.columns(self.config.data.columns, present)
+        self._add(split, path, columns, read_rows(path, self._kinds(columns, present)))
 
-    def _add(self, split: Split, path: Path, rows: Rows) -> None:
+    def _kinds(self, columns: Mapping[str, str], present: Sequence[str]) -> dict[str, Kind]:
+        """How each column that is needed or looked at is read."""
+        roles = self.task_type.roles()
+        looked_at = [name for name in self.own if name in present]
+        own: dict[str, Kind] = dict.fromkeys([*self.config.evaluation.slices, *looked_at], "word")
+        return {name: roles[role].kind for role, name in columns.items()} | {
+            name: kind for name, kind in own.items() if name not in columns.values()
+        }
+
+    def _add(self, split: Split, path: Path, columns: Mapping[str, str], rows: Rows) -> None:
         name = self.name(path)
         count = len(rows.table)
-        ours = {role: rows.table[column] for role, column in self.columns.items()}
         own = {COLUMN + column: rows.table[column] for column in self.own if column in rows.table.column_names}
         place = {
             "source": pa.array(np.full(count, SPLITS.index(split), np.int8)),
             "file": pa.array(np.full(count, len(self.files) - 1, np.int32)),
         }
-        self.tables.append(pa.table({**place, "line": rows.table["line"], **ours, **own}))
+        roles = {column: role for role, column in columns.items()}
+        odd = [replace(value, column=roles[value.column]) for value in rows.odd if value.column in roles]
+        originals = pa.table({role: rows.table[column] for role, column in columns.items()})
+        if self.task_type.rewrites:
+            ours, odd = self._rewrite(rows.table, columns, odd)
+            self.originals.append(originals)
+        else:
+            ours = originals.select(canonical_roles(self.task_type, columns))
+        self.tables.append(pa.table({**place, "line": rows.table[LINE], **_by_name(ours), **own}))
+        self.columns.update(columns)
         self.bad.extend((split, name, line) for line in rows.bad)
-        roles = {column: role for role, column in self.columns.items()}
-        self.odd.extend(
-            OddValue(self.rows + odd.row, roles[odd.column], odd.kind, odd.original)
-            for odd in rows.odd
-            if odd.column in roles
-        )
+        self.odd.extend(replace(value, row=self.rows + value.row) for value in odd)
         if rows.encoding:
             self.encodings[name] = rows.encoding
         self.rows += count
+
+    def _rewrite(
+        self, table: pa.Table, columns: Mapping[str, str], odd: Sequence[OddValue]
+    ) -> tuple[pa.Table, list[OddValue]]:
+        """The rows of one file as the task type reads them, and all values in them that are no text."""
+        skipped = {value.row for value in odd}
+        read, faults = rewrite(table, columns, self.task_type, self.settings, skipped)
+        self.faults |= {self.rows + row: fault for row, fault in faults.items()}
+        self.unread.extend(self.rows + row for row in sorted(skipped | faults.keys()))
+        return read.table, [*odd, *read.odd]
 
     def name(self, path: Path) -> str:
         """The file as the run file's author would write it."""
         return Path(relpath(path, self.config.folder)).as_posix()
 
     def delivery(self) -> Delivery:
+        table = _whole(self.tables)
         return Delivery(
-            table=pa.concat_tables(self.tables, promote_options="default").combine_chunks()
-            if self.tables
-            else pa.table({}),
+            table=table,
+            originals=_whole(self.originals) if self.task_type.rewrites else table,
             files=tuple(self.name(path) for path in self.files),
+            roles=tuple(role for role in (*self.task_type.texts, "label") if role in table.column_names),
             columns=self.columns,
             bad=tuple(self.bad),
             odd=tuple(self.odd),
+            faults=self.faults,
+            unread=tuple(self.unread),
             problems=tuple(self.problems),
             encodings=self.encodings,
             digests={self.name(path): digest for path in self.files if (digest := _digest_if_readable(path))},
         )
+
+
+def _whole(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table; a column that only some files have is null in the others."""
+    return pa.concat_tables(tables, promote_options="default").combine_chunks() if tables else pa.table({})
+
+
+def _by_name(table: pa.Table) -> dict[str, Any]:
+    return dict(zip(table.column_names, table.columns, strict=True))
 
 
 def _digest_if_readable(path: Path) -> str | None:

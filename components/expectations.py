@@ -26,6 +26,12 @@ from components.records import Severity
 Integers = NDArray[np.int64]
 ROW = "_row"  # our own unique column: the library cannot tell rows with equal or missing ids apart
 
+# Messages of the library that speak of the run file alone; others may repeat values, which are people's data.
+TELLABLE = re.compile(
+    r"The column \"[^\"]*\" in BatchData does not exist|Invalid regular expression: .*"
+    r"|Column values, min_value, and max_value must either be None or of the same type"
+    r"|Cannot perform reduction '\w+' with \w+ dtype"
+)
 PLURALS, SINGULARS = ("have", "hold", "do"), ("has", "holds", "does")
 
 
@@ -162,11 +168,12 @@ def _finding(check: Check, expectation: Any, first: Any, batch: Any) -> Finding:
 
 
 def _raised(result: Any) -> str:
-    """The library nests what was raised once or twice, by kind of expectation."""
+    """What was raised, as far as it can be told; the library nests it once or twice, by kind of expectation."""
     info = result.exception_info or {}
     for each in [info, *(value for value in info.values() if isinstance(value, Mapping))]:
         if each.get("raised_exception"):
-            return _one_line(each.get("exception_message") or "it raised without a message")
+            told = TELLABLE.search(_one_line(each.get("exception_message") or ""))
+            return f"{told[0].rstrip('.')}." if told else "the values are not of the kind that it looks at."
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The HF Trainer with our loss, batches, evaluation and whole checkpoints. Imports transformers: import it late."""
+"""The HF Trainer with our batches, losses, evaluation and whole checkpoints. Imports transformers: import it late."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -18,6 +17,7 @@ from components.checkpoints import commit_checkpoint, remove_old_checkpoints
 from components.config import Training
 from components.errors import TrainingError
 from components.fast_dropout import DropoutMasks
+from components.task_types import TaskType
 from components.token_table import ShuffledBatches, TokenTable, sorted_batches
 from components.training_history import History
 
@@ -25,7 +25,7 @@ EVALUATION_TOKENS = 8192  # padded tokens in an evaluation batch
 LOGS = 50  # lines of training loss in a history, about
 CHECKPOINT_SECONDS = 60.0  # work that a kill may cost
 
-Evaluate = Callable[[Any], dict[str, float]]  # logits (rows, labels) of the validation rows, in their order
+Evaluate = Callable[[list[Any]], dict[str, float]]  # raw outputs of the validation windows, in their order
 
 
 class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
@@ -35,9 +35,11 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         network: what learns.
         args: made by `training_arguments`.
         training: the run file's section.
-        loss: of a batch's logits and labels.
-        tables: the rows of "train" and "validation".
-        score: metrics of the validation logits; the one named `metric` chooses the best weights.
+        task_type: how the network is asked, and what its loss is.
+        tokenizer: of the network, for what is drawn anew in each batch.
+        weights: of the loss, or None.
+        tables: the windows of "train" and "validation".
+        score: metrics of the validation outputs; the one named `metric` chooses the best weights.
         masks: of the network's fast dropout, if it has been given that.
     """
 
@@ -47,7 +49,9 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         args: TrainingArguments,
         *,
         training: Training,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        task_type: TaskType,
+        tokenizer: Any,
+        weights: torch.Tensor | None,
         tables: dict[str, TokenTable],
         score: Evaluate,
         metric: str,
@@ -56,11 +60,14 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
     ) -> None:
         self.training = training
         self.masks = masks
-        self.own_loss = loss
+        self.task_type = task_type
+        self.own_tokenizer = tokenizer
+        self.weights = weights
         self.tables = tables
         self.score = score
         self.metric = metric
         self.history = history
+        self.step, self.part = -1, 0  # of accumulated batches in one step, each is drawn for itself
         self.best = BestWeights(network, training.early_stopping_patience)
         super().__init__(network, args, train_dataset=tables["train"], eval_dataset=tables["validation"])
         self.model_accepts_loss_kwargs = False  # nothing to count before each step
@@ -80,6 +87,9 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         if self.masks is not None:
             self.masks.start(self.state.global_step)
+        self.part = self.part + 1 if self.state.global_step == self.step else 0
+        self.step = self.state.global_step
+        inputs = self.task_type.prepare(inputs, self.own_tokenizer, (self.training.seed, self.step, self.part))
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
         return loss
 
@@ -87,32 +97,37 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         targets = inputs.pop("labels")
-        outputs = model(**inputs)
-        loss = self.own_loss(outputs.logits, targets)
+        outputs = self.task_type.forward(model, inputs)
+        loss = self._loss(model, outputs, targets)
         return (loss, outputs) if return_outputs else loss
 
+    def _loss(self, model: Any, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        network = self.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        return self.task_type.loss(network, outputs, targets, self.training, self.weights)
+
     def evaluate(self, *_args: Any, **_options: Any) -> dict[str, float]:
-        logits = self.validation_logits()
-        metrics = {f"validation_{name}": value for name, value in self.score(logits).items()}
+        outputs, loss = self.validation_outputs()
+        metrics = {f"validation_{name}": value for name, value in {"loss": loss, **self.score(outputs)}.items()}
         self.best.offer(metrics[f"validation_{self.metric}"], self.state.epoch or 0.0)
         self.log(metrics)
         return metrics
 
-    def validation_logits(self) -> Any:
-        """Logits (rows, labels) of the validation rows in their order, in the precision of the training."""
+    def validation_outputs(self) -> tuple[list[Any], float]:
+        """Raw outputs of the validation windows in their order, in the precision of the training, and their loss."""
         table, model = self.tables["validation"], self.model_wrapped
         model.eval()
-        order: list[int] = []
-        parts: list[torch.Tensor] = []
+        found: list[Any] = [None] * len(table)
+        losses = 0.0
         with torch.inference_mode():
-            for rows in sorted_batches(table.lengths, EVALUATION_TOKENS):
-                inputs = self._prepare_inputs(table.batch(rows))
-                inputs.pop("labels")
-                parts.append(model(**inputs).logits.float())
-                order.extend(rows)
-        result = np.empty((len(order), parts[0].shape[-1]), np.float32)
-        result[order] = torch.cat(parts).cpu().numpy()
-        return result
+            for places in sorted_batches(table.lengths, EVALUATION_TOKENS):
+                batch = self.task_type.prepare(table.batch(places), self.own_tokenizer, (self.training.seed, places[0]))
+                inputs = self._prepare_inputs(batch)
+                targets = inputs.pop("labels")
+                outputs = self.task_type.forward(model, inputs)
+                losses += float(self._loss(model, outputs, targets)) * len(places)
+                for place, output in zip(places, self.task_type.split(outputs, inputs), strict=True):
+                    found[place] = output
+        return found, losses / len(table)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0  # not reported, and counting takes its time in every step

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from components.errors import BundleError
 from components.inference import TOLERANCE, Predictor
 from components.model_directory import GoldenRow, read_golden
 from components.task_types import Answer
+
+EVERYTHING = 10_000  # top_k of an answer that keeps all it has
+SHOWN = 300  # characters of an answer in an error
 
 
 def check_model(predictor: Predictor, folder: Path) -> float:
@@ -20,36 +25,64 @@ def check_model(predictor: Predictor, folder: Path) -> float:
         BundleError: there are no golden rows, or one gets another answer.
     """
     rows = read_golden(folder)
-    together = check_answers(rows, predictor.predict([golden.row for golden in rows]), predictor.manifest.labels)
-    alone = check_answers(rows[:1], predictor.predict([rows[0].row]), predictor.manifest.labels)
+    together = check_answers(rows, shown(predictor, predictor.predict([golden.row for golden in rows])))
+    alone = check_answers(rows[:1], shown(predictor, predictor.predict([rows[0].row])))
     return max(together, alone)
 
 
-def check_answers(rows: Sequence[GoldenRow], answers: Sequence[Answer], labels: Sequence[str]) -> float:
+def shown(predictor: Predictor, answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    """Answers as the endpoint would give them to somebody who wants all there is."""
+    return [predictor.task_type.present(answer, EVERYTHING) for answer in answers]
+
+
+def check_answers(rows: Sequence[GoldenRow], answers: Sequence[Mapping[str, Any]]) -> float:
     """Largest difference of a score between the trainer's answers and these.
 
     Raises:
-        BundleError: there are no golden rows, or a label or a score differs; it names the row and the numbers.
+        BundleError: there are no golden rows, or an answer is another one; it names the row and both answers.
     """
     if not rows:
         raise BundleError("The model has no golden rows, so nothing shows that it answers right.", "train it again.")
     return max(
-        _difference(number, golden, answer, labels)
-        for number, (golden, answer) in enumerate(zip(rows, answers, strict=True))
+        _difference(number, golden, answer) for number, (golden, answer) in enumerate(zip(rows, answers, strict=True))
     )
 
 
-def _difference(number: int, golden: GoldenRow, answer: Answer, labels: Sequence[str]) -> float:
-    gaps = [abs(ours - theirs) for ours, theirs in zip(answer.scores, golden.scores, strict=True)]
-    largest = max(gaps)
-    expected = labels[golden.scores.index(max(golden.scores))]
-    tied = max(golden.scores) - golden.scores[labels.index(answer.label)] <= TOLERANCE
-    if not largest <= TOLERANCE or not (answer.label == expected or tied):  # a score that is not a number fails too
-        worst = gaps.index(largest) if largest == largest else 0
+def _difference(number: int, golden: GoldenRow, answer: Mapping[str, Any]) -> float:
+    largest = distance(golden.answer, answer)
+    if not largest <= TOLERANCE:  # a score that is not a number fails too
         raise BundleError(
-            f"Golden row {number}: the trainer said {expected} with {golden.scores[worst]:.6f} for "
-            f"{labels[worst]}, this model says {answer.label} with {answer.scores[worst]:.6f} "
-            f"(at most {TOLERANCE:g} apart).",
+            f"Golden row {number}: the trainer said {str(dict(golden.answer))[:SHOWN]}, this model says "
+            f"{str(dict(answer))[:SHOWN]} (scores at most {TOLERANCE:g} apart).",
             "compare the versions of torch and transformers here with the trainer's, then build the bundle again.",
         )
     return largest
+
+
+def distance(one: Any, other: Any) -> float:
+    """Largest difference of the numbers of two answers; infinite where they differ in anything but a fraction.
+
+    A list of labels with scores is compared by label: two scores that are as good as equal may change places in it.
+    """
+    if isinstance(one, float) or isinstance(other, float):
+        numbers = all(isinstance(value, float | int) for value in (one, other))
+        gap = abs(one - other) if numbers else math.inf
+        return math.inf if math.isnan(gap) else gap
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        if one.keys() != other.keys():
+            return math.inf
+        return max((distance(one[key], other[key]) for key in one), default=0.0)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        if len(one) != len(other):
+            return math.inf
+        first, second = _by_label(one), _by_label(other)
+        if first is not None and second is not None:
+            return distance(first, second)
+        return max((distance(a, b) for a, b in zip(one, other, strict=True)), default=0.0)
+    return 0.0 if one == other else math.inf
+
+
+def _by_label(items: Sequence[Any]) -> dict[str, float] | None:
+    if items and all(isinstance(item, Mapping) and item.keys() == {"label", "score"} for item in items):
+        return {item["label"]: item["score"] for item in items}
+    return None

@@ -1,6 +1,6 @@
 """Predictions: the one code that the trainer's check, the evaluation, the registry and the endpoint all run.
 
-Rows are sorted by length and padded only to the longest of their batch, then put back in their order. Numbers are
+Windows are sorted by length and padded only to the longest of their batch, then put back in their order. Numbers are
 float32 whatever the training used, so that a text gets the same answer alone and in any company (to 1e-4).
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.model_directory import Manifest, read_manifest
-from components.task_types import Answer, Features, Row, Scores, find_task_type
+from components.task_types import Answer, Features, Row, find_task_type
 
 TOLERANCE = 1e-4  # of a score, between any two ways to ask the same model; float32 sums in another order
 BATCH_TOKENS = 4096  # padded tokens in a batch: bounds memory for long texts, fills the cores for short ones
@@ -35,6 +35,7 @@ class Predictor:
         self.tokenizer = tokenizer
         self.manifest = manifest
         self.task_type = find_task_type(manifest.task_type)
+        self.spec = manifest.spec
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Predictor:
@@ -46,38 +47,36 @@ class Predictor:
         from transformers import AutoTokenizer
 
         manifest = read_manifest(folder)
-        network = find_task_type(manifest.task_type).load_network(folder)
+        network = find_task_type(manifest.task_type).load_network(folder, manifest.spec)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         return cls(network.to(device).eval(), tokenizer, manifest)
 
     def predict(self, rows: Sequence[Row]) -> list[Answer]:
         """What the model says about each row, in their order."""
-        return self.task_type.answers(self.scores(rows), self.manifest.labels) if rows else []
+        if not rows:
+            return []
+        windows = self.task_type.encode(self.tokenizer, rows, self.spec)
+        outputs = self.task_type.combine(rows, windows, self.outputs_of(windows.features), self.spec)
+        return self.task_type.answers(rows, outputs, self.spec)
 
-    def scores(self, rows: Sequence[Row]) -> Scores:
-        """Calibrated scores (rows, labels)."""
-        return self.task_type.probabilities(self.logits(rows), self.manifest.temperature)
-
-    def logits(self, rows: Sequence[Row]) -> NDArray[np.float32]:
-        """Logits (rows, labels) before calibration."""
-        features = self.task_type.encode(self.tokenizer, rows, self.manifest.max_length)
-        return self.logits_of(features)
-
-    def logits_of(self, features: Sequence[Features]) -> NDArray[np.float32]:
-        """Logits (rows, labels) of rows that are token ids already."""
+    def outputs_of(self, features: Sequence[Features]) -> list[NDArray[np.float32]]:
+        """Raw outputs of windows, in their order."""
         import torch
 
-        result = np.empty((len(features), len(self.manifest.labels)), dtype=np.float32)
+        result: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(features)
+        names = [name for name in self.tokenizer.model_input_names if features and name in features[0]]
         with torch.inference_mode():
-            for batch in _batches([len(row["input_ids"]) for row in features]):
-                padded = self.tokenizer.pad([features[index] for index in batch], return_tensors="pt")
-                logits = self.network(**padded.to(self.network.device)).logits  # (batch, labels)
-                result[batch] = logits.float().cpu().numpy()
+            for batch in _batches([len(window["input_ids"]) for window in features]):
+                read = [{name: features[index][name] for name in names} for index in batch]
+                inputs = self.tokenizer.pad(read, return_tensors="pt").to(self.network.device)
+                outputs = self.task_type.split(self.task_type.forward(self.network, inputs), inputs)
+                for index, output in zip(batch, outputs, strict=True):
+                    result[index] = output
         return result
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Row numbers in batches of similar length, the longest first, so that memory runs out at once or never."""
+    """Window numbers in batches of similar length, the longest first, so that memory runs out at once or never."""
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     start = 0
     while start < len(order):

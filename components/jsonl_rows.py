@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from components.errors import DataError
-from components.rows import OddValue, Rows, RowsBuilder, as_word, kind_of
+from components.rows import Kind, Rows, RowsBuilder, as_cells, kind_of
 from components.text_lines import TextLines
 
 KEYS_SEEN_IN = 1000  # rows whose keys are listed when a column is missing
@@ -31,18 +31,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=lambda _: None).decode
 
 
-def read_jsonl(path: Path, columns: Sequence[str], texts: frozenset[str]) -> Rows:
-    """The wanted columns of a JSON lines file.
-
-    Args:
-        path: the file.
-        columns: the wanted keys.
-        texts: those of them that must be text; in others numbers and true/false count as words.
+def read_jsonl(path: Path, columns: Mapping[str, Kind]) -> Rows:
+    """The wanted columns of a JSON lines file: the keys, each with how its values are read.
 
     Raises:
         DataError: the file is one JSON document.
     """
-    builder = RowsBuilder(columns)
+    builder = RowsBuilder(list(columns))
     lines = TextLines(path)
     for number, line in enumerate(lines, 1):
         if line.isspace():
@@ -57,11 +52,7 @@ def read_jsonl(path: Path, columns: Sequence[str], texts: frozenset[str]) -> Row
             _refuse_documents(path, number, line)
             builder.add_bad(number, f"{kind_of(record)}, not an object", line)
             continue
-        values = [record.get(column) for column in columns]
-        for place, value in enumerate(values):
-            if type(value) is not str and value is not None:
-                values[place] = _word(builder, columns[place], value, texts)
-        builder.add(number, values)
+        builder.add(number, as_cells(builder, record, columns))
     for bad_line, reason, text in lines.bad:
         builder.add_bad(bad_line, reason, text, "encoding")
     return builder.build(lines.encoding())
@@ -80,13 +71,6 @@ def keys_of(path: Path) -> list[str]:
         if isinstance(record, dict):
             keys.update(dict.fromkeys(record))
     return list(keys)
-
-
-def _word(builder: RowsBuilder, column: str, value: Any, texts: frozenset[str]) -> str | None:
-    if column not in texts and isinstance(value, bool | int | float):
-        return as_word(value)
-    builder.odd.append(OddValue(builder.rows, column, kind_of(value), value))
-    return None
 
 
 def _reason(error: Exception, line: str) -> str:

@@ -4,45 +4,45 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from components.checks import Integers, Outcome, either
 from components.config import RunConfig
+from components.label_words import LabelWords
 from components.records import SPLITS
+from components.task_types import find_task_type
 
 MOST_IMBALANCE = 50  # rows of the largest label to rows of the smallest
 Counts = tuple[Counter[str], ...]  # rows of each label, by split
 
 
-def count_labels(labels: Any, splits: Integers) -> Counts:
-    """Rows of each label in each split; `labels` is an Arrow array parallel to `splits`."""
-    counts = []
-    for split in range(len(SPLITS)):
-        found = pc.value_counts(labels.filter(np.equal(splits, split))).to_pylist()
-        counts.append(Counter({item["values"]: item["counts"] for item in found}))
-    return tuple(counts)
+def count_labels(words: LabelWords, splits: Integers) -> Counts:
+    """Rows of each label in each split; `words` are parallel to `splits`."""
+    return tuple(words.only(splits == split).count() for split in range(len(SPLITS)))
+
+
+def check_counts(splits: Integers, config: RunConfig) -> Outcome:
+    """Whether there are rows enough; `splits` has the position in SPLITS of each usable row."""
+    return _row_count(np.bincount(splits, minlength=len(SPLITS)).tolist(), config.validation.min_rows)
 
 
 def check_labels(
-    counts: Counts, known: Sequence[str], champion: Sequence[str] | None, config: RunConfig
+    words: LabelWords, splits: Integers, known: Sequence[str], champion: Sequence[str] | None, config: RunConfig
 ) -> list[Outcome]:
-    """One outcome for each check of the whole delivery that needs no tokenizer."""
+    """One outcome for each check of the labels of all usable rows together."""
+    counts = count_labels(words, splits)
     return [
-        _row_count(counts, config.validation.min_rows),
-        _single_label(counts[0]),
+        _single_label(counts[0], words.only(splits == 0).different_answers()),
         _label_support(counts[0], known, config.validation.min_rows_per_label),
         _vanished_label(counts[0], known, champion),
         _new_label(known, champion),
         _unmeasured_label(counts, known),
-        _label_balance(counts[0]),
+        _label_balance(counts[0], config),
     ]
 
 
-def _row_count(counts: Counts, floor: int) -> Outcome:
-    rows = [count.total() for count in counts]
+def _row_count(rows: Sequence[int], floor: int) -> Outcome:
     few = f"{rows[0]:,} usable {either(rows[0], 'row', 'rows')} to train on, at least {floor:,} required"
     lacking = [few] if rows[0] < floor else []
     lacking += [f"no usable row for {split}" for split, count in list(zip(SPLITS, rows, strict=True))[1:] if not count]
@@ -56,11 +56,11 @@ def _row_count(counts: Counts, floor: int) -> Outcome:
     )
 
 
-def _single_label(train: Counter[str]) -> Outcome:
-    labels = sorted(train)
+def _single_label(train: Counter[str], answers: int) -> Outcome:
+    labels = sorted(train)  # one may be enough where rows can be without it
     return Outcome(
         "single_label",
-        passed=len(labels) > 1,
+        passed=len(labels) > 0 and answers > 1,
         sentence=f"Train holds {len(labels)} {either(len(labels), 'label', 'labels')}: {_listed(labels) or 'none'}.",
         hint="deliver rows of at least two labels; with one there is nothing to learn.",
     )
@@ -118,7 +118,10 @@ def _unmeasured_label(counts: Counts, known: Sequence[str]) -> Outcome:
     )
 
 
-def _label_balance(train: Counter[str]) -> Outcome:
+def _label_balance(train: Counter[str], config: RunConfig) -> Outcome:
+    task_type = find_task_type(config.task_type)
+    remedies = ["evaluation.metric to macro_f1"] if "macro_f1" in task_type.metric_names else []
+    remedies += ["training.class_weights to balanced"] if task_type.balances else []
     most = max(train.items(), key=lambda item: item[1], default=("", 0))
     least = min(train.items(), key=lambda item: item[1], default=("", 1))
     ratio = most[1] / least[1]
@@ -126,7 +129,7 @@ def _label_balance(train: Counter[str]) -> Outcome:
         "label_balance",
         passed=ratio <= MOST_IMBALANCE,
         sentence=f"'{most[0]}' has {most[1]:,} training rows, '{least[0]}' {least[1]:,}: {ratio:,.0f} to 1.",
-        hint="set evaluation.metric to macro_f1 and training.class_weights to balanced.",
+        hint=f"set {' and '.join(remedies)}." if remedies else "deliver more rows of the rare labels.",
     )
 
 

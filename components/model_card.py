@@ -14,6 +14,7 @@ import yaml
 from components.config import RunConfig
 from components.model_directory import Manifest, read_manifest
 from components.records import EvaluationReport, TrainedModel, ValidatedDataset
+from components.task_types import find_task_type
 
 # Names of our metrics in the header; the hub knows the family, our name says which of it.
 HUB_METRICS = {
@@ -25,8 +26,8 @@ HUB_METRICS = {
 }
 MOST_LABELS_NAMED = 100
 MOST_CLASSES = 10
+CLOSED = "- It knows the labels below and no others: a text about something else gets one of them, often surely.\n"
 LIMITS = """\
-- It knows the labels below and no others: a text about something else gets one of them, often with a high score.
 - It has seen texts like those it was trained on. On texts of another kind, time, place or language it is worse, and the
   scores above do not say by how much.
 - What is unfair or wrong in the training data, it has learned. The scores by slice, if any, show differences between
@@ -54,12 +55,12 @@ def write_model_card(
         f"# {config.name}",
         config.description,
         _summary(dataset, report, manifest),
-        _purpose(config, manifest),
+        _purpose(manifest),
         _scores(report, content),
         _slices(content["slices"]),
         _data(dataset, manifest),
         _training(config, manifest, model),
-        f"## Limits and bias\n\n{LIMITS}",
+        f"## Limits and bias\n\n{CLOSED if manifest.labels else ''}{LIMITS}",
         _usage(manifest),
         _labels(manifest),
         _origin(manifest, model, report),
@@ -104,19 +105,21 @@ def _summary(dataset: ValidatedDataset, report: EvaluationReport, manifest: Mani
     interval = f" ({low_high})" if low_high else ""
     return (
         f"**{_title(name).capitalize()} {report.metrics[name]:.4f}**{interval} on {report.rows:,} frozen rows; "
-        f"{len(manifest.labels)} labels, learned from {dataset.rows['train']:,} rows."
+        f"{f'{len(manifest.labels)} labels, ' if manifest.labels else ''}learned from {dataset.rows['train']:,} rows."
     )
 
 
-def _purpose(config: RunConfig, manifest: Manifest) -> str:
-    what = "pair of texts" if config.data.columns.text_pair else "text"
+def _purpose(manifest: Manifest) -> str:
+    what = find_task_type(manifest.task_type).purpose
     return (
-        f"## What it does\n\nGives each {what} one of {len(manifest.labels)} labels, with a score for each. "
-        f"The first {manifest.max_length} tokens of a {what} count."
+        f"## What it does\n\n{what} What is longer than {manifest.max_length} tokens is read in windows that share "
+        f"{manifest.window_overlap}."
     )
 
 
 def _labels(manifest: Manifest) -> str:
+    if not manifest.labels:
+        return ""
     shown = ", ".join(f"`{label}`" for label in manifest.labels[:MOST_LABELS_NAMED])
     more = len(manifest.labels) - MOST_LABELS_NAMED
     return f"## Labels\n\n{shown}{f' and {more} more, in `manifest.json`' if more > 0 else ''}."
@@ -139,6 +142,7 @@ def _data(dataset: ValidatedDataset, manifest: Manifest) -> str:
 
 def _training(config: RunConfig, manifest: Manifest, model: TrainedModel) -> str:
     training = config.training
+    fitted = {name: value for name, value in manifest.fitted.items() if isinstance(value, int | float)}
     rows = [
         ("base model", f"`{manifest.base_model}` (`{manifest.base_model_digest[:16]}`)"),
         ("epochs", f"at most {training.epochs:g}, the weights of epoch {model.best_epoch:g} kept"),
@@ -147,7 +151,7 @@ def _training(config: RunConfig, manifest: Manifest, model: TrainedModel) -> str
         ("seed", f"{training.seed}"),
         ("device", f"{model.device}, {model.precision}"),
         ("time", f"{model.seconds:,.0f} s, {model.samples_per_second:,.0f} rows/s"),
-        ("temperature", f"{manifest.temperature:g}, fitted on the validation rows"),
+        *((name.replace("_", " "), f"{value:g}, fitted on the validation rows") for name, value in fitted.items()),
     ]
     return f"## Training\n\n{_table(('', ''), rows)}"
 
@@ -161,20 +165,23 @@ def _scores(report: EvaluationReport, content: Mapping[str, Any]) -> str:
         )
         for name, value in report.metrics.items()
     ]
-    worst = sorted(content["per_class"], key=lambda row: (row["f1"], row["label"]))[:MOST_CLASSES]
+    parts = [
+        f"## Scores\n\nOn {report.rows:,} rows that were kept out of the training.",
+        _table(("metric", "score", "95 % interval"), rows),
+    ]
+    return "\n\n".join([*parts, *_worst_classes(content.get("per_class", []))])
+
+
+def _worst_classes(per_class: Sequence[Mapping[str, Any]]) -> list[str]:
+    worst = sorted(per_class, key=lambda row: (row["f1"], row["label"]))[:MOST_CLASSES]
+    if not worst:
+        return []
     classes = [
         (f"`{row['label']}`", *(f"{row[name]:.2f}" for name in ("precision", "recall", "f1")), f"{row['support']:,}")
         for row in worst
     ]
-    which = "all labels" if len(worst) == len(content["per_class"]) else f"the {len(worst)} labels that it knows worst"
-    return "\n\n".join(
-        [
-            f"## Scores\n\nOn {report.rows:,} rows that were kept out of the training.",
-            _table(("metric", "score", "95 % interval"), rows),
-            f"By label, {which}:",
-            _table(("label", "precision", "recall", "F1", "rows"), classes),
-        ]
-    )
+    which = "all labels" if len(worst) == len(per_class) else f"the {len(worst)} labels that it knows worst"
+    return [f"By label, {which}:", _table(("label", "precision", "recall", "F1", "rows"), classes)]
 
 
 def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
@@ -182,22 +189,23 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
         (
             str(row["column"]),
             f"`{row['value']}`",
-            f"{row['accuracy']:.4f}",
+            f"{row['score']:.4f}",
             f"{row['rows']:,}{'' if row['judged'] else ' (too few to judge)'}",
         )
         for row in slices
     ]
-    return f"## Scores by slice\n\n{_table(('column', 'value', 'accuracy', 'rows'), rows)}" if rows else ""
+    return f"## Scores by slice\n\n{_table(('column', 'value', 'score', 'rows'), rows)}" if rows else ""
 
 
 def _usage(manifest: Manifest) -> str:
+    row = {name: "..." for name in find_task_type(manifest.task_type).texts if name != "text_pair"}
     return f"""## How to call it
 
 ```python
 import mlflow
 
 model = mlflow.pyfunc.load_model("models:/{manifest.name}@champion")
-model.predict([{{"text": "..."}}])  # label, score, and the best labels with their scores
+model.predict([{json.dumps(row)}])
 ```
 
 The endpoint that `rebert serve {manifest.name}` starts gives the same answers over HTTP."""

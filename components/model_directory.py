@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.digests import canonical, digest_file, digest_files
 from components.errors import BundleError
+from components.task_types import Spec
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.json"
@@ -26,12 +28,14 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 1
+    format: int = 2
     name: str
     task_type: str
     labels: tuple[str, ...]
     max_length: int = Field(description="tokens")
-    temperature: float = Field(1.0, gt=0, description="divides the logits before the softmax")
+    window_overlap: int = Field(0, description="tokens that neighbouring windows of a long text share")
+    settings: Mapping[str, Any] = Field(default_factory=dict, description="the run file's section task")
+    fitted: Mapping[str, Any] = Field(default_factory=dict, description="temperature, thresholds: from validation rows")
     base_model: str
     base_model_digest: str
     data_digest: str
@@ -40,14 +44,19 @@ class Manifest(BaseModel):
     validation_metrics: Mapping[str, float]
     files: Mapping[str, str] = Field(default_factory=dict, description="SHA-256 of every other file")
 
+    @property
+    def spec(self) -> Spec:
+        """What the model's answers depend on."""
+        return Spec(self.labels, self.max_length, self.window_overlap, self.settings, self.fitted)
+
 
 class GoldenRow(BaseModel):
-    """One input and what the trainer's own network answered: a score for each of `Manifest.labels`, in their order."""
+    """One input and all that the trainer's own network said about it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    row: Mapping[str, str]
-    scores: tuple[float, ...]
+    row: Mapping[str, Any]
+    answer: Mapping[str, Any]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> str:

@@ -26,7 +26,7 @@ CJK_FONTS = (
 
 
 def draw_evaluation(report: Path, folder: Path) -> list[Path]:
-    """Draw the confusion matrix, the reliability diagram and the F1 of each label.
+    """Draw what a report has of these: the confusion matrix, the reliability diagram and the F1 of each label.
 
     Args:
         report: `report.json` of an evaluation.
@@ -34,13 +34,15 @@ def draw_evaluation(report: Path, folder: Path) -> list[Path]:
     """
     content = json.loads(report.read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
-    labels = [row["label"] for row in content["per_class"]]
-    ece = content["metrics"].get("expected_calibration_error", 0.0)
-    return [
-        draw_confusion(labels, content["confusion"], folder / "confusion.png"),
-        draw_reliability(content["reliability"], ece, folder / "reliability.png"),
-        draw_f1(content["per_class"], folder / "f1_by_label.png"),
-    ]
+    drawn = []
+    if "confusion" in content:
+        drawn.append(draw_confusion(content["labels"], content["confusion"], folder / "confusion.png"))
+    if "reliability" in content:
+        ece = content["metrics"].get("expected_calibration_error", 0.0)
+        drawn.append(draw_reliability(content["reliability"], ece, folder / "reliability.png"))
+    if "per_class" in content:
+        drawn.append(draw_f1(content["per_class"], folder / "f1_by_label.png"))
+    return drawn
 
 
 def draw_confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], path: Path) -> Path:

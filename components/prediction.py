@@ -12,16 +12,18 @@ from components.data_files import find_files, read_rows
 from components.errors import DataError
 from components.inference import Predictor
 from components.model_directory import read_golden
+from components.rows import LINE
 from components.step_store import storage_errors
 
 ROWS_AT_A_TIME = 2048
-FIELDS = ("row", "label", "score", "problem")
+TOP_K = 3  # likeliest labels that a line names
 
 
 def predict_file(model: Path, source: Path, target: Path, columns: Mapping[str, str], device: str = "cpu") -> int:
     """Write the answer to each row of `source` into `target`, JSON lines or CSV by its name; returns the rows.
 
-    A row that cannot be answered, such as one without a text, stays in its place with a `problem`.
+    An answer has the keys that the endpoint gives; in CSV, lists are JSON text. A row that cannot be answered, such as
+    one without a text, stays in its place with a `problem`.
 
     Args:
         columns: the project's names (text, text_pair) to those of the file.
@@ -42,7 +44,8 @@ def predict_file(model: Path, source: Path, target: Path, columns: Mapping[str, 
     with storage_errors(target):
         draft = target.with_name(f".{target.name}.part")
         try:
-            count = _write(draft, target.suffix, _answers(predictor, found[0], wanted))
+            fields = ("row", *read_golden(model)[0].answer, "problem")
+            count = _write(draft, target.suffix, fields, _answers(predictor, found[0], wanted))
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
@@ -51,14 +54,14 @@ def predict_file(model: Path, source: Path, target: Path, columns: Mapping[str, 
 
 def _answers(predictor: Predictor, path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     names = list(columns.values())
-    read = read_rows(path, names, names)
+    read = read_rows(path, dict.fromkeys(names, "text"))
     found: list[tuple[int, dict[str, str] | None, str]] = [
         (bad.line, None, f"cannot be read: {bad.reason}") for bad in read.bad
     ]
     for values in read.table.to_pylist():
         row = {ours: values[theirs] for ours, theirs in columns.items()}
         whole = all(text and text.strip() for text in row.values())
-        found.append((values["line"], row if whole else None, "" if whole else "the text is missing or blank"))
+        found.append((values[LINE], row if whole else None, "" if whole else "the text is missing or blank"))
     found.sort(key=lambda item: item[0])
     for start in range(0, len(found), ROWS_AT_A_TIME):
         yield from _batch(predictor, path.name, found[start : start + ROWS_AT_A_TIME])
@@ -69,24 +72,24 @@ def _batch(
 ) -> Iterator[dict[str, Any]]:
     answers = iter(predictor.predict([row for _, row, _ in found if row is not None]))
     for line, row, problem in found:
-        answer = next(answers) if row is not None else None
-        yield {
-            "row": f"{file}:{line}",
-            "label": answer.label if answer else None,
-            "score": round(answer.score, 6) if answer else None,
-            "problem": problem or None,
-        }
+        said = predictor.task_type.present(next(answers), TOP_K) if row is not None else {}
+        yield {"row": f"{file}:{line}", **said, "problem": problem or None}
 
 
-def _write(path: Path, kind: str, answers: Iterable[Mapping[str, Any]]) -> int:
+def _write(path: Path, kind: str, fields: Sequence[str], answers: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, FIELDS)
+        table = csv.DictWriter(file, fields)
         if kind == ".csv":
             table.writeheader()
         for count, answer in enumerate(answers, 1):  # noqa: B007 - the count is what is returned
             if kind == ".csv":
-                table.writerow(answer)
+                table.writerow({name: _cell(value) for name, value in answer.items()})
             else:
-                file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+                file.write(json.dumps({name: answer.get(name) for name in fields}, ensure_ascii=False) + "\n")
     return count
+
+
+def _cell(value: Any) -> Any:
+    """What a table cannot hold in one cell becomes JSON text."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from components.config import Gate
 from components.digests import canonical
 from components.errors import DataError
-from components.evaluation import PREDICTIONS, REPORT, codes
+from components.evaluation import PREDICTIONS, REPORT
 from components.records import EvaluationReport, GateRule, PromotionDecision, as_json
 from components.statistics import bootstrap_scores, interval, mcnemar_exact, tango_score_test
+from components.task_types import find_task_type
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,14 +30,17 @@ SEED = 20_240_101
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the paired test found; `difference` is candidate minus champion, `interval` at the gate's confidence."""
+    """What the paired test found; `difference` is candidate minus champion, `interval` at the gate's confidence.
+
+    `better` and `worse` count rows on which one model's answer is better than the other's.
+    """
 
     test: str
     p_value: float
     difference: float
     interval: tuple[float, float]
-    only_candidate: int
-    only_champion: int
+    better: int
+    worse: int
 
 
 def decide_promotion(
@@ -83,33 +87,35 @@ def decide_promotion(
 def compare(candidate: EvaluationReport, champion: EvaluationReport, gate: Gate) -> Comparison:
     """The paired test of two reports on the same rows.
 
-    Accuracy (and micro F1, which is the same with one label a row) gets the exact McNemar test where the margin is
-    zero and Tango's score test where it is not; the other metrics get a paired bootstrap.
+    A metric that is the share of rows answered rightly gets the exact McNemar test where the margin is zero and Tango's
+    score test where it is not; the others get a paired bootstrap over rows (for entities and answers: over documents).
     """
-    metric = candidate.primary_metric
+    metric, task_type = candidate.primary_metric, find_task_type(candidate.task_type)
     both = _joined(candidate, champion)
-    wins = int((both["correct"] & ~both["correct_champion"]).sum())
-    losses = int((~both["correct"] & both["correct_champion"]).sum())
-    labels = sorted(set(both["label"]) | set(both["predicted"]) | set(both["predicted_champion"]))
-    answers = [codes(both[name], labels) for name in ("predicted", "predicted_champion")]
-    ours, theirs = bootstrap_scores(metric, codes(both["label"], labels), answers, len(labels), SAMPLES, SEED)
+    better = int((both["quality"] > both["quality_champion"]).sum())
+    worse = int((both["quality"] < both["quality_champion"]).sum())
+    truths = both["label"].tolist()
+    said = [both[name].tolist() for name in ("predicted", "predicted_champion")]
+    statistics = [task_type.statistic(metric, truths, answers) for answers in said]
+    ours, theirs = bootstrap_scores(statistics, len(both), SAMPLES, SEED)
     bound = gate.margin if gate.mode == "superiority" else -gate.margin
-    if metric not in ("accuracy", "micro_f1"):
+    if metric not in task_type.shares:
         # The share of resamplings at or below the bound, counting the observed sample as one of them.
         test, p_value = "paired bootstrap", float(((ours - theirs) <= bound).sum() + 1) / (SAMPLES + 1)
     elif bound == 0:
-        test, p_value = "exact McNemar test", mcnemar_exact(wins, losses)
+        test, p_value = "exact McNemar test", mcnemar_exact(better, worse)
     else:
-        test, p_value = "Tango score test", tango_score_test(wins, losses, len(both), bound)
+        test, p_value = "Tango score test", tango_score_test(better, worse, len(both), bound)
     difference = candidate.metrics[metric] - champion.metrics[metric]
-    return Comparison(test, p_value, difference, interval(ours - theirs, gate.confidence), wins, losses)
+    return Comparison(test, p_value, difference, interval(ours - theirs, gate.confidence), better, worse)
 
 
 def _joined(candidate: EvaluationReport, champion: EvaluationReport) -> pd.DataFrame:
     import pandas as pd
 
     ours = pd.read_parquet(candidate.folder / PREDICTIONS)
-    theirs = pd.read_parquet(champion.folder / PREDICTIONS, columns=["row_id", "predicted", "score", "correct"])
+    own = ["row_id", "predicted", "score", "quality", "correct"]
+    theirs = pd.read_parquet(champion.folder / PREDICTIONS, columns=own)
     return ours.merge(theirs, on="row_id", suffixes=("", "_champion"), validate="one_to_one")
 
 
@@ -134,15 +140,16 @@ def _test_rule(found: Comparison, candidate: EvaluationReport, champion: Evaluat
     sentence = (
         f"{metric} {candidate.metrics[metric]:.4f} against {champion.metrics[metric]:.4f}, {found.difference:+.4f} "
         f"({gate.confidence:.0%} interval {low:+.4f} to {high:+.4f}); {asked}: p = {found.p_value:.2g} "
-        f"({found.test}), at most {alpha:.2g} is asked for; {found.only_candidate} rows only the candidate has right, "
-        f"{found.only_champion} only the champion"
+        f"({found.test}), at most {alpha:.2g} is asked for; the candidate is better on {found.better} rows, worse on "
+        f"{found.worse}"
     )
     return GateRule(gate.mode, found.p_value <= alpha, sentence)
 
 
 def _slice_rules(candidate: EvaluationReport, champion: EvaluationReport, gate: Gate) -> list[GateRule]:
     ours, theirs = _slices(candidate), _slices(champion)
-    return [_slice_rule(key, ours.get(key), before, gate) for key, before in sorted(theirs.items()) if before["judged"]]
+    judged = [(key, before) for key, before in sorted(theirs.items()) if before["judged"]]
+    return [_slice_rule(candidate.primary_metric, key, ours.get(key), before, gate) for key, before in judged]
 
 
 def _slices(report: EvaluationReport) -> dict[tuple[str, str], Mapping[str, Any]]:
@@ -151,13 +158,13 @@ def _slices(report: EvaluationReport) -> dict[tuple[str, str], Mapping[str, Any]
 
 
 def _slice_rule(
-    key: tuple[str, str], ours: Mapping[str, Any] | None, before: Mapping[str, Any], gate: Gate
+    metric: str, key: tuple[str, str], ours: Mapping[str, Any] | None, before: Mapping[str, Any], gate: Gate
 ) -> GateRule:
     name = f"slice {key[0]}={key[1]}"
     if ours is None:
         return GateRule(name, False, "the candidate has no score for it")
-    change = ours["accuracy"] - before["accuracy"]
-    sentence = f"accuracy {change:+.4f} on {ours['rows']} rows, a drop of at most {gate.max_slice_drop:.4f} is allowed"
+    change = ours["score"] - before["score"]
+    sentence = f"{metric} {change:+.4f} on {ours['rows']} rows, a drop of at most {gate.max_slice_drop:.4f} is allowed"
     return GateRule(name, -change <= gate.max_slice_drop, sentence)
 
 
@@ -184,8 +191,8 @@ def _write(
         disagreements = len(differing)
     content = as_json(decision) | {
         "disagreements": disagreements,
-        "only_candidate_right": found.only_candidate if found else None,
-        "only_champion_right": found.only_champion if found else None,
+        "better_rows": found.better if found else None,
+        "worse_rows": found.worse if found else None,
         "candidate_model": candidate.model_digest,
         "champion_model": champion.model_digest if champion else None,
         "test_rows": candidate.test_digest,
@@ -217,8 +224,7 @@ def _both_in_words(content: Mapping[str, Any]) -> list[str]:
         f"| | candidate | champion (version {content['champion_version']}) |",
         "|---|---|---|",
         f"| {content['metric']} | {content['candidate_score']:.4f} | {_number(content['champion_score'])} |",
-        f"| right where the other is wrong | {_number(content['only_candidate_right'])} "
-        f"| {_number(content['only_champion_right'])} |",
+        f"| better than the other on rows | {_number(content['better_rows'])} | {_number(content['worse_rows'])} |",
         "",
         f"Scored on {content['rows']:,} frozen rows; the two differ on {content['disagreements']:,} of them "
         "(`disagreements.csv`).",

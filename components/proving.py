@@ -13,12 +13,12 @@ from typing import Any
 
 from components.endpoint_process import Address, EndpointProcess, ask, converse, open_socket
 from components.errors import BundleError, ServingError
-from components.golden import check_answers, check_model
+from components.golden import EVERYTHING, check_answers, check_model
 from components.model_directory import GoldenRow, Manifest, model_digest, read_golden, verify_model
 from components.records import Bundle
 from components.releases import read_bundle_release
 from components.settings import Settings
-from components.task_types import Answer
+from components.task_types import find_task_type
 
 LATENCY_REQUESTS = 60
 COMPANIONS = 4  # requests at once while batches are mixed
@@ -97,14 +97,15 @@ def _prove(
     registered: float,
     start_seconds: float,
 ) -> Proof:
-    rows, alone = _ask_alone(address, golden, manifest)
+    rows, alone = _ask_alone(address, golden)
     if not rows:
         raise BundleError(f"The endpoint of {bundle.tag} refuses every golden row.", "raise the limits under serving.")
+    many = find_task_type(manifest.task_type).many
     most = read_bundle_release(bundle.path / "src").serving.max_texts
     differences = [
         registered,
-        check_answers(rows, alone, manifest.labels),
-        *(_check_mixed(address, rows, manifest, order, most) for order in _orders(len(rows))),
+        check_answers(rows, alone),
+        *(_check_mixed(address, rows, many, order, most) for order in _orders(len(rows))),
     ]
     times = _latencies(address, rows)
     quantiles = statistics.quantiles(times, n=20)
@@ -120,18 +121,16 @@ def _prove(
     )
 
 
-def _ask_alone(
-    address: Address, golden: Sequence[GoldenRow], manifest: Manifest
-) -> tuple[list[GoldenRow], list[Answer]]:
+def _ask_alone(address: Address, golden: Sequence[GoldenRow]) -> tuple[list[GoldenRow], list[Mapping[str, Any]]]:
     """The golden rows that the endpoint takes, and its answer to each in a request of its own."""
     rows: list[GoldenRow] = []
-    answers: list[Answer] = []
+    answers: list[Mapping[str, Any]] = []
     for row in golden:
-        status, content = _ask_patiently(address, {**row.row, "top_k": len(manifest.labels)})
+        status, content = _ask_patiently(address, {**row.row, "top_k": EVERYTHING})
         if status == 422:
             continue
         rows.append(row)
-        answers.extend(_answers(status, content, manifest))
+        answers.extend(_answers(status, content))
     return rows, answers
 
 
@@ -150,27 +149,21 @@ def _orders(rows: int) -> list[list[int]]:
     return [list(range(rows)), sorted(range(rows), key=lambda index: (index % 3, -index))]
 
 
-def _check_mixed(
-    address: Address, golden: Sequence[GoldenRow], manifest: Manifest, order: Sequence[int], most: int
-) -> float:
+def _check_mixed(address: Address, golden: Sequence[GoldenRow], many: str, order: Sequence[int], most: int) -> float:
     """Largest difference when rows share requests, and the requests the model's batches."""
     size = max(1, min(most, -(-len(order) // COMPANIONS)))
     groups = [[golden[index] for index in order[start : start + size]] for start in range(0, len(order), size)]
 
-    def answers(group: Sequence[GoldenRow]) -> list[Answer]:
-        return _answers(*_ask_patiently(address, _request(group, len(manifest.labels))), manifest)
+    def answers(group: Sequence[GoldenRow]) -> list[Mapping[str, Any]]:
+        items = [next(iter(row.row.values())) if len(row.row) == 1 else dict(row.row) for row in group]
+        return _answers(*_ask_patiently(address, {many: items, "top_k": EVERYTHING}))
 
     with ThreadPoolExecutor(COMPANIONS) as pool:
         together = list(pool.map(answers, groups))
-    return max(check_answers(group, found, manifest.labels) for group, found in zip(groups, together, strict=True))
+    return max(check_answers(group, found) for group, found in zip(groups, together, strict=True))
 
 
-def _request(group: Sequence[GoldenRow], top_k: int) -> dict[str, Any]:
-    pairs = "text_pair" in group[0].row
-    return {"texts": [dict(row.row) if pairs else row.row["text"] for row in group], "top_k": top_k}
-
-
-def _answers(status: int, content: Any, manifest: Manifest) -> list[Answer]:
+def _answers(status: int, content: Any) -> list[Mapping[str, Any]]:
     if status in BUSY:
         raise BundleError(
             f"The endpoint was too busy for a golden row for {BUSY_SECONDS:g} seconds: {content}.",
@@ -178,14 +171,8 @@ def _answers(status: int, content: Any, manifest: Manifest) -> list[Answer]:
         )
     if status != 200:
         raise BundleError(f"The endpoint answers a golden row with {status}: {content}.", "read its log.")
-    return [_answer(prediction, manifest) for prediction in content["predictions"]]
-
-
-def _answer(prediction: dict[str, Any], manifest: Manifest) -> Answer:
-    scores = {item["label"]: item["score"] for item in prediction["top"]}
-    if scores.keys() != set(manifest.labels):
-        raise BundleError(f"The endpoint names {len(scores)} labels of {len(manifest.labels)}.", "report this.")
-    return Answer(prediction["label"], prediction["score"], tuple(scores[label] for label in manifest.labels))
+    predictions: list[Mapping[str, Any]] = content["predictions"]
+    return predictions
 
 
 def _latencies(address: Address, rows: Sequence[GoldenRow]) -> list[float]:
@@ -197,7 +184,7 @@ def _latencies(address: Address, rows: Sequence[GoldenRow]) -> list[float]:
         connection.close()
 
 
-def _timed(connection: http.client.HTTPConnection, row: Mapping[str, str]) -> float:
+def _timed(connection: http.client.HTTPConnection, row: Mapping[str, Any]) -> float:
     started = time.perf_counter()
     converse(connection, "POST", "/predict", row)
     return (time.perf_counter() - started) * 1000

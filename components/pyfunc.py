@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_TOP_K = 3
-TEXT_COLUMNS = ("text", "text_pair")
+OPTIONAL = "text_pair"  # a model of single texts has none
 
 
 class LoadedModel:
@@ -29,25 +29,22 @@ class LoadedModel:
         """The answer to each row.
 
         Args:
-            model_input: a frame with the column text (and text_pair), or a list of texts.
-            params: `top_k`, how many labels to name with their scores; 3 where it is left out.
+            model_input: a frame with the columns that the task type reads (text, text_pair, question ...), or a list of
+                texts.
+            params: `top_k`, how many of the likeliest to name with their scores; 3 where it is left out.
 
         Returns:
-            The columns label, score, labels and scores; the last two list the `top_k` best.
+            One column for each key of the endpoint's answers.
 
         Raises:
-            DataError: there is no column text, or a cell of it is empty.
+            DataError: a column is missing, or a cell of it is empty.
         """
         import pandas as pd
 
-        names = self.predictor.manifest.labels
-        top_k = min(int((params or {}).get("top_k", DEFAULT_TOP_K)), len(names))
-        answers = []
-        for answer in self.predictor.predict(_rows(model_input)):
-            best = sorted(range(len(names)), key=lambda index: -answer.scores[index])[:top_k]
-            scores = [answer.scores[index] for index in best]
-            answers.append((answer.label, answer.score, [names[index] for index in best], scores))
-        return pd.DataFrame(answers, columns=["label", "score", "labels", "scores"])
+        top_k = int((params or {}).get("top_k", DEFAULT_TOP_K))
+        task_type = self.predictor.task_type
+        answers = self.predictor.predict(_rows(model_input, task_type.texts))
+        return pd.DataFrame([task_type.present(answer, top_k) for answer in answers])
 
 
 def _load_pyfunc(data_path: str) -> LoadedModel:
@@ -55,18 +52,20 @@ def _load_pyfunc(data_path: str) -> LoadedModel:
     return LoadedModel(Predictor.load(Path(data_path)))
 
 
-def _rows(model_input: Any) -> Sequence[Mapping[str, str]]:
+def _rows(model_input: Any, texts: Sequence[str]) -> Sequence[Mapping[str, str]]:
     import pandas as pd
 
-    frame = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame({"text": list(model_input)})
-    if "text" not in frame.columns:
-        raise DataError(
-            f"The input has no column 'text'; it has: {', '.join(map(str, frame.columns))}.",
-            "name the column with the texts 'text', and that with the second texts of pairs 'text_pair'.",
-        )
+    frame = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame({texts[0]: list(model_input)})
     # A pair column that MLflow's schema filled with nothing is no pair column.
-    used = [name for name in TEXT_COLUMNS if name in frame.columns and not frame[name].isna().all()]
-    empty = [name for name in {"text", *used} if frame[name].isna().any()]
+    used = [name for name in texts if name in frame.columns and not (name == OPTIONAL and frame[name].isna().all())]
+    missing = [name for name in texts if name not in used and name != OPTIONAL]
+    if missing:
+        raise DataError(
+            f"The input has no column '{missing[0]}'; it has: {', '.join(map(str, frame.columns))}.",
+            f"name the columns {' and '.join(repr(name) for name in texts if name != OPTIONAL)}, and that with the "
+            f"second texts of pairs '{OPTIONAL}'.",
+        )
+    empty = [name for name in used if frame[name].isna().any()]
     if empty and len(frame):
         row = int(frame[empty[0]].isna().to_numpy().argmax())
         raise DataError(f"Row {row} has no {empty[0]}.", "send a text in each row, if need be an empty one.")

@@ -71,13 +71,18 @@ class ValidatedDataset:
 
 @dataclass(frozen=True, slots=True)
 class TokenizedDataset:
-    """Token ids of the train and validation rows as Arrow data sets, `folder/<split>`."""
+    """Token ids of the train and validation rows as Arrow data sets, `folder/<split>`, one line a window.
+
+    `long_rows` counts rows of more than one window, `cut_rows` those of which a part is in none.
+    """
 
     folder: Path
     digest: str
     rows: Mapping[str, int]
     tokens: Mapping[str, int]
-    truncated_rows: Mapping[str, int]
+    windows: Mapping[str, int]
+    long_rows: Mapping[str, int]
+    cut_rows: Mapping[str, int]
     max_length: int
 
 
@@ -111,6 +116,7 @@ class EvaluationReport:
     digest: str
     model_digest: str
     test_digest: str
+    task_type: str
     rows: int
     primary_metric: str
     metrics: Mapping[str, float]

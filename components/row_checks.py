@@ -9,19 +9,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from components.checks import Integers, Outcome, either
 from components.config import RunConfig
 from components.delivery import COLUMN, Delivery
 from components.expectations import Check, Finding, evaluate
+from components.label_words import LabelSet, LabelWords, filled
 from components.rows import as_word
-from components.text import normalised
 
 PASSED = "No row fails."
-# Spelled out, because Python's and Arrow's regular expressions differ in what \s and \w hold.
-BLANKS = " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
-BLANKS += "\u2009\u200a\u200b\u200c\u200d\u2028\u2029\u202f\u205f\u2060\u2800\u3000\u3164\ufeff"
+# Columns of the first label of each row that is misspelled, and that is not known.
+SPELLED, STRANGE = "label in another spelling", "label that is not known"
 # Break databases, terminals and C programs; a tab and line ends are text.
 CONTROLS = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]"
 # Zero-width space, byte order mark, marks that turn the direction of text; joiners belong to some scripts.
@@ -34,21 +32,39 @@ DAMAGED = (
     f"|(?:[ã-é][{_AFTER}][{_AFTER}])(?:[ã-é][{_AFTER}][{_AFTER}])|锟斤拷|烫烫烫"
 )
 
+MISSING_LABEL = Check(
+    "missing_label",
+    "expect_column_values_to_not_be_null",
+    {"column": "label"},
+    "quarantine",
+    "{rows} of {total} rows {have} no label: it is missing, null, empty or blank.",
+    "label those rows, or leave them out.",
+)
+
 
 def check_rows(
-    delivery: Delivery, known: Sequence[str], spellings: Mapping[str, str], config: RunConfig
+    delivery: Delivery, words: LabelWords | None, labels: LabelSet | None, config: RunConfig
 ) -> list[Outcome]:
     """One outcome for each check of single rows.
 
     Args:
-        delivery: the rows.
-        known: the labels that may occur.
-        spellings: other spellings of them that do occur, with the label meant.
+        delivery: the rows; those that were not read have their reason already.
+        words: their labels.
+        labels: the labels that may occur; both are None where the task type has no set of labels.
         config: the limits.
     """
-    texts = [role for role in delivery.columns if role != "label"]
-    checks = [check for role in texts for check in _text_checks(role, config)] + _label_checks(known, spellings)
-    return [_wrong_type(delivery), *_merged(evaluate(checks, _frame(delivery, known)))]
+    rows = np.delete(np.arange(len(delivery.table)), list(delivery.unread))
+    if not len(rows):
+        return [_wrong_type(delivery)]
+    frame = _frame(delivery, rows, labels)
+    checks = [check for role in delivery.texts for check in _text_checks(role, config)]
+    checks += [MISSING_LABEL] if "label" in delivery.roles else []
+    if words is not None and labels is not None:
+        spelled, known = words.first_among(labels.spellings), {*labels.known, *labels.spellings}
+        strange = words.first_among({word for answer in words.different for word in answer} - known)
+        frame[SPELLED], frame[STRANGE] = (column.take(pa.array(rows)).to_pandas() for column in (spelled, strange))
+        checks += _label_checks(labels)
+    return [_wrong_type(delivery), *(_at(rows, outcome) for outcome in _merged(evaluate(checks, frame)))]
 
 
 def own_expectations(delivery: Delivery, rows: Integers, config: RunConfig) -> list[Outcome]:
@@ -72,45 +88,9 @@ def own_expectations(delivery: Delivery, rows: Integers, config: RunConfig) -> l
     return [_own_outcome(finding, rows) for finding in evaluate(checks, _named_frame(delivery, rows))]
 
 
-def known_labels(
-    delivery: Delivery, config: RunConfig, champion: Sequence[str] | None
-) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The labels that may occur, sorted, and other spellings of them that do occur with the label that is meant.
-
-    For a first model without declared labels they are those in train; of several spellings the most frequent counts.
-    """
-    occurring = Counter(_counted(delivery.table["label"]))
-    declared = config.data.labels or champion
-    if declared:
-        known = list(declared)
-    else:
-        in_train = Counter(_counted(delivery.table["label"].filter(pc.equal(delivery.table["source"], 0))))
-        # A label whose spelling is told apart by case or spaces alone is one label, written carelessly.
-        best: dict[str, str] = {}
-        for label in sorted(in_train, key=lambda label: (-in_train[label], label)):
-            best.setdefault(normalised(label), label)
-        known = list(best.values())
-    by_form = {normalised(label): label for label in known}
-    spellings = {
-        label: by_form[normalised(label)]
-        for label in sorted(occurring)
-        if label not in set(known) and normalised(label) in by_form
-    }
-    return tuple(sorted(known)), spellings
-
-
-def _counted(labels: Any) -> dict[str, int]:
-    counts = pc.value_counts(labels.filter(_not_blank(labels)))
-    return {item["values"]: item["counts"] for item in counts.to_pylist() if item["values"] is not None}
-
-
-def _not_blank(column: Any) -> Any:
-    return pc.fill_null(pc.not_equal(pc.utf8_trim(column, characters=BLANKS), ""), False)
-
-
 def _text_checks(role: str, config: RunConfig) -> list[Check]:
     most = config.validation.max_characters
-    what = "second text" if role == "text_pair" else "text"
+    what = "second text" if role == "text_pair" else role
     return [
         Check(
             "blank_text",
@@ -130,7 +110,7 @@ def _text_checks(role: str, config: RunConfig) -> list[Check]:
         ),
         _pattern(role, "control_characters", CONTROLS, "control characters (NUL, escape and the like)"),
         _pattern(role, "invisible_characters", INVISIBLE, "invisible characters (zero-width, direction marks)"),
-        _pattern(role, "damaged_text", DAMAGED, "text that was decoded wrongly: {values}"),
+        _pattern(role, "damaged_text", DAMAGED, "text that was decoded wrongly"),
     ]
 
 
@@ -141,25 +121,16 @@ def _pattern(role: str, name: str, pattern: str, what: str) -> Check:
     return Check(name, "expect_column_values_to_not_match_regex", arguments, "quarantine", sentence, remedy)
 
 
-def _label_checks(known: Sequence[str], spellings: Mapping[str, str]) -> list[Check]:
+def _label_checks(labels: LabelSet) -> list[Check]:
+    known, spellings = labels.known, labels.spellings
     mapping = ", ".join(f"{label!r} to {meant!r}" for label, meant in list(spellings.items())[:5])
     few = ", ".join(known[:10]) + (f", … ({len(known)} in all)" if len(known) > 10 else "")
     few = few.replace("{", "{{").replace("}", "}}")
-    allowed = {"column": "label", "value_set": [*known, *spellings]}
-    spelled = {"column": "label", "value_set": list(spellings) or [""]}  # empty labels are null here
     return [
-        Check(
-            "missing_label",
-            "expect_column_values_to_not_be_null",
-            {"column": "label"},
-            "quarantine",
-            "{rows} of {total} rows {have} no label: it is missing, null, empty or blank.",
-            "label those rows, or leave them out.",
-        ),
         Check(
             "label_spelling",
             "expect_column_values_to_not_be_in_set",
-            spelled,
+            {"column": SPELLED, "value_set": list(spellings) or [""]},  # empty labels are null here
             "stop",
             "{rows} of {total} rows {have} a label that differs from a known one in case or spaces alone: {values}.",
             f"map {mapping} at the source.",
@@ -167,7 +138,7 @@ def _label_checks(known: Sequence[str], spellings: Mapping[str, str]) -> list[Ch
         Check(
             "unknown_label",
             "expect_column_values_to_be_in_set",
-            allowed,
+            {"column": STRANGE, "value_set": [*known, *spellings]},
             "stop",
             f"{{rows}} of {{total}} rows {{have}} a label that is not known: {{values}}; known are {few}.",
             "correct those labels, or list every label in data.labels.",
@@ -175,27 +146,34 @@ def _label_checks(known: Sequence[str], spellings: Mapping[str, str]) -> list[Ch
     ]
 
 
-def _frame(delivery: Delivery, known: Sequence[str]) -> Any:
+def _frame(delivery: Delivery, rows: Integers, labels: LabelSet | None) -> Any:
     """The words as pandas strings, null where there is nothing; a value of a wrong type is reported as that alone."""
-    columns = {}
-    for role in delivery.columns:
-        column = delivery.table[role].combine_chunks()
-        columns[role] = pc.if_else(_not_blank(column), column, pa.scalar(None, pa.large_string()))
-    frame = pa.table(columns).to_pandas()
-    for role in delivery.columns:
-        odd = [value for value in delivery.odd if value.column == role]
-        if odd:
-            words = [known[0] if role == "label" and known else as_word(value.original) for value in odd]
-            frame.loc[[value.row for value in odd], role] = words
+    every = len(rows) == len(delivery.table)
+    frame = pa.table(
+        {role: filled(delivery.column(role, None if every else rows)) for role in delivery.roles}
+    ).to_pandas()
+    places = dict(zip(rows.tolist(), range(len(rows)), strict=True)) if delivery.odd else {}
+    a_label = labels.known[0] if labels and labels.known else "a label"
+    for value in delivery.odd:
+        if value.row in places and value.column in delivery.roles:
+            word = a_label if value.column == "label" else as_word(value.original)
+            frame.loc[places[value.row], value.column] = word
     return frame
+
+
+def _at(rows: Integers, outcome: Outcome) -> Outcome:
+    """The outcome of a check that saw these rows alone, by positions in the delivery."""
+    return replace(outcome, rows=rows[outcome.rows])
 
 
 def _named_frame(delivery: Delivery, rows: Integers) -> Any:
     """The columns by the names of the files; those that are only looked at become numbers where all are numbers."""
     import pandas
 
-    table = delivery.table.take(pa.array(rows))
-    frame = {name: table[role].to_pandas() for role, name in delivery.columns.items()}
+    table, originals = (each.take(pa.array(rows)) for each in (delivery.table, delivery.originals))
+    frame = {
+        name: originals[role].to_pandas() for role, name in delivery.columns.items() if role in originals.column_names
+    }
     for column in table.column_names:
         name = column.removeprefix(COLUMN)
         if name != column and name not in frame:

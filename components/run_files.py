@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from components.checks import CHECKS, explain_severity
 from components.config import RunConfig
 from components.errors import ConfigError
-from components.expectations import explain_name
-from components.records import Severity
-from components.task_types import task_type_names
-
-Place = tuple[str | int, ...]
+from components.task_types import TaskType, find_task_type, task_type_names
+from components.type_settings import Place, with_defaults, wrong_checks, wrong_for_type, wrong_settings
 
 
 def read_run_file(path: Path) -> RunConfig:
@@ -30,11 +26,17 @@ def read_run_file(path: Path) -> RunConfig:
     content, lines = _load(path, text)
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no settings.", "start from a file in examples/, or run 'rebert init DATA'.")
+    task_type = _task_type(content)
     problems = _wrong_names(content)
+    if task_type:
+        problems += [*wrong_for_type(content, task_type), *wrong_checks(content, task_type)]
+        wrong = wrong_settings(content, task_type)
+        problems += [(item["loc"], _sentence(item, task_type.settings, item["loc"][1:])) for item in wrong]
+        content = with_defaults(content, task_type)
     try:
         config = RunConfig.model_validate({**content, "folder": path.resolve().parent})
     except ValidationError as error:
-        problems += [(item["loc"], _sentence(dict(item))) for item in error.errors()]
+        problems += [(item["loc"], _sentence(dict(item), RunConfig, item["loc"])) for item in error.errors()]
         raise _all_errors(path, problems, lines) from error
     if problems:
         raise _all_errors(path, problems, lines)
@@ -85,8 +87,15 @@ def _walk(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
             yield from _walk(item, (*place, index))
 
 
+def _task_type(content: Mapping[str, Any]) -> TaskType | None:
+    """The task type that judges the rest of the file; of a misspelled name the nearest, None where nothing is near."""
+    name = content.get("task_type", RunConfig.model_fields["task_type"].default)
+    meant = get_close_matches(str(name), task_type_names(), n=1)
+    return find_task_type(meant[0]) if meant else None
+
+
 def _wrong_names(content: Mapping[str, Any]) -> list[tuple[Place, str]]:
-    """Names that the settings themselves do not know: of a task type, of checks, of expectations."""
+    """Names that the settings themselves do not know."""
     found: list[tuple[Place, str]] = []
     if "folder" in content:  # ours, not the user's
         found.append((("folder",), "unknown key 'folder'"))
@@ -94,21 +103,7 @@ def _wrong_names(content: Mapping[str, Any]) -> list[tuple[Place, str]]:
     if isinstance(task_type, str) and task_type not in task_type_names():
         known = ", ".join(task_type_names())
         found.append((("task_type",), f"task_type: there is no '{task_type}'; known are {known}"))
-    validation = content.get("validation")
-    return found + (_wrong_checks(validation) if isinstance(validation, dict) else [])
-
-
-def _wrong_checks(validation: Mapping[str, Any]) -> list[tuple[Place, str]]:
-    found: list[tuple[Place, str | None]] = []
-    severities, own = validation.get("severity"), validation.get("expectations")
-    for name, severity in severities.items() if isinstance(severities, dict) else ():
-        if isinstance(name, str) and (name not in CHECKS or severity in get_args(Severity)):
-            found.append((("validation", "severity", name), explain_severity(name, severity)))
-    for number, expectation in enumerate(own if isinstance(own, list) else ()):
-        name = expectation.get("type") if isinstance(expectation, dict) else None
-        if isinstance(name, str):
-            found.append((("validation", "expectations", number, "type"), explain_name(name)))
-    return [(place, f"{'.'.join(map(str, place))}: {sentence}") for place, sentence in found if sentence]
+    return found
 
 
 def _all_errors(path: Path, problems: Sequence[tuple[Place, str]], lines: Mapping[Place, int]) -> ConfigError:
@@ -124,22 +119,22 @@ def _line(place: Place, lines: Mapping[Place, int]) -> int:
     return lines.get(place, 1)
 
 
-def _sentence(item: dict[str, Any]) -> str:
+def _sentence(item: dict[str, Any], section: type[BaseModel], inner: Place) -> str:
+    """What pydantic says about a value, for people; `inner` is its place in `section`."""
     place = tuple(part for part in item["loc"] if not str(part).startswith("function-"))
     key = ".".join(str(part) for part in place)
     match item["type"]:
         case "missing":
             return f"the key '{key}' is missing"
         case "extra_forbidden":
-            return f"unknown key '{key}'{_suggestion(place)}"
+            return f"unknown key '{key}'{_suggestion(section, inner)}"
         case "value_error":
             return f"{key}: {item['ctx']['error']}"
     message = item["msg"][0].lower() + item["msg"][1:]
     return f"{key}: {message}, not {item['input']!r}"
 
 
-def _suggestion(place: Sequence[str | int]) -> str:
-    section: Any = RunConfig
+def _suggestion(section: Any, place: Place) -> str:
     for part in place[:-1]:
         field = getattr(section, "model_fields", {}).get(part)
         section = field.annotation if field else None
@@ -147,4 +142,4 @@ def _suggestion(place: Sequence[str | int]) -> str:
         return ""
     known = [name for name in section.model_fields if name != "folder"]
     close = get_close_matches(str(place[-1]), known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known here: {', '.join(known)}"
+    return f"; did you mean '{close[0]}'?" if close else f"; known here: {', '.join(known) or 'none'}"

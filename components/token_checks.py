@@ -1,4 +1,4 @@
-"""Checks with the base model's tokenizer: what it would cut off, and what it has no token for."""
+"""Checks with the base model's tokenizer: what it reads in several windows, and what it has no token for."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class TokenCounts:
 
     rows: int
     sampled: int
-    truncated: int
+    windowed: int
     tokens: int
     unknown: int
     longest: int
 
 
 def check_tokens(columns: Sequence[Any], base: BaseModel, config: RunConfig) -> list[Outcome]:
-    """The shares of truncated rows and of unknown tokens.
+    """The shares of rows in several windows and of unknown tokens.
 
     Args:
-        columns: the text columns of the usable rows, Arrow arrays.
+        columns: the text columns of the usable rows, Arrow arrays, in the order in which the model reads them.
         base: its folder holds the tokenizer.
         config: the limits.
 
@@ -42,41 +42,41 @@ def check_tokens(columns: Sequence[Any], base: BaseModel, config: RunConfig) -> 
         BaseModelError: the tokenizer cannot be loaded.
     """
     counts = count_tokens(columns, load_tokenizer(base), config.model.max_length)
-    return [_truncated(counts, config), _unknown(counts, base, config)]
+    return [_windowed(counts, config), _unknown(counts, base, config)]
 
 
 def count_tokens(columns: Sequence[Any], tokenizer: Any, max_length: int) -> TokenCounts:
     """Count the tokens of a sample of rows, without cutting any."""
     total = len(columns[0])
     sample: Integers = np.unique(np.linspace(0, max(total - 1, 0), min(total, SAMPLE_ROWS)).astype(np.int64))
-    truncated = tokens = unknown = longest = 0
+    windowed = tokens = unknown = longest = 0
     for start in range(0, len(sample), BATCH_ROWS):
         places = pa.array(sample[start : start + BATCH_ROWS])
         words = [column.take(places).to_pylist() for column in columns]
         # Not verbose: it would warn of texts that are longer than the model's positions, which is what we count.
         encoded = tokenizer(*words, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
         for ids in encoded:
-            truncated += len(ids) > max_length
+            windowed += len(ids) > max_length
             longest = max(longest, len(ids))
             tokens += len(ids)
             unknown += ids.count(tokenizer.unk_token_id)
-    return TokenCounts(total, len(sample), truncated, tokens, unknown, longest)
+    return TokenCounts(total, len(sample), windowed, tokens, unknown, longest)
 
 
 def _of(counts: TokenCounts) -> str:
     return f"{counts.sampled:,} rows" + (f" sampled of {counts.rows:,}" if counts.sampled < counts.rows else "")
 
 
-def _truncated(counts: TokenCounts, config: RunConfig) -> Outcome:
-    share = counts.truncated / max(counts.sampled, 1)
-    limit = config.validation.max_truncated_share
+def _windowed(counts: TokenCounts, config: RunConfig) -> Outcome:
+    share = counts.windowed / max(counts.sampled, 1)
+    limit = config.validation.max_windowed_share
     return Outcome(
-        "truncated_rows",
+        "windowed_rows",
         passed=share <= limit,
-        sentence=f"{counts.truncated:,} of {_of(counts)} ({share:.1%}) {either(counts.truncated, 'is', 'are')} longer "
-        f"than {config.model.max_length} tokens and will be cut; the longest has {counts.longest:,}; the limit is "
-        f"{limit:.1%} of the rows.",
-        hint="raise model.max_length (it costs time), or validation.max_truncated_share.",
+        sentence=f"{counts.windowed:,} of {_of(counts)} ({share:.1%}) {either(counts.windowed, 'is', 'are')} longer "
+        f"than {config.model.max_length} tokens and will be read in several windows; the longest has "
+        f"{counts.longest:,}; the limit is {limit:.1%} of the rows.",
+        hint="raise model.max_length, so that more is read at once, or validation.max_windowed_share.",
     )
 
 

@@ -1,7 +1,9 @@
 """Tokenization: the train and validation rows as token ids in Arrow files that training maps into memory.
 
-In: `<split>.parquet` of a validated data set. Out: `<split>/data.arrow` with one list column for each feature of the
-tokenizer, `labels` and `length`. Nothing is cached by a function's fingerprint: the caller keys the folder by content.
+In: `<split>.parquet` of a validated data set. Out: `<split>/data.arrow` with one line a window: a list column for each
+feature, `labels`, the position of its `row`, and `length`. `datasets.Dataset.from_file` opens it. It is written with
+pyarrow and not by `Dataset.map`, whose cache is keyed by a fingerprint of the function and has served stale tokens; the
+caller keys the folder by content.
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ from components.config import RunConfig
 from components.digests import digest_file, digest_of
 from components.errors import BaseModelError
 from components.records import BaseModel, Split, TokenizedDataset, ValidatedDataset
-from components.task_types import Features, Row, TaskType, find_task_type
+from components.task_types import Row, Spec, TaskType, Windows, find_task_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ARROW_FILE = "data.arrow"  # the stream format, which datasets.Dataset.from_file maps as well
+# Narrow numbers for what is 0 or 1; ids and places in a text need more.
+WIDTHS = {"attention_mask": np.int8, "token_type_ids": np.int8}
 CHUNK_ROWS = 5_000  # rows that one call of the tokenizer gets: bounds memory, keeps all cores at work
 
 Item = TypeVar("Item")
@@ -36,25 +40,11 @@ Result = TypeVar("Result")
 @dataclass(slots=True)
 class _Counts:
     rows: int = 0
+    windows: int = 0
     tokens: int = 0
-    truncated: int = 0
+    long_rows: int = 0
+    cut: int = 0
     highest_id: int = 0
-
-
-class _CountingTokenizer:
-    """A fast tokenizer that also counts the rows it cut: the Rust side keeps what overflows."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        self.truncated = 0
-
-    def __call__(self, *texts: Any, **options: Any) -> Any:
-        encoded = self.tokenizer(*texts, **options)
-        self.truncated += sum(bool(encoding.overflowing) for encoding in encoded.encodings)
-        return encoded
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.tokenizer, name)
 
 
 def tokenize_dataset(config: RunConfig, dataset: ValidatedDataset, base: BaseModel, folder: Path) -> TokenizedDataset:
@@ -63,11 +53,11 @@ def tokenize_dataset(config: RunConfig, dataset: ValidatedDataset, base: BaseMod
     Raises:
         BaseModelError: the tokenizer cannot be loaded, or gives ids that the model has no embedding for.
     """
-    task_type = find_task_type(config.task_type)
+    task_type, spec = find_task_type(config.task_type), spec_of(config, dataset.labels, base)
     tokenizer = load_tokenizer(base)
-    splits: tuple[Split, ...] = ("train", "validation")
+    splits: tuple[Split, ...] = ("train", "validation") if task_type.trains else ("validation",)
     counts = {
-        split: _tokenize_split(config, dataset, tokenizer, task_type, split, folder / split / ARROW_FILE)
+        split: _tokenize_split(dataset, tokenizer, task_type, spec, split, folder / split / ARROW_FILE)
         for split in splits
     }
     _check_vocabulary(base, max(count.highest_id for count in counts.values()))
@@ -76,7 +66,9 @@ def tokenize_dataset(config: RunConfig, dataset: ValidatedDataset, base: BaseMod
         digest=digest_of({split: digest_file(folder / split / ARROW_FILE) for split in splits}),
         rows={split: count.rows for split, count in counts.items()},
         tokens={split: count.tokens for split, count in counts.items()},
-        truncated_rows={split: count.truncated for split, count in counts.items()},
+        windows={split: count.windows for split, count in counts.items()},
+        long_rows={split: count.long_rows for split, count in counts.items()},
+        cut_rows={split: count.cut for split, count in counts.items()},
         max_length=config.model.max_length,
     )
 
@@ -101,36 +93,46 @@ def load_tokenizer(base: BaseModel) -> Any:
     return tokenizer
 
 
+def spec_of(config: RunConfig, labels: Sequence[str], base: BaseModel) -> Spec:
+    """What the run file says about how a model reads and answers; nothing is fitted yet."""
+    task_type = find_task_type(config.task_type)
+    settings = task_type.settle(task_type.settings.model_validate(config.task).model_dump(mode="json"), base.folder)
+    return Spec(tuple(labels), config.model.max_length, config.model.overlap, settings)
+
+
+def read_split(dataset: ValidatedDataset, split: Split, task_type: TaskType) -> list[Row]:
+    """All rows of a split, with the project's column names."""
+    return list(chain(*_read_rows(dataset.split_file(split), task_type)))
+
+
 def _tokenize_split(
-    config: RunConfig, dataset: ValidatedDataset, tokenizer: Any, task_type: TaskType, split: Split, path: Path
+    dataset: ValidatedDataset, tokenizer: Any, task_type: TaskType, spec: Spec, split: Split, path: Path
 ) -> _Counts:
     import pyarrow as pa
 
-    counter = _CountingTokenizer(tokenizer)
     counts = _Counts()
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = list(task_type.columns(config.data.columns))
     writer = None
 
-    def encode(rows: list[Row]) -> tuple[list[Row], list[Features]]:
-        return rows, task_type.encode(counter, rows, config.model.max_length)
+    def encode(rows: list[Row]) -> tuple[list[Row], Windows]:
+        return rows, task_type.encode(tokenizer, rows, spec)
 
-    for rows, features in _one_ahead(encode, _read_rows(dataset.split_file(split), columns)):
-        table = _as_table(features, task_type.targets(rows, dataset.labels))
+    for rows, windows in _one_ahead(encode, _read_rows(dataset.split_file(split), task_type)):
+        table = _as_table(windows, task_type.targets(rows, windows, spec), counts.rows, task_type)
         writer = writer or pa.ipc.new_stream(path, table.schema)
         writer.write_table(table)
-        _count(counts, table)
+        _count(counts, len(rows), windows, table)
     if writer is not None:
         writer.close()
-    counts.truncated = counter.truncated
     return counts
 
 
-def _read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[Row]]:
+def _read_rows(path: Path, task_type: TaskType) -> Iterator[list[Row]]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(CHUNK_ROWS, columns=list(columns)):
+        columns = [name for name in (*task_type.texts, "label") if name in file.schema_arrow.names]
+        for batch in file.iter_batches(CHUNK_ROWS, columns=columns):
             yield batch.to_pylist()
 
 
@@ -149,28 +151,32 @@ def _one_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
             yield waiting.popleft().result()
 
 
-def _as_table(features: Sequence[Features], targets: Sequence[int]) -> pa.Table:
-    """One list column for each feature, of the narrowest type that all models' values fit, `labels` and `length`."""
+def _as_table(windows: Windows, targets: Sequence[Sequence[float]], first_row: int, task_type: TaskType) -> pa.Table:
     import pyarrow as pa
 
-    columns = {name: _list_column(name, [row[name] for row in features]) for name in features[0]}
+    features = windows.features
+    columns = {name: _list_column([row[name] for row in features], WIDTHS.get(name, np.int32)) for name in features[0]}
+    rows = np.asarray(windows.rows, np.int64) + first_row
     lengths = np.fromiter((len(row["input_ids"]) for row in features), np.int32, len(features))
-    return pa.table({**columns, "labels": pa.array(targets, pa.int64()), "length": pa.array(lengths)})
+    labels = _list_column(targets, np.dtype(task_type.targets_type))
+    return pa.table({**columns, "labels": labels, "row": pa.array(rows), "length": pa.array(lengths)})
 
 
-def _list_column(name: str, values: Sequence[Sequence[int]]) -> pa.ListArray:
+def _list_column(values: Sequence[Sequence[float]], number: Any) -> pa.ListArray:
     import pyarrow as pa
 
     offsets = np.zeros(len(values) + 1, np.int32)
     np.cumsum([len(value) for value in values], out=offsets[1:])
-    number = np.int32 if name == "input_ids" else np.int8
     flat = np.fromiter(chain.from_iterable(values), number, offsets[-1])
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
 
 
-def _count(counts: _Counts, table: pa.Table) -> None:
+def _count(counts: _Counts, rows: int, windows: Windows, table: pa.Table) -> None:
     ids = table["input_ids"].combine_chunks()
-    counts.rows += table.num_rows
+    counts.rows += rows
+    counts.windows += len(windows.rows)
+    counts.long_rows += int((np.bincount(windows.rows, minlength=1) > 1).sum())
+    counts.cut += windows.cut
     counts.tokens += len(ids.values)
     counts.highest_id = max(counts.highest_id, int(ids.values.to_numpy().max(initial=0)))
 

@@ -1,18 +1,13 @@
-"""A network made ready to learn: what stays frozen, what the loss weighs, and what makes a step cheap."""
+"""A network made ready to learn: what stays frozen, and what makes a step cheap."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from components.config import Training
 
 if TYPE_CHECKING:
-    import torch
-
     from components.fast_dropout import DropoutMasks
     from components.token_table import TokenTable
 
@@ -49,13 +44,3 @@ def speed_up(
     if device == "cpu" and not training.gradient_checkpointing:
         return use_fast_dropout(network, training.seed)
     return None
-
-
-def class_weights(training: Training, targets: NDArray[np.int64], labels: int, device: str) -> torch.Tensor | None:
-    """A weight for each label, the inverse of its frequency with a mean of one over the rows; None: all count alike."""
-    import torch
-
-    if training.class_weights == "none":
-        return None
-    counts = np.bincount(targets, minlength=labels)
-    return torch.tensor(len(targets) / (labels * np.maximum(counts, 1)), dtype=torch.float32, device=device)

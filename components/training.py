@@ -21,13 +21,15 @@ from components.digests import digest_code
 from components.golden_rows import golden_rows
 from components.model_directory import Manifest, write_golden, write_manifest
 from components.records import BaseModel, TokenizedDataset, TrainedModel, ValidatedDataset
-from components.task_types import Row, TaskType, find_task_type
-from components.trainable_network import class_weights, freeze, speed_up
+from components.task_types import Spec, TaskType, find_task_type
+from components.tokenization import load_tokenizer, read_split, spec_of
+from components.trainable_network import freeze, speed_up
 from components.training_errors import translated_errors
 from components.training_history import HISTORY, History, Progress
 
 if TYPE_CHECKING:
     from components.fine_tuner import FineTuner
+    from components.token_table import TokenTable
 
 MODEL = "model"
 CHECKPOINTS = "checkpoints"
@@ -45,6 +47,7 @@ class _Job:
     dataset: ValidatedDataset
     folder: Path
     task_type: TaskType
+    spec: Spec
     choice: DeviceChoice
 
 
@@ -66,13 +69,15 @@ def train_model(
         TrainingError: memory ran out, the loss is not a number, or the device is not there.
         StorageError: the disk is full.
     """
-    job = _Job(config, tokens, base, dataset, folder, find_task_type(config.task_type), choose_device(config.training))
+    task_type, spec = find_task_type(config.task_type), spec_of(config, dataset.labels, base)
+    job = _Job(config, tokens, base, dataset, folder, task_type, spec, choose_device(config.training))
     began = time.monotonic()
     with translated_errors(job.config.training, tokens.max_length, job.choice.device):
         folder.mkdir(parents=True, exist_ok=True)
-        tuner, tokenizer = _prepare(job, progress)
-        trained = _train(job, tuner)
-        digest, metrics = _write_model(job, tuner, tokenizer)
+        learned = _learn(job, progress) if task_type.trains else _adopt(job)
+        digest, metrics = _write_model(job, learned)
+        if not task_type.trains:
+            _tell_of_adoption(job, progress, metrics)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return TrainedModel(
         folder=folder / MODEL,
@@ -80,11 +85,46 @@ def train_model(
         history=folder / HISTORY,
         device=job.choice.device,
         precision=job.choice.precision,
-        best_epoch=round(tuner.best.epoch, 4),
+        best_epoch=round(learned.epoch, 4),
         seconds=round(time.monotonic() - began, 3),
-        samples_per_second=trained,
+        samples_per_second=learned.rows_a_second,
         validation_metrics=metrics,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """A network that is ready to be written, with the windows of the validation rows."""
+
+    network: Any
+    tokenizer: Any
+    table: TokenTable
+    epoch: float = 0.0
+    rows_a_second: float = 0.0
+
+
+def _learn(job: _Job, progress: Callable[[Progress], None] | None) -> _Learned:
+    tuner, tokenizer = _prepare(job, progress)
+    rows_a_second = _train(job, tuner)
+    network = tuner.accelerator.unwrap_model(tuner.model, keep_fp32_wrapper=False)
+    return _Learned(network, tokenizer, tuner.tables["validation"], tuner.best.epoch, rows_a_second)
+
+
+def _adopt(job: _Job) -> _Learned:
+    """The base model as it is, for a type that learns nothing."""
+    from components.token_table import TokenTable
+
+    tokenizer = load_tokenizer(job.base)
+    network = job.task_type.build_network(job.base.folder, job.spec).to(job.choice.device)
+    return _Learned(network, tokenizer, TokenTable.of_split(job.tokens, "validation", job.task_type, tokenizer))
+
+
+def _tell_of_adoption(job: _Job, progress: Callable[[Progress], None] | None, metrics: Mapping[str, float]) -> None:
+    """A history of one line, so that whoever draws or follows a training finds the score where it always is."""
+    history = History(job.folder / HISTORY, progress)
+    history.go_back_to(-1)
+    history.add(1, 1.0, {f"validation_{name}": value for name, value in metrics.items()})
+    history.tell(1, 1, 1.0, 0.0)
 
 
 def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[FineTuner, Any]:
@@ -93,35 +133,24 @@ def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[Fi
 
     from components.fine_tuner import FineTuner, training_arguments
     from components.token_table import TokenTable
-    from components.tokenization import load_tokenizer
 
-    training, task_type = job.config.training, job.task_type
+    training, task_type, device = job.config.training, job.task_type, job.choice.device
     set_seed(training.seed)
     tokenizer = load_tokenizer(job.base)
-    network = task_type.build_network(job.base.folder, job.dataset.labels)
+    network = task_type.build_network(job.base.folder, job.spec)
     freeze(network, training.freeze)
-    tables = {split: TokenTable.of_split(job.tokens, split, tokenizer) for split in ("train", "validation")}
-    device = job.choice.device
-    weights = class_weights(training, tables["train"].targets, len(job.dataset.labels), device)
+    tables = {split: TokenTable.of_split(job.tokens, split, task_type, tokenizer) for split in ("train", "validation")}
+    weights = task_type.weights(tables["train"].targets, job.spec) if training.class_weights == "balanced" else None
     masks = speed_up(network, training, device, tables, tokenizer.all_special_ids)
-    truth = [row["label"] for row in _rows(job)]
-    labels = job.dataset.labels
-
-    def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return task_type.loss(logits, targets, training, weights)
-
-    def score(logits: Any) -> dict[str, float]:
-        found = task_type.metrics(truth, task_type.probabilities(logits, 1.0), labels)
-        return {"loss": task_type.log_loss(logits, tables["validation"].targets, 1.0), **found}
-
-    checkpoints = job.folder / CHECKPOINTS
     tuner = FineTuner(
         network,
-        training_arguments(training, checkpoints, device, job.choice.precision, len(tables["train"])),
+        training_arguments(training, job.folder / CHECKPOINTS, device, job.choice.precision, len(tables["train"])),
         training=training,
-        loss=loss,
+        task_type=task_type,
+        tokenizer=tokenizer,
+        weights=None if weights is None else torch.from_numpy(weights).to(device),
         tables=tables,
-        score=score,
+        score=_scorer(job, tables["validation"]),
         metric=job.config.evaluation.metric,
         history=History(job.folder / HISTORY, progress),
         masks=masks,
@@ -129,13 +158,16 @@ def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[Fi
     return tuner, tokenizer
 
 
-def _rows(job: _Job) -> list[Row]:
-    """The validation rows, with the project's column names."""
-    import pyarrow.parquet as pq
+def _scorer(job: _Job, table: TokenTable) -> Callable[[list[Any]], dict[str, float]]:
+    """What an evaluation makes of the validation windows' outputs."""
+    rows, windows = read_split(job.dataset, "validation", job.task_type), table.windows()
+    truths = [row.get("label", "") for row in rows]
 
-    columns = list(job.task_type.columns(job.config.data.columns))
-    rows: list[Row] = pq.read_table(job.dataset.split_file("validation"), columns=columns).to_pylist()
-    return rows
+    def score(outputs: list[Any]) -> dict[str, float]:
+        combined = job.task_type.combine(rows, windows, outputs, job.spec)
+        return job.task_type.metrics(truths, job.task_type.answers(rows, combined, job.spec), job.spec)
+
+    return score
 
 
 def _train(job: _Job, tuner: FineTuner) -> float:
@@ -155,26 +187,26 @@ def _train(job: _Job, tuner: FineTuner) -> float:
     return float(round(rows / (time.monotonic() - began), 2))
 
 
-def _write_model(job: _Job, tuner: FineTuner, tokenizer: Any) -> tuple[str, Mapping[str, float]]:
+def _write_model(job: _Job, learned: _Learned) -> tuple[str, Mapping[str, float]]:
     """Write the model directory; returns its digest and the validation metrics of what it holds."""
-    from components.calibration import fit_temperature
     from components.inference import Predictor
     from components.trimmed_embedding import restore_embeddings
 
-    folder, task_type, labels = job.folder / MODEL, job.task_type, job.dataset.labels
-    network = tuner.accelerator.unwrap_model(tuner.model, keep_fp32_wrapper=False).eval()
+    folder, task_type = job.folder / MODEL, job.task_type
+    network, tokenizer = learned.network.eval(), learned.tokenizer
     restore_embeddings(network)
     shutil.rmtree(folder, ignore_errors=True)
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     manifest = _manifest(job)
-    table = tuner.tables["validation"]
-    logits = Predictor(network, tokenizer, manifest).logits_of(table.features())
-    temperature = fit_temperature(lambda value: task_type.log_loss(logits, table.targets, value))
-    rows = _rows(job)
-    metrics = task_type.metrics([row["label"] for row in rows], task_type.probabilities(logits, temperature), labels)
-    manifest = manifest.model_copy(update={"temperature": temperature, "validation_metrics": metrics})
-    write_golden(folder, golden_rows(Predictor(network, tokenizer, manifest), rows, table.lengths))
+    rows, windows = read_split(job.dataset, "validation", task_type), learned.table.windows()
+    raw = Predictor(network, tokenizer, manifest).outputs_of(windows.features)
+    outputs = task_type.combine(rows, windows, raw, job.spec)
+    manifest = manifest.model_copy(update={"fitted": task_type.fit(rows, outputs, job.spec)})
+    answers = task_type.answers(rows, outputs, manifest.spec)
+    metrics = task_type.metrics([row.get("label", "") for row in rows], answers, manifest.spec)
+    manifest = manifest.model_copy(update={"validation_metrics": metrics})
+    write_golden(folder, golden_rows(Predictor(network, tokenizer, manifest), rows))
     return write_manifest(folder, manifest), metrics
 
 
@@ -183,11 +215,13 @@ def _manifest(job: _Job) -> Manifest:
         name=job.config.name,
         task_type=job.config.task_type,
         labels=job.dataset.labels,
-        max_length=job.config.model.max_length,
+        max_length=job.spec.max_length,
+        window_overlap=job.spec.window_overlap,
+        settings=job.spec.settings,
         base_model=job.base.spec,
         base_model_digest=job.base.digest,
         data_digest=job.dataset.digest,
-        train_rows=job.tokens.rows["train"],
+        train_rows=job.tokens.rows.get("train", 0),
         code_digest=digest_code("components.training", f"components.task_types.{job.config.task_type}"),
         validation_metrics={},
     )

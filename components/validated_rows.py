@@ -78,7 +78,7 @@ def write_quarantine(
 def _table(delivery: Delivery, rows: Integers, config: RunConfig) -> Any:
     chosen = delivery.table.take(pa.array(rows))
     columns = {"row_id": delivery.row_ids(rows)}
-    columns |= {role: chosen[role] for role in delivery.columns}
+    columns |= {role: chosen[role] for role in delivery.roles}
     columns |= {name: chosen[COLUMN + name] for name in config.evaluation.slices if name not in columns}
     return pa.table(columns)
 
@@ -117,10 +117,12 @@ def _rows(delivery: Delivery, reasons: dict[int, list[dict[str, str]]]) -> Itera
     if not len(rows):
         return
     originals = {(odd.row, odd.column): odd.original for odd in delivery.odd}
-    chosen = delivery.table.take(pa.array(rows)).to_pylist()
-    for row, found in zip(rows.tolist(), chosen, strict=True):
+    chosen, read = (table.take(pa.array(rows)).to_pylist() for table in (delivery.table, delivery.originals))
+    for row, found, was in zip(rows.tolist(), chosen, read, strict=True):
         name = delivery.files[found["file"]]
-        values = {column: originals.get((row, role), found[role]) for role, column in delivery.columns.items()}
+        values = {
+            column: originals.get((row, role), was[role]) for role, column in delivery.columns.items() if role in was
+        }
         values |= {key.removeprefix(COLUMN): value for key, value in found.items() if key.startswith(COLUMN)}
         yield {
             "row": f"{name}:{found['line']}",

@@ -12,27 +12,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from components import cross_checks
-from components.checks import CHECKS, Integers, Outcome, as_result, either, severity_of
+from components.checks import Integers, Outcome, as_result, checks_of, either, has_label_set, severity_of
 from components.config import RunConfig
 from components.cross_checks import Compared, compare
 from components.data_files import DataFile
 from components.delivery import Delivery, read_delivery
 from components.errors import RejectedData
-from components.label_checks import check_labels, count_labels
+from components.label_checks import check_counts, check_labels, count_labels
+from components.label_words import LabelSet, LabelWords, find_labels, label_words
+from components.reading_checks import fault_outcomes, reading_outcomes
 from components.records import SPLITS, BaseModel, CheckResult, Severity, Split, ValidatedDataset
-from components.row_checks import check_rows, known_labels, own_expectations
+from components.row_checks import check_rows, own_expectations
 from components.step_store import storage_errors
+from components.task_types import find_task_type
 from components.validated_rows import write_quarantine, write_rows
-from components.validation_report import write_report
+from components.validation_report import Content, write_report
 
 # Set aside because they say nothing new or would flatter the scores: no sign of a bad delivery.
 HARMLESS = ("duplicate_rows", "near_duplicates", "straddling_rows")
 MOST_NAMED = 10_000  # rows of a check in validation.json; quarantine.jsonl has all that were set aside
-TOKEN_CHECKS = ("truncated_rows", "unknown_tokens")
+TOKEN_CHECKS = ("windowed_rows", "unknown_tokens")
+# What is said where a check could not be made: a consequence of another failure, never the reason.
+CONSEQUENCES = ("Not evaluated", "There are no rows to evaluate")
 
 
 def validate_dataset(
@@ -73,20 +77,20 @@ class _Examination:
         self.delivery = delivery
         self.outcomes: list[Outcome] = []
         self.usable: NDArray[np.bool_] = np.ones(len(delivery.table), np.bool_)
-        self.labels: tuple[str, ...] = ()
+        self.task_type = find_task_type(config.task_type)
+        self.words: LabelWords | None = None  # None, both, where the task type has no set of labels
+        self.labels: LabelSet | None = None
         self.rows: Integers = np.empty(0, np.int64)  # those that go on, with the split of each
         self.splits: Integers = np.empty(0, np.int64)
         self.share_counted: NDArray[np.bool_] = np.zeros(len(delivery.table), np.bool_)
 
     def check(self, base: BaseModel | None, champion: Sequence[str] | None) -> None:
         """Make every check that can be made; the others say why they cannot."""
-        for outcome in _reading_outcomes(self.delivery):
+        for outcome in reading_outcomes(self.delivery):
             self.add(outcome)
         lacking = {split for split, _ in self.delivery.problems}
         if "train" not in lacking and len(self.delivery.table):
-            self.labels, spellings = known_labels(self.delivery, self.config, champion)
-            for outcome in check_rows(self.delivery, self.labels, spellings, self.config):
-                self.add(outcome)
+            self._check_rows(champion)
             for outcome in own_expectations(self.delivery, np.flatnonzero(self.usable), self.config):
                 self.add(outcome)
             if not lacking:
@@ -97,9 +101,19 @@ class _Examination:
             Outcome(
                 name, False, f"Not evaluated, because {reason} could not be read.", "mend that first.", errored=True
             )
-            for name in CHECKS
+            for name in checks_of(self.task_type)
             if name not in {outcome.name for outcome in self.outcomes} and (base or name not in TOKEN_CHECKS)
         )
+
+    def _check_rows(self, champion: Sequence[str] | None) -> None:
+        if has_label_set(self.task_type):
+            self.words = label_words(self.delivery.column("label"), self.task_type)
+            in_train = self.delivery.source() == SPLITS.index("train")
+            self.labels = find_labels(self.words, in_train, self.config.data.labels or champion)
+        for outcome in check_rows(self.delivery, self.words, self.labels, self.config):
+            self.add(outcome)
+        for outcome in fault_outcomes(self.task_type, self.delivery.faults, len(self.delivery.table)):
+            self.add(outcome)
 
     def add(self, outcome: Outcome) -> None:
         """Keep an outcome, and set its rows aside unless it is a warning."""
@@ -120,15 +134,18 @@ class _Examination:
         if not self.usable.any():
             return
         compared = compare(self.delivery, np.flatnonzero(self.usable))
-        for check in (cross_checks.conflicting_labels, cross_checks.duplicate_rows):
-            self.add(check(compared))
+        if "label" in self.delivery.roles:
+            self.add(cross_checks.conflicting_labels(compared))
             compared = self._remaining(compared)
+        self.add(cross_checks.duplicate_rows(compared))
+        compared = self._remaining(compared)
         similarity = self.config.validation.near_duplicate_similarity
         self.add(cross_checks.leakage(compared, cross_checks.delivered_splits(compared)))
         compared = self._remaining(compared)
         self.add(cross_checks.near_duplicates(compared, cross_checks.delivered_splits(compared), similarity))
         compared = self._remaining(compared)
-        splits = cross_checks.assign_splits(compared, self.config.data)
+        grouped = find_task_type(self.config.task_type).grouped_by
+        splits = cross_checks.assign_splits(compared, self.config.data, grouped)
         self.add(cross_checks.straddling_rows(compared, splits, similarity))
         kept = self.usable[compared.rows]
         self.rows, self.splits = compared.rows[kept], splits[kept]
@@ -137,17 +154,18 @@ class _Examination:
         return compared.only(self.usable[compared.rows])
 
     def _check_whole(self, base: BaseModel | None, champion: Sequence[str] | None) -> None:
-        labels = self.delivery.table["label"].combine_chunks().take(pa.array(self.rows))
-        for outcome in check_labels(count_labels(labels, self.splits), self.labels, champion, self.config):
-            self.add(outcome)
+        self.add(self._quarantined_share())  # before those that fail because few rows are left
+        self.add(check_counts(self.splits, self.config))
+        if self.words is not None and self.labels is not None:
+            words = self.words.only(self.rows)
+            for outcome in check_labels(words, self.splits, self.labels.known, champion, self.config):
+                self.add(outcome)
         if base is not None and len(self.rows):
             from components.token_checks import check_tokens
 
-            roles = [role for role in self.delivery.columns if role != "label"]
-            columns = [self.delivery.table[role].combine_chunks().take(pa.array(self.rows)) for role in roles]
+            columns = [self.delivery.column(role, self.rows) for role in self.delivery.texts]
             for outcome in check_tokens(columns, base, self.config):
                 self.add(outcome)
-        self.add(self._quarantined_share())
 
     def _quarantined_share(self) -> Outcome:
         limit = self.config.validation.max_quarantined_share
@@ -164,9 +182,15 @@ class _Examination:
         return Outcome(
             "quarantined_share",
             passed=not over,
-            sentence=f"Set aside: {'; '.join(over or shares)}; the limit is {limit:.1%} of a split.",
+            sentence=f"Set aside: {'; '.join(over or shares)}; the limit is {limit:.1%} of a split."
+            + (self._most_frequent_reason() if over else ""),
             hint="mend the source (quarantine.jsonl lists the rows), or raise validation.max_quarantined_share.",
         )
+
+    def _most_frequent_reason(self) -> str:
+        reasons = [each for each in self.outcomes if not each.passed and each.name not in HARMLESS]
+        most = max(reasons, key=lambda each: each.count or len(each.rows), default=None)
+        return f" Most by {most.name}: {most.sentence}" if most else ""
 
     def _failing(self) -> dict[str, list[str]]:
         """Names of the failing rows of each check, the first MOST_NAMED of them."""
@@ -197,44 +221,18 @@ class _Examination:
         results = self.results()
         stops = [result for result in results if not result.passed and result.severity == "stop"]
         aside = write_quarantine(self.delivery, self.outcomes, self.severity, folder)
-        labels = self.delivery.table["label"].combine_chunks().take(pa.array(self.rows)) if len(self.rows) else None
-        counts = count_labels(labels, self.splits) if labels is not None else ()
-        write_report(self.config, results, counts, aside, self._failing(), self.delivery.digests, folder)
+        counts = count_labels(self.words.only(self.rows), self.splits) if self.words and len(self.rows) else ()
+        numbers = np.bincount(self.splits, minlength=len(SPLITS)).tolist()
+        rows = dict(zip(SPLITS, numbers, strict=True)) if len(self.rows) else {}
+        content = Content(rows, counts, aside, self._failing(), self.delivery.digests)
+        write_report(self.config, results, content, folder)
         if stops:
-            # What was not evaluated is a consequence, never the reason.
-            first = min(stops, key=lambda result: result.sentence.startswith("Not evaluated"))
+            first = min(stops, key=lambda result: result.sentence.startswith(CONSEQUENCES))
             others = sorted(
-                {result.name for result in stops if not result.sentence.startswith("Not evaluated")} - {first.name}
+                {result.name for result in stops if not result.sentence.startswith(CONSEQUENCES)} - {first.name}
             )
             stop = either(len(others), "check stops", "checks stop")
             more = f" {len(others)} more {stop} it: {', '.join(others)}." if others else ""
             raise RejectedData(first.sentence + more, first.hint, report=str(folder))
-        return write_rows(self.delivery, self.rows, self.splits, self.labels, results, aside, self.config, folder)
-
-
-def _reading_outcomes(delivery: Delivery) -> list[Outcome]:
-    problems = [error for _, error in delivery.problems]
-    readable = Outcome(
-        "readable_files",
-        passed=not problems,
-        sentence=" ".join(error.problem for error in problems)
-        or f"{len(delivery.files)} {either(len(delivery.files), 'file', 'files')} can be read.",
-        hint=" ".join(dict.fromkeys(error.hint for error in problems)),
-        errored=bool(problems),
-    )
-    guesses = sorted(set(delivery.encodings.values()))
-    likely = f"; they read as {' or '.join(guesses)}" if guesses else ""
-    remedy = f"save as UTF-8, for example: iconv -f {guesses[0] if guesses else ''} -t UTF-8 FILE > NEW_FILE."
-    return [
-        readable,
-        _bad_lines(delivery, "encoding", f"not UTF-8{likely}", remedy),
-        _bad_lines(delivery, "unreadable_rows", "without a whole row", "mend those lines at the source."),
-    ]
-
-
-def _bad_lines(delivery: Delivery, name: str, what: str, hint: str) -> Outcome:
-    lines = [(file, line) for _, file, line in delivery.bad if (line.kind == "encoding") == (name == "encoding")]
-    are = either(len(lines), "line is", "lines are")
-    sentence = f"{len(lines):,} {are} {what}; the first: {lines[0][1].reason}." if lines else cross_checks.PASSED
-    names = [f"{file}:{line.line}" for file, line in lines]
-    return Outcome(name, passed=not lines, sentence=sentence, hint=hint, count=len(lines), names=names)
+        labels = self.labels.known if self.labels else ()
+        return write_rows(self.delivery, self.rows, self.splits, labels, results, aside, self.config, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -29,39 +30,36 @@ td.number{text-align:right;white-space:nowrap}td:first-child,th{white-space:nowr
 """
 
 
-def write_report(
-    config: RunConfig,
-    results: Sequence[CheckResult],
-    counts: Sequence[Counter[str]],
-    aside: int,
-    failing: Mapping[str, Sequence[str]],
-    digests: Mapping[str, str],
-    folder: Path,
-) -> None:
-    """Write the three forms of the report.
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is reported beside the checks.
 
-    Args:
-        config: names the model.
-        results: the checks, failed ones first.
-        counts: usable rows of each label, by split; empty if the rows could not be divided.
-        aside: rows that do not go on.
-        failing: names of the failing rows of each check, `file:line`.
-        digests: SHA-256 of each data file.
-        folder: receives the files.
+    `rows` are the usable rows by split, empty if they could not be divided; `labels` those of each label by split,
+    empty also where there is no set of labels. `aside` counts rows that do not go on, `failing` names the failing rows
+    of each check as `file:line`, `digests` has the SHA-256 of each data file.
     """
-    rows: dict[str, int] = {split: count.total() for split, count in zip(SPLITS, counts, strict=False)}
-    content = {
+
+    rows: Mapping[str, int]
+    labels: Sequence[Counter[str]]
+    aside: int
+    failing: Mapping[str, Sequence[str]]
+    digests: Mapping[str, str]
+
+
+def write_report(config: RunConfig, results: Sequence[CheckResult], content: Content, folder: Path) -> None:
+    """Write the three forms of the report; `results` are the checks, failed ones first."""
+    whole = {
         "name": config.name,
         "accepted": not _stopped(results),
-        "rows": rows,
-        "quarantined_rows": aside,
-        "labels": {split: dict(count) for split, count in zip(SPLITS, counts, strict=False)},
-        "sources": dict(digests),
-        "checks": [as_json(result) | {"failing": list(failing.get(result.name, ()))} for result in results],
+        "rows": dict(content.rows),
+        "quarantined_rows": content.aside,
+        "labels": {split: dict(count) for split, count in zip(SPLITS, content.labels, strict=False)},
+        "sources": dict(content.digests),
+        "checks": [as_json(result) | {"failing": list(content.failing.get(result.name, ()))} for result in results],
     }
-    write_whole(folder / "validation.json", canonical(content))
-    write_whole(folder / "validation.md", _markdown(config.name, results, rows, aside))
-    write_whole(folder / "validation.html", _html(config.name, results, counts, aside))
+    write_whole(folder / "validation.json", canonical(whole))
+    write_whole(folder / "validation.md", _markdown(config.name, results, content))
+    write_whole(folder / "validation.html", _html(config.name, results, content))
 
 
 def _stopped(results: Sequence[CheckResult]) -> bool:
@@ -84,13 +82,13 @@ def _mark(result: CheckResult) -> str:
     return f"{result.severity}, not evaluated" if result.errored else result.severity
 
 
-def _size(rows: Mapping[str, int], aside: int) -> str:
-    usable = ", ".join(f"{count:,} {split}" for split, count in rows.items()) or "not known"
-    return f"Usable rows: {usable}. Set aside: {aside:,} (quarantine.jsonl)."
+def _size(content: Content) -> str:
+    usable = ", ".join(f"{count:,} {split}" for split, count in content.rows.items()) or "not known"
+    return f"Usable rows: {usable}. Set aside: {content.aside:,} (quarantine.jsonl)."
 
 
-def _markdown(name: str, results: Sequence[CheckResult], rows: Mapping[str, int], aside: int) -> str:
-    lines = [f"# Validation of {name}", "", f"**{_verdict(results)}** {_size(rows, aside)}", ""]
+def _markdown(name: str, results: Sequence[CheckResult], content: Content) -> str:
+    lines = [f"# Validation of {name}", "", f"**{_verdict(results)}** {_size(content)}", ""]
     lines += ["| check | result | rows | finding | to do |", "|---|---|---:|---|---|"]
     lines += [
         f"| {_cell(each.name)} | {_mark(each)} | {each.rows:,} | {_cell(each.sentence)} | {_cell(each.hint)} |"
@@ -105,18 +103,17 @@ def _cell(text: str) -> str:
     return "".join(f"\\{sign}" if sign in "|*_`[]\\" else sign for sign in plain)
 
 
-def _html(name: str, results: Sequence[CheckResult], counts: Sequence[Counter[str]], aside: int) -> str:
-    rows: dict[str, int] = {split: count.total() for split, count in zip(SPLITS, counts, strict=False)}
+def _html(name: str, results: Sequence[CheckResult], content: Content) -> str:
     bad = " bad" if _stopped(results) else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Validation of {escape(name)}</title><style>{STYLE}</style></head><body>
 <h1>Validation of {escape(name)}</h1>
-<p class="verdict{bad}"><strong>{escape(_verdict(results))}</strong> {escape(_size(rows, aside))}</p>
+<p class="verdict{bad}"><strong>{escape(_verdict(results))}</strong> {escape(_size(content))}</p>
 <h2>Checks</h2>
 <table><tr><th>check</th><th>result</th><th>rows</th><th>finding</th></tr>
 {"".join(map(_check_row, results))}</table>
-{_label_table(counts)}</body></html>
+{_label_table(content.labels)}</body></html>
 """
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from components.config import RunConfig
+from components.task_types import Column, find_task_type, task_type_names
 from flows.cli import app
 
 HERE = Path(__file__).parent
@@ -24,13 +25,38 @@ def run_file_page() -> str:
     for title, section in _sections("", RunConfig):
         lines += [f"## {title or 'Top level'}", "", (section.__doc__ or "").strip(), ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|", *_rows(section), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_task_types()])
 
 
 _INTRODUCTION = (
     "One YAML file describes a model that must stay good. Unknown keys are errors; all errors are reported at once, "
     "each with its line. `rebert init DATA` writes one, `rebert schema` prints the JSON Schema for an editor, and "
     "[examples/banking77.yaml](../examples/banking77.yaml) shows every key in place."
+)
+
+
+def _task_types() -> Iterator[str]:
+    """What `task_type`, `data.columns`, `evaluation.metric` and `task` may be."""
+    types = [find_task_type(name) for name in task_type_names()]
+    yield from ("## Task types", "", _TYPES, "", "| task_type | data.columns | evaluation.metric |", "|---|---|---|")
+    for each in types:
+        forms = " or ".join(", ".join(map(_column, form)) for form in each.forms)
+        yield f"| `{each.name}` | {forms} | {', '.join(f'`{name}`' for name in each.metric_names)} |"
+    yield ""
+    for each in types:
+        if each.settings.model_fields:
+            yield from (f"## task, of {each.name}", "", (each.settings.__doc__ or "").strip(), "")
+            yield from ("| key | type | default | meaning |", "|---|---|---|---|", *_rows(each.settings), "")
+
+
+def _column(column: Column) -> str:
+    notes = ["JSON"] * (column.kind == "json") + ["optional"] * column.optional
+    return f"`{column.role}`" + (f" ({', '.join(notes)})" if notes else "")
+
+
+_TYPES = (
+    "A file has the columns of one of the forms of its task type; `data.columns` says what they are called there. The "
+    "first metric is the default."
 )
 
 

@@ -66,6 +66,8 @@ def scores_table(report: EvaluationReport) -> str:
 def worst_classes(report: EvaluationReport, count: int = 10) -> str:
     """The labels with the lowest F1 as markdown."""
     content: dict[str, Any] = json.loads((report.folder / "report.json").read_text(encoding="utf-8"))
+    if "per_class" not in content:
+        return ""
     worst = sorted(content["per_class"], key=lambda row: float(row["f1"]))[:count]
     rows = [
         f"| {row['label']} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['support']} |"
@@ -87,12 +89,14 @@ def training_table(model: TrainedModel) -> str:
 
 def dataset_in_words(dataset: ValidatedDataset) -> str:
     rows = ", ".join(f"{dataset.rows[split]:,} {split}" for split in SPLITS if split in dataset.rows)
-    return f"{rows} rows, {len(dataset.labels)} labels, {dataset.quarantined_rows} set aside"
+    labels = f"{len(dataset.labels)} labels, " if dataset.labels else ""
+    return f"{rows} rows, {labels}{dataset.quarantined_rows} set aside"
 
 
 def tokens_in_words(tokens: TokenizedDataset) -> str:
-    cut = sum(tokens.truncated_rows.values())
-    return f"{sum(tokens.tokens.values()):,} tokens, {cut} rows cut at {tokens.max_length}"
+    long, cut = sum(tokens.long_rows.values()), sum(tokens.cut_rows.values())
+    windows = f", {long:,} rows in several windows of {tokens.max_length}" if long else ""
+    return f"{sum(tokens.tokens.values()):,} tokens{windows}{f', {cut:,} rows cut' if cut else ''}"
 
 
 def training_in_words(model: TrainedModel) -> str:

@@ -74,7 +74,7 @@ def init(
 @command
 def schema() -> None:
     """Print the JSON Schema of run files, for editors."""
-    from components.config import run_file_schema
+    from components.run_file_schema import run_file_schema
 
     console.print_json(run_file_schema())
 
@@ -116,13 +116,12 @@ def predict(
     input: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet with the texts.")],
     output: Annotated[Path, typer.Option(help="JSONL or CSV file to write, one line a row.")],
     version: Annotated[int | None, typer.Option(help="Version; default: the champion.")] = None,
-    text: Annotated[str, typer.Option(help="Column with the text.")] = "text",
-    text_pair: Annotated[str, typer.Option(help="Column with the second text, for models of pairs.")] = "text_pair",
+    column: Annotated[list[str] | None, typer.Option(help="Our name of a column and the file's: text=review.")] = None,
 ) -> None:
     """Answer for every row of a file, in its order."""
     from flows.commands import predict_rows
 
-    predict_rows(name, this_installation(), input, output, version, {"text": text, "text_pair": text_pair})
+    predict_rows(name, this_installation(), input, output, version, column or [])
 
 
 @command

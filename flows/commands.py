@@ -123,7 +123,7 @@ def _chosen(name: str, settings: Settings, version: int | None) -> RegisteredVer
 
 
 def predict_rows(
-    name: str, settings: Settings, source: Path, target: Path, version: int | None, columns: dict[str, str]
+    name: str, settings: Settings, source: Path, target: Path, version: int | None, columns: Sequence[str]
 ) -> None:
     """Answer for every row of a file with a registered model, in batches."""
     from components import registry
@@ -137,8 +137,16 @@ def predict_rows(
         version = live.version
     found = registry.get_version(settings, name, version)
     model = registry.fetch_model(settings, found)
-    rows = predict_file(model, source, target, columns)
+    rows = predict_file(model, source, target, _named(columns))
     console.say(f"{rows:,} rows answered by {name} version {version}: {target}")
+
+
+def _named(columns: Sequence[str]) -> dict[str, str]:
+    """Our names of columns to the file's, from words such as text=review."""
+    wrong = [column for column in columns if not all(column.partition("="))]
+    if wrong:
+        raise ConfigError(f"--column {wrong[0]} names no column.", "write it as OUR_NAME=COLUMN, such as text=review.")
+    return {ours: theirs for ours, _, theirs in (column.partition("=") for column in columns)}
 
 
 def open_ui(settings: Settings, port: int, prefect: bool) -> None:

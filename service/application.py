@@ -19,7 +19,6 @@ from service.live import Live, Refused
 from service.metrics import Metrics
 from service.openapi import describe
 from service.problems import no_such_page, not_ready, wrong_media_type, wrong_method
-from service.schemas import read_request
 
 PREDICT = "/predict"
 # A character takes at most six bytes in JSON (\uXXXX), one outside the BMP twelve; quotes, commas and keys come on top.
@@ -95,10 +94,10 @@ class Application:
         self.batcher.require_room(limits.timeout_seconds)
         _require_json(scope)
         body = await self.bodies.read(scope, receive, largest_body(limits))
-        asked = read_request(engine.request, body, limits)
+        asked = engine.requests.read(body, limits)
         answered = await self.batcher.ask(asked.rows, limits.timeout_seconds)
         engine = answered.engine  # a swap may have come in between
-        predictions = engine.schemas.predictions(answered.answers, engine.manifest.labels, asked.top_k)
+        predictions = engine.present(answered.answers, asked.top_k)
         release = engine.release
         return _json({"model": release.name, "version": release.version, "predictions": predictions})
 

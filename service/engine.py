@@ -8,31 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from components.errors import BundleError
 from components.golden import check_model
 from components.inference import Predictor
 from components.model_directory import Manifest, model_digest, read_golden, verify_model
 from components.releases import MODEL, Release, read_bundle_release
 from components.task_types import Answer, Row
-from service.schemas import SCHEMAS, TaskSchemas
+from service.requests import RequestReader, request_reader
+from service.schemas import Speech, find_speech
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A model version that answers. `source` is the `src` folder of its bundle, `request` reads its requests."""
+    """A model version that answers. `source` is the `src` folder of its bundle, `requests` reads its requests."""
 
     source: Path
     release: Release
     manifest: Manifest
     predictor: Predictor
-    schemas: TaskSchemas
-    request: type[BaseModel]
+    speech: Speech
+    requests: RequestReader
 
     def predict(self, rows: Sequence[Row]) -> list[Answer]:
         """What the model says about each row; one call at a time."""
         return self.predictor.predict(rows)
+
+    def present(self, answers: Sequence[Answer], top_k: int) -> list[dict[str, Any]]:
+        """The answers as a response shows them."""
+        return [self.predictor.task_type.present(answer, top_k) for answer in answers]
 
     def about(self) -> dict[str, Any]:
         """What `GET /model` says of it."""
@@ -42,7 +45,7 @@ class Engine:
             "description": self.release.description,
             "run_id": self.release.run_id,
             "task_type": self.manifest.task_type,
-            "pairs": "text_pair" in self.request.model_fields,
+            "inputs": list(self.requests.inputs),
             "labels": list(self.manifest.labels),
             "max_length": self.manifest.max_length,
             "metrics": dict(self.release.metrics),
@@ -61,13 +64,12 @@ def load_engine(source: Path) -> Engine:
     manifest = verify_model(folder)
     if model_digest(folder) != release.model_digest:
         raise BundleError(f"The model in {source} is not the one that its release names.", "build the bundle again.")
-    if manifest.task_type not in SCHEMAS:
-        raise BundleError(f"The endpoint cannot speak {manifest.task_type}.", f"use one of: {', '.join(SCHEMAS)}.")
+    speech = find_speech(manifest.task_type)
     predictor = Predictor.load(folder)
     check_model(predictor, folder)
-    pairs = "text_pair" in read_golden(folder)[0].row
-    schemas = SCHEMAS[manifest.task_type]
-    return Engine(source, release, manifest, predictor, schemas, schemas.request(release.serving, pairs))
+    inputs = list(read_golden(folder)[0].row)
+    reader = request_reader(speech, release.serving, inputs, predictor.task_type.many)
+    return Engine(source, release, manifest, predictor, speech, reader)
 
 
 def use_cores() -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.json_schema import models_json_schema
 
 from service.engine import Engine
+from service.schemas import Speech
 
 
 class ErrorText(BaseModel):
@@ -43,7 +45,7 @@ class ModelFacts(BaseModel):
     description: str
     run_id: str = Field(description="The MLflow run that trained it.")
     task_type: str
-    pairs: bool = Field(description="Whether it was trained on pairs of texts.")
+    inputs: list[str] = Field(description="The keys of a request for one row.")
     labels: list[str]
     max_length: int = Field(description="Tokens; the rest of a longer text is not read.")
     metrics: dict[str, float] = Field(description="Scores on the frozen rows.")
@@ -85,7 +87,8 @@ REFERENCE = "#/components/schemas/{model}"
 
 def describe(engine: Engine, largest_body: int) -> dict[str, Any]:
     """OpenAPI 3.1 document of an endpoint that serves this engine."""
-    models = (engine.request, engine.schemas.response, ModelFacts, Alive, Ready, Error)
+    request, response = engine.requests.model, response_model(engine.speech)
+    models = (request, response, ModelFacts, Alive, Ready, Error)
     names, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
     schemas = {model: names[(model, "validation")] for model in models}
     facts = engine.release
@@ -94,10 +97,10 @@ def describe(engine: Engine, largest_body: int) -> dict[str, Any]:
         "info": {
             "title": facts.name,
             "version": str(facts.version),
-            "description": f"{facts.description}\n\nLabels: {', '.join(engine.manifest.labels)}.".strip(),
+            "description": _description(facts.description, engine.manifest.labels),
         },
         "paths": {
-            "/predict": {"post": _predict(schemas[engine.request], schemas[engine.schemas.response], largest_body)},
+            "/predict": {"post": _predict(schemas[request], schemas[response], largest_body)},
             "/model": {"get": _page("model", "The model that answers now.", _json(schemas[ModelFacts]))},
             "/livez": {"get": _page("livez", "Whether the process works.", _json(schemas[Alive]))},
             "/readyz": {"get": _page("readyz", "Whether it can answer.", _json(schemas[Ready]))},
@@ -109,8 +112,23 @@ def describe(engine: Engine, largest_body: int) -> dict[str, Any]:
     }
 
 
+def response_model(speech: Speech) -> type[BaseModel]:
+    """The pydantic model of an answer to a request."""
+    return create_model(
+        "PredictResponse",
+        __doc__="The answers in the order of the rows, with the model and version that gave all of them.",
+        model=(str, Field(examples=["support-requests"])),
+        version=(int, Field(examples=[3])),
+        predictions=(list[speech.prediction], ...),  # type: ignore[name-defined]  # a type made at run time
+    )
+
+
+def _description(text: str, labels: Sequence[str]) -> str:
+    return f"{text}\n\nLabels: {', '.join(labels)}.".strip() if labels else text
+
+
 def _predict(request: dict[str, Any], response: dict[str, Any], largest_body: int) -> dict[str, Any]:
-    operation = _page("predict", "What the model says about one text or several.", _json(response), OF_PREDICT)
+    operation = _page("predict", "What the model says about one row or several.", _json(response), OF_PREDICT)
     operation["requestBody"] = {"required": True, "content": _json(request)}
     too_large = operation["responses"]["413"]
     too_large["description"] = too_large["description"].format(largest=largest_body)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.config import Data, Model, RunConfig, Serving
+from components.golden import shown
 from components.inference import Predictor
 from components.model_directory import GoldenRow, Manifest, read_manifest, write_golden, write_manifest
 from components.records import RegisteredVersion
 from components.releases import MODEL, RELEASE, Release
 from components.settings import Settings, read_settings
-from components.task_types import find_task_type
+from components.task_types import Spec, find_task_type
 from tests.tiny_model import build_tiny_base
 
 LABELS = ("balance", "card", "refund")
@@ -41,14 +42,15 @@ def build_model(folder: Path, seed: int = 0, pairs: bool = False, labels: Sequen
     model = folder / "model"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = find_task_type("text_classification").build_network(base, labels)
+        network = find_task_type("text_classification").build_network(base, Spec(tuple(labels), 64, 16))
         network.classifier.weight.data *= 40  # so that the answers differ visibly
     network.save_pretrained(model)
     AutoTokenizer.from_pretrained(base).save_pretrained(model)
     write_manifest(model, _manifest(labels))
     rows = [{"text": text, **({"text_pair": "it is a card"} if pairs else {})} for text in TEXTS]
-    answers = Predictor.load(model).predict(rows)
-    write_golden(model, [GoldenRow(row=row, scores=answer.scores) for row, answer in zip(rows, answers, strict=True)])
+    predictor = Predictor.load(model)
+    answers = shown(predictor, predictor.predict(rows))
+    write_golden(model, [GoldenRow(row=row, answer=answer) for row, answer in zip(rows, answers, strict=True)])
     write_manifest(model, read_manifest(model))
     return model
 
@@ -59,6 +61,7 @@ def _manifest(labels: Sequence[str]) -> Manifest:
         task_type="text_classification",
         labels=tuple(labels),
         max_length=64,
+        window_overlap=16,
         base_model="tiny",
         base_model_digest="0" * 64,
         data_digest="0" * 64,

@@ -5,29 +5,35 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from components.golden import shown
 from components.inference import Predictor
 from components.model_directory import GOLDEN, GoldenRow, Manifest, read_manifest, write_golden, write_manifest
-from components.task_types import find_task_type
+from components.task_types import TaskType, find_task_type
 
 LABELS = ("bad", "good", "很好")
 TEXTS = ("good food, very good", "the room was bad", "酒店很好", "")
 
 
-def build_model(folder: Path, base: Path, *, name: str = "shop", labels: tuple[str, ...] = LABELS) -> Path:
+def build_model(
+    folder: Path,
+    base: Path,
+    *,
+    name: str = "shop",
+    labels: tuple[str, ...] = LABELS,
+    task_type: str = "text_classification",
+) -> Path:
     """Write a model directory whose golden rows are its own answers."""
     import torch
     from transformers import AutoTokenizer
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
-        network = find_task_type("text_classification").build_network(base, labels)
-    network.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(folder)
+    kind = find_task_type(task_type)
     manifest = Manifest(
         name=name,
-        task_type="text_classification",
-        labels=labels,
+        task_type=task_type,
+        labels=labels if kind.has_labels else (),
         max_length=64,
+        window_overlap=16,
+        settings=kind.settings().model_dump(mode="json"),
         base_model="tiny",
         base_model_digest="b" * 64,
         data_digest="d" * 64,
@@ -35,13 +41,23 @@ def build_model(folder: Path, base: Path, *, name: str = "shop", labels: tuple[s
         code_digest="c" * 64,
         validation_metrics={"accuracy": 0.5},
     )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        network = kind.build_network(base, manifest.spec)
+    network.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(folder)
     write_manifest(folder, manifest)
-    rows = [{"text": text} for text in TEXTS]
-    answers = Predictor.load(folder).predict(rows)
-    golden = [GoldenRow(row=row, scores=answer.scores) for row, answer in zip(rows, answers, strict=True)]
+    rows = [_row(kind, text) for text in TEXTS]
+    predictor = Predictor.load(folder)
+    answers = shown(predictor, predictor.predict(rows))
+    golden = [GoldenRow(row=row, answer=answer) for row, answer in zip(rows, answers, strict=True)]
     write_golden(folder, golden)
     write_manifest(folder, manifest)
     return folder
+
+
+def _row(kind: TaskType, text: str) -> dict[str, str]:
+    return {name: text for name in kind.texts if name != "text_pair"}
 
 
 def another_model(folder: Path, model: Path, *, train_rows: int) -> Path:

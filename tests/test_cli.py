@@ -136,7 +136,8 @@ def test_init_writes_a_run_file_that_plans(tmp_path, tiny_base):
 def test_the_schema_is_json_schema_with_every_section():
     schema = json.loads(CliRunner().invoke(app, ["schema"]).stdout)
     assert set(schema["properties"]) == {
-        "name", "description", "task_type", "data", "validation", "model", "training", "evaluation", "gate", "serving",
+        "name", "description", "task_type", "task", "data", "validation", "model", "training", "evaluation", "gate",
+        "serving",
     }  # fmt: skip
     assert all("description" in item or "$ref" in item for item in schema["properties"].values())
 

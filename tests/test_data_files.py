@@ -15,13 +15,13 @@ import pytest
 from components.csv_rows import LONGEST_RECORD_LINES
 from components.data_files import columns_of, find_files, read_rows
 from components.errors import DataError
-from components.rows import BATCH_ROWS
+from components.rows import BATCH_ROWS, LINE
 
 HEADER = "text,label\n"
 
 
 def read(path, columns=("text", "label")):
-    return read_rows(path, list(columns), ["text"])
+    return read_rows(path, {column: "text" if column == "text" else "word" for column in columns})
 
 
 def cells(rows, column="text"):
@@ -52,7 +52,7 @@ def test_words_that_look_like_nothing_or_numbers_stay_words(csv_file):
 def test_quoted_cells_keep_commas_quotes_and_line_ends(csv_file):
     rows = read(csv_file(HEADER + '"a, ""b""\nc",x\nd,y\n'))
     assert cells(rows) == ['a, "b"\nc', "d"]
-    assert cells(rows, "line") == [2, 4]
+    assert cells(rows, LINE) == [2, 4]
 
 
 def test_unicode_line_separators_end_no_row(csv_file, jsonl_file):
@@ -107,7 +107,7 @@ def test_more_rows_than_a_batch_keep_their_order(csv_file):
     count = BATCH_ROWS + 10
     rows = read(csv_file(HEADER + "".join(f"{number},x\n" for number in range(count))))
     assert cells(rows) == [str(number) for number in range(count)]
-    assert cells(rows, "line") == list(range(2, count + 2))
+    assert cells(rows, LINE) == list(range(2, count + 2))
 
 
 def test_a_cell_of_five_megabytes_is_read_whole(csv_file, jsonl_file):
@@ -252,7 +252,7 @@ def test_parquet_keeps_words_and_reads_number_labels_as_words(tmp_path):
     path = tmp_path / "reviews.parquet"
     pq.write_table(pa.table({"text": pa.array(["007", None]).dictionary_encode(), "label": [1, 0]}), path)
     rows = read(path)
-    assert (cells(rows), cells(rows, "label"), cells(rows, "line")) == (["007", None], ["1", "0"], [1, 2])
+    assert (cells(rows), cells(rows, "label"), cells(rows, LINE)) == (["007", None], ["1", "0"], [1, 2])
     assert columns_of(path) == ["text", "label"]
 
 
@@ -300,3 +300,70 @@ def test_a_path_that_names_no_data_file_says_what_is_there(tmp_path, pattern, sa
     with pytest.raises(DataError) as caught:
         find_files([pattern], tmp_path)
     assert said in caught.value.problem
+
+
+def test_a_json_column_keeps_lists_objects_and_numbers_as_json_text(jsonl_file, csv_file, tmp_path):
+    lines = '{"tags": ["é", 1]}\n{"tags": {"b": 1, "a": [true]}}\n{"tags": 2.0}\n{"tags": "[1]"}\n{"tags": null}\n'
+    words = ['["é", 1]', '{"a": [true], "b": 1}', "2.0", "[1]", None]
+    assert cells(read_rows(jsonl_file(lines), {"tags": "json"}), "tags") == words
+    assert cells(read_rows(csv_file('tags\n"[""é"",1]"\n'), {"tags": "json"}), "tags") == ['["é",1]']
+    pq.write_table(pa.table({"tags": [["é"], None], "span": [{"start": 1}, {"start": 2}]}), tmp_path / "a.parquet")
+    rows = read_rows(tmp_path / "a.parquet", {"tags": "json", "span": "json"})
+    assert cells(rows, "tags") == ['["é"]', None]
+    assert cells(rows, "span") == ['{"start": 1}', '{"start": 2}']
+
+
+def test_a_parquet_column_of_dates_is_no_json(tmp_path):
+    path = tmp_path / "reviews.parquet"
+    pq.write_table(pa.table({"tags": pa.array([[1]], pa.list_(pa.timestamp("s")))}), path)
+    with pytest.raises(DataError, match="which is no JSON"):
+        read_rows(path, {"tags": "json"})
+
+
+def squad(**question):
+    paragraph = {"context": "Bread is sold at eight.", "qas": [{"id": "a", "question": "When?", **question}]}
+    return {"version": "2.0", "data": [{"title": "Shop", "paragraphs": [paragraph]}]}
+
+
+@pytest.mark.parametrize(
+    ("question", "answers"),
+    [
+        ({"answers": [{"text": "eight", "answer_start": 17}]}, '{"answer_start": [17], "text": ["eight"]}'),
+        ({"answers": {"text": ["eight"], "answer_start": [17]}}, '{"answer_start": [17], "text": ["eight"]}'),
+        ({"answers": [], "is_impossible": True}, '{"answer_start": [], "text": []}'),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_squad_document_has_a_row_for_each_question(csv_file, question, answers, indent):
+    path = csv_file("\ufeff" + json.dumps(squad(**question), indent=indent), "squad.json")
+    assert columns_of(path) == ["id", "context", "question", "answers", "is_impossible"]
+    rows = read_rows(path, {"id": "word", "question": "text", "context": "text", "answers": "json"})
+    assert cells(rows, "answers") == [answers]
+    assert (cells(rows, "question"), cells(rows, "context")) == (["When?"], ["Bread is sold at eight."])
+    assert cells(rows, LINE) == [1]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda text: text[:-9], "is not a whole SQuAD document: "),
+        (lambda text: text + text, "is not a whole SQuAD document: Extra data"),
+        (lambda text: text.replace('"context"', '"kontext"'), "data[0].paragraphs[0] has no text 'context'"),
+        (lambda text: text.replace('"qas"', '"questions"'), "data[0].paragraphs[0] has no list 'qas'"),
+        (
+            lambda text: text.replace('"answer_start"', '"start"'),
+            "qas[0] has an answer without 'text' and 'answer_start'",
+        ),
+    ],
+)
+def test_a_broken_squad_document_is_one_error(csv_file, spoil, said):
+    text = json.dumps(squad(answers=[{"text": "eight", "answer_start": 17}]))
+    with pytest.raises(DataError) as caught:
+        read_rows(csv_file(spoil(text), "squad.json"), {"question": "text"})
+    assert said in caught.value.problem
+
+
+def test_rows_with_a_column_called_data_are_no_squad_document(jsonl_file):
+    rows = read_rows(jsonl_file('{"data": [{"a": 1}], "text": "x"}\n{"data": [], "text": "y"}\n'), {"text": "text"})
+    assert cells(rows) == ["x", "y"]

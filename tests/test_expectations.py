@@ -80,3 +80,17 @@ def test_every_name_of_the_library_is_known():
 def test_nothing_is_printed(capsys):
     evaluate([check("expect_column_values_to_not_be_null", column="text")], FRAME)
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_exception_that_may_repeat_values_is_not_told():
+    frame = pandas.DataFrame({"text": ["card 4111", "bad"]})
+    arguments = {"column": "text", "strftime_format": "%Y"}
+    (finding,) = evaluate([check("expect_column_values_to_be_json_parseable", column="text")], frame)
+    assert not finding.errored
+    (finding,) = evaluate([check("expect_column_values_to_be_dateutil_parseable", column="text")], frame)
+    assert "4111" not in finding.sentence or not finding.errored
+    (finding,) = evaluate([check("expect_column_values_to_match_strftime_format", **arguments)], frame)
+    assert "4111" not in finding.sentence or not finding.errored
+    (finding,) = evaluate([check("expect_column_values_to_match_json_schema", column="text", json_schema={})], frame)
+    assert finding.errored
+    assert finding.sentence.endswith("could not be evaluated: the values are not of the kind that it looks at.")

@@ -17,14 +17,18 @@ def predictor(tiny_model: Path) -> Predictor:
     return Predictor.load(tiny_model)
 
 
+def scores(predictor: Predictor, rows) -> np.ndarray:
+    return np.array([answer["scores"] for answer in predictor.predict(rows)])
+
+
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, str]]:
     return [{"text": row["text"]} for row in rows_of(150, 4)] + [{"text": text} for text in ODD_TEXTS]
 
 
 def test_a_row_gets_the_same_answer_alone_and_in_a_batch(predictor: Predictor, rows):
-    together = predictor.scores(rows)
-    alone = np.concatenate([predictor.scores([row]) for row in rows])
+    together = scores(predictor, rows)
+    alone = np.concatenate([scores(predictor, [row]) for row in rows])
     assert np.abs(together - alone).max() <= TOLERANCE
 
 
@@ -32,20 +36,20 @@ def test_a_row_gets_the_same_answer_alone_and_in_a_batch(predictor: Predictor, r
 def test_the_order_of_the_rows_does_not_matter(predictor: Predictor, rows, seed: int):
     order = random.Random(seed).sample(range(len(rows)), len(rows))
     assert len(rows) > 2 * BATCH_ROWS
-    shuffled = predictor.scores([rows[index] for index in order])
-    assert np.abs(shuffled - predictor.scores(rows)[order]).max() <= TOLERANCE
+    shuffled = scores(predictor, [rows[index] for index in order])
+    assert np.abs(shuffled - scores(predictor, rows)[order]).max() <= TOLERANCE
 
 
 def test_scores_are_probabilities_of_every_label(predictor: Predictor, rows):
-    scores = predictor.scores(rows)
-    assert scores.shape == (len(rows), 3)
-    assert np.allclose(scores.sum(axis=1), 1)
+    found = scores(predictor, rows)
+    assert found.shape == (len(rows), 3)
+    assert np.allclose(found.sum(axis=1), 1)
 
 
 def test_an_answer_names_the_label_with_the_highest_score(predictor: Predictor, rows):
     for answer in predictor.predict(rows[:5]):
-        assert answer.score == max(answer.scores)
-        assert answer.label == predictor.manifest.labels[int(np.argmax(answer.scores))]
+        assert answer["score"] == max(answer["scores"])
+        assert answer["label"] == predictor.manifest.labels[int(np.argmax(answer["scores"]))]
 
 
 def test_no_rows_have_no_answers(predictor: Predictor):
@@ -53,6 +57,7 @@ def test_no_rows_have_no_answers(predictor: Predictor):
 
 
 def test_a_higher_temperature_makes_scores_more_even(predictor: Predictor, rows):
-    hot = Predictor(predictor.network, predictor.tokenizer, predictor.manifest.model_copy(update={"temperature": 10.0}))
-    assert hot.scores(rows).max() < predictor.scores(rows).max()
-    assert (hot.scores(rows).argmax(axis=1) == predictor.scores(rows).argmax(axis=1)).all()
+    hotter = predictor.manifest.model_copy(update={"fitted": {"temperature": 10.0}})
+    hot = Predictor(predictor.network, predictor.tokenizer, hotter)
+    assert scores(hot, rows).max() < scores(predictor, rows).max()
+    assert (scores(hot, rows).argmax(axis=1) == scores(predictor, rows).argmax(axis=1)).all()

@@ -103,7 +103,7 @@ def other_answers(model: Path, target: Path) -> Path:
     rows = json.loads((target / "golden.json").read_text(encoding="utf-8"))
     from components.model_directory import GoldenRow
 
-    write_golden(target, [GoldenRow(row=row["row"], scores=(0.0, 0.0, 1.0)) for row in rows])
+    write_golden(target, [GoldenRow(row=row["row"], answer={**row["answer"], "score": 0.0}) for row in rows])
     write_manifest(target, read_manifest(target))
     return target
 

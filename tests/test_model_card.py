@@ -25,14 +25,22 @@ def report(tmp_path: Path) -> EvaluationReport:
             for place, label in enumerate(LABELS)
         ],
         "slices": [
-            {"column": "channel", "value": "a|b", "rows": 80, "accuracy": 0.9, "judged": True},
-            {"column": "channel", "value": "phone", "rows": 3, "accuracy": 1.0, "judged": False},
+            {"column": "channel", "value": "a|b", "rows": 80, "score": 0.9, "judged": True},
+            {"column": "channel", "value": "phone", "rows": 3, "score": 1.0, "judged": False},
         ],
     }
     (tmp_path / "report.json").write_text(json.dumps(content))
     metrics = {"accuracy": 0.91234, "macro_f1": 0.88, "expected_calibration_error": 0.02}
     return EvaluationReport(
-        tmp_path, "e" * 64, "m" * 64, "t" * 64, 150, "accuracy", metrics, {"accuracy": (0.85, 0.95)}
+        tmp_path,
+        "e" * 64,
+        "m" * 64,
+        "t" * 64,
+        "text_classification",
+        150,
+        "accuracy",
+        metrics,
+        {"accuracy": (0.85, 0.95)},
     )
 
 

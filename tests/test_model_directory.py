@@ -45,7 +45,7 @@ def test_missing_and_added_files_are_named(model: Path):
 def test_the_same_files_have_the_same_digest_and_any_change_another(model: Path):
     before, manifest = model_digest(model), read_manifest(model)
     assert write_manifest(model, manifest) == before
-    assert write_manifest(model, manifest.model_copy(update={"temperature": 2.0})) != before
+    assert write_manifest(model, manifest.model_copy(update={"fitted": {"temperature": 2.0}})) != before
 
 
 def test_pickles_of_the_trainer_do_not_stay(model: Path):
@@ -73,4 +73,4 @@ def test_a_manifest_with_wrong_values_is_damaged(model: Path, change: dict[str, 
 def test_golden_rows_come_back_as_they_were_written(model: Path):
     golden = read_golden(model)
     assert golden
-    assert all(len(row.scores) == len(read_manifest(model).labels) for row in golden)
+    assert all(len(row.answer["top"]) == len(read_manifest(model).labels) for row in golden)

@@ -45,7 +45,7 @@ def dataset(tmp_path: Path) -> ValidatedDataset:
 
 @pytest.fixture
 def tokens(tmp_path: Path) -> TokenizedDataset:
-    return TokenizedDataset(tmp_path, "numbers", {}, {}, {}, 32)
+    return TokenizedDataset(tmp_path, "numbers", {}, {}, {}, {}, {}, 32)
 
 
 def with_config(inputs: Inputs, section: str, **changes: object) -> Inputs:
@@ -99,7 +99,7 @@ def test_every_steps_code_includes_the_task_type_which_nothing_imports(module, m
 
 
 def report(digest: str = "answers") -> EvaluationReport:
-    return EvaluationReport(Path(), digest, "model", "rows", 20, "accuracy", {}, {})
+    return EvaluationReport(Path(), digest, "model", "rows", "text_classification", 20, "accuracy", {}, {})
 
 
 def test_a_decision_sees_which_slices_are_judged(inputs):

@@ -29,7 +29,7 @@ def test_every_row_is_answered_in_its_order(tmp_path, tiny_model, source):
     found = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
     expected = Predictor.load(tiny_model).predict([{"text": TEXTS[index]} for index in (0, 2, 1)])
     assert [row["row"] for row in found] == [f"reviews.csv:{line}" for line in (2, 3, 4, 5)]
-    assert [found[index]["label"] for index in (0, 2, 3)] == [answer.label for answer in expected]
+    assert [found[index]["label"] for index in (0, 2, 3)] == [answer["label"] for answer in expected]
     assert found[1]["problem"] == "the text is missing or blank"
     assert found[1]["label"] is None
 
@@ -39,7 +39,7 @@ def test_answers_can_be_csv(tmp_path, tiny_model, source):
     predict_file(tiny_model, source, target, COLUMNS)
     with target.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [set(row) for row in rows] == [{"row", "label", "score", "problem"}] * 4
+    assert [set(row) for row in rows] == [{"row", "label", "score", "top", "problem"}] * 4
 
 
 @pytest.mark.parametrize(

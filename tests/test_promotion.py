@@ -31,6 +31,7 @@ def report(
             "label": truth,
             "predicted": predicted,
             "score": 0.9,
+            "quality": right.astype(float),
             "correct": right,
         }
     ).to_parquet(folder / "predictions.parquet")
@@ -41,6 +42,7 @@ def report(
         f"answers of {folder.name}",
         folder.name,
         digest,
+        "text_classification",
         len(right),
         metric,
         {"accuracy": share, metric: share},
@@ -117,8 +119,8 @@ def test_macro_f1_is_compared_by_a_paired_bootstrap(tmp_path):
 
 
 def test_a_drop_on_a_slice_stops_a_better_candidate(tmp_path):
-    before = [{"column": "language", "value": "zh", "rows": 60, "accuracy": 0.9, "judged": True}]
-    after = [{"column": "language", "value": "zh", "rows": 60, "accuracy": 0.7, "judged": True}]
+    before = [{"column": "language", "value": "zh", "rows": 60, "score": 0.9, "judged": True}]
+    after = [{"column": "language", "value": "zh", "rows": 60, "score": 0.7, "judged": True}]
     ours = report(tmp_path / "a", right(20), slices=after)
     decision = decide(tmp_path, ours, report(tmp_path / "b", right(60), slices=before))
     assert not decision.promote
@@ -126,14 +128,14 @@ def test_a_drop_on_a_slice_stops_a_better_candidate(tmp_path):
 
 
 def test_a_missing_slice_fails(tmp_path):
-    before = [{"column": "language", "value": "zh", "rows": 60, "accuracy": 0.9, "judged": True}]
+    before = [{"column": "language", "value": "zh", "rows": 60, "score": 0.9, "judged": True}]
     decision = decide(tmp_path, report(tmp_path / "a", right(20)), report(tmp_path / "b", right(60), slices=before))
     assert not decision.promote
     assert "no score for it" in decision.reason
 
 
 def test_a_small_slice_is_not_judged(tmp_path):
-    before = [{"column": "language", "value": "zh", "rows": 3, "accuracy": 1.0, "judged": False}]
+    before = [{"column": "language", "value": "zh", "rows": 3, "score": 1.0, "judged": False}]
     decision = decide(tmp_path, report(tmp_path / "a", right(20)), report(tmp_path / "b", right(60), slices=before))
     assert decision.promote
 
@@ -147,6 +149,6 @@ def test_reports_on_other_rows_are_never_compared(tmp_path):
 def test_the_decision_is_written_in_numbers_in_words_and_with_its_rows(tmp_path):
     decision = decide(tmp_path, report(tmp_path / "a", right(20)), report(tmp_path / "b", right(60)))
     content = json.loads((decision.folder / "decision.json").read_text())
-    assert (content["promote"], content["only_candidate_right"], content["only_champion_right"]) == (True, 40, 0)
+    assert (content["promote"], content["better_rows"], content["worse_rows"]) == (True, 40, 0)
     assert "| superiority | passed |" in (decision.folder / "decision.md").read_text()
     assert len(pd.read_csv(decision.folder / "disagreements.csv")) == 40

@@ -17,7 +17,6 @@ import pytest
 from components import proving
 from components.endpoint_process import Address
 from components.errors import BundleError
-from components.inference import Predictor
 from components.model_directory import GoldenRow, read_golden, read_manifest, write_golden, write_manifest
 from components.proving import _ask_patiently, _check_mixed, prove_bundle
 from components.records import Bundle
@@ -110,6 +109,6 @@ def test_a_busy_endpoint_is_asked_again_within_a_bound(monkeypatch: pytest.Monke
 
 
 def test_an_endpoint_that_answers_otherwise_is_found_out(liar: Address, support_model: Path):
-    golden, manifest = read_golden(support_model), Predictor.load(support_model).manifest
-    with pytest.raises(BundleError, match=r"Golden row 0: the trainer said \w+ with 0\.\d+ for \w+, this model says"):
-        _check_mixed(liar, golden, manifest, range(len(golden)), 64)
+    golden = read_golden(support_model)
+    with pytest.raises(BundleError, match=r"Golden row 0: the trainer said .*0\.\d+.*, this model says"):
+        _check_mixed(liar, golden, "texts", range(len(golden)), 64)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
 
+from components.column_looks import look_at_column, recognise
 from components.config import RunConfig
 from components.errors import DataError
 from components.run_file_draft import CHINESE_BASE, ENGLISH_BASE, draft_run_file
@@ -24,7 +26,7 @@ def drafted(data, **settings) -> RunConfig:
 def test_a_file_is_recognised_by_its_column_names(tmp_path):
     config = drafted(write_csv(tmp_path / "Shop Reviews 2.csv", reviews(200)))
     assert config.name == "shop-reviews-2"
-    assert (config.data.columns.text, config.data.columns.label) == ("text", "label")
+    assert config.data.columns == {"text": "text", "label": "label"}
     assert config.data.train == ("Shop Reviews 2.csv",)
     assert config.data.validation is None
     assert config.model.base == ENGLISH_BASE
@@ -34,14 +36,14 @@ def test_a_file_is_recognised_by_its_column_names(tmp_path):
 def test_columns_are_recognised_by_what_they_hold(tmp_path):
     rows = [{"nr": place, "words": row["text"], "verdict": row["label"]} for place, row in enumerate(reviews(200))]
     columns = drafted(write_csv(tmp_path / "a.csv", rows, ["nr", "words", "verdict"])).data.columns
-    assert (columns.text, columns.text_pair, columns.label) == ("words", None, "verdict")
+    assert columns == {"text": "words", "label": "verdict"}
 
 
 def test_pairs_are_recognised(tmp_path):
     pairs = zip(reviews(200), reviews(200, 5), strict=True)
     rows = [{"premise": one["text"], "hypothesis": two["text"], "label": one["label"]} for one, two in pairs]
     columns = drafted(write_jsonl(tmp_path / "pairs.jsonl", rows)).data.columns
-    assert (columns.text, columns.text_pair, columns.label) == ("premise", "hypothesis", "label")
+    assert columns == {"text": "premise", "text_pair": "hypothesis", "label": "label"}
 
 
 def test_a_folder_is_divided_by_the_names_of_its_files(tmp_path):
@@ -129,3 +131,74 @@ def test_a_file_without_labels_says_what_its_columns_hold(tmp_path):
     )
     with pytest.raises(DataError, match=r"looks like a label: 'nr' \(50 different values\)"):
         draft_run_file(tmp_path / "a.csv")
+
+
+def _rows_of_type(task_type):
+    """Rows as people have them for each task type, and the roles that their columns are."""
+    rows = reviews(200)
+    spans, tags = [{"start": 0, "end": 4, "label": "THING"}], ["B-THING", "I-THING"]
+    match task_type:
+        case "multi_label":
+            made = [{"text": row["text"], "labels": [row["label"]] * (place % 3 > 0)} for place, row in enumerate(rows)]
+            return made, {"text": "text", "labels": "labels"}
+        case "regression":
+            made = [
+                {"sentence1": row["text"], "sentence2": row["text"][::-1], "label": place / 10}
+                for place, row in enumerate(rows)
+            ]
+            return made, {"text": "sentence1", "text_pair": "sentence2", "value": "label"}
+        case "token_classification":
+            words = [row["text"].split()[:6] for row in rows]
+            made = [{"tokens": each, "ner_tags": tags + ["O"] * (len(each) - 2)} for each in words]
+            return made, {"tokens": "tokens", "tags": "ner_tags"}
+        case "spans":
+            made = [{"text": row["text"], "entities": spans * (place % 2)} for place, row in enumerate(rows)]
+            return made, {"text": "text", "entities": "entities"}
+        case "question_answering":
+            made = [
+                {
+                    "id": str(place),
+                    "question": f"What is {place}?",
+                    "passage": row["text"],
+                    "answers": {"text": [row["text"][:4]], "answer_start": [0]},
+                }
+                for place, row in enumerate(rows)
+            ]
+            return made, {"question": "question", "context": "passage", "answers": "answers"}
+        case "fill_mask":
+            return [{"line": row["text"]} for row in rows], {"text": "line"}
+    return rows, {"text": "text", "label": "label"}
+
+
+TYPES = ("multi_label", "regression", "token_classification", "spans", "question_answering", "fill_mask")
+
+
+@pytest.mark.parametrize("task_type", [*TYPES, "text_classification"])
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_the_task_type_is_recognised_by_the_columns_and_its_draft_accepts_the_data(tmp_path, task_type, kind):
+    rows, columns = _rows_of_type(task_type)
+    if kind == "csv":
+        spelled = [
+            {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
+            for row in rows
+        ]
+        path = write_csv(tmp_path / "a.csv", spelled, list(rows[0]))
+    else:
+        path = write_jsonl(tmp_path / "a.jsonl", rows)
+    config = drafted(path)
+    assert config.task_type == {"spans": "token_classification"}.get(task_type, task_type)
+    assert dict(config.data.columns) == columns
+    assert sum(validate_dataset(config, None, None, tmp_path / "validated").rows.values()) > 150
+
+
+def test_whole_numbers_as_labels_are_labels_and_a_score_beside_a_label_is_not_the_value(tmp_path):
+    stars = [{**row, "label": 5 if row["label"] == "good" else 1} for row in reviews(200)]
+    assert drafted(write_csv(tmp_path / "a.csv", stars)).task_type == "text_classification"
+    scored = [{**row, "score": place / 7} for place, row in enumerate(reviews(200))]
+    assert drafted(write_csv(tmp_path / "b.csv", scored, ["text", "label", "score"])).task_type == "text_classification"
+
+
+def test_a_task_type_that_there_is_not_is_never_written():
+    columns = [look_at_column("text", ["a longer text", "and another one"]), look_at_column("labels", ['["x"]', "[]"])]
+    assert recognise(columns, ["text_classification", "multi_label"])[0] == "multi_label"
+    assert recognise(columns, ["text_classification"])[0] == "text_classification"

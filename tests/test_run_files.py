@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
-from components.config import RunConfig, run_file_schema
+from components.config import RunConfig
 from components.errors import ConfigError
+from components.run_file_schema import run_file_schema
 from components.run_files import read_run_file
+from components.task_types import find_task_type, task_type_names
 
 SMALLEST = "name: reviews\ndata:\n  train: train.csv\nmodel:\n  base: tiny\n"
 
@@ -85,7 +87,7 @@ validation:
     - {type: expect_column_too_exist, column: text}
 """.lstrip()
     assert problem_of(run_file(text)).splitlines() == [
-        "FILE:2: task_type: there is no 'text_classificaton'; known are text_classification",
+        f"FILE:2: task_type: there is no 'text_classificaton'; known are {', '.join(task_type_names())}",
         "FILE:4: model.max_length: input should be a valid integer, unable to parse string as an integer, not 'long'",
         "FILE:7: validation.severity.blank_texts: there is no check 'blank_texts'; did you mean 'blank_text'?",
         "FILE:8: validation.severity.row_count: 'row_count' may be stop or warn, not quarantine",
@@ -171,3 +173,75 @@ def test_every_key_has_a_description_and_the_schema_names_it():
 
     check(RunConfig)
     assert "folder" not in run_file_schema()["properties"]
+
+
+def test_what_the_task_type_does_not_know_is_listed_with_its_line(run_file):
+    text = SMALLEST.replace("  train: train.csv\n", "  train: train.csv\n  columns:\n    text: a\n    txt: b\n")
+    text += "task:\n  threshold: 0.5\nevaluation:\n  metric: accuarcy\n"
+    assert problem_of(run_file(text)).splitlines() == [
+        "FILE:6: data.columns: text_classification has no column 'txt'; known are text, text_pair, label",
+        "FILE:10: unknown key 'task.threshold'; known here: none",
+        "FILE:12: evaluation.metric: text_classification has no 'accuarcy'; "
+        "known are accuracy, macro_f1, micro_f1, weighted_f1, mcc",
+    ]
+
+
+def test_a_task_type_of_no_known_name_is_the_only_complaint_about_it(run_file):
+    text = SMALLEST + "task_type: parsing\ntask: {depth: 3}\nevaluation: {metric: las}\n"
+    assert problem_of(run_file(text)).startswith("FILE:6: task_type: there is no 'parsing'; known are ")
+    assert len(problem_of(run_file(text)).splitlines()) == 1
+
+
+def test_the_schema_names_task_types_columns_metrics_and_checks():
+    schema = run_file_schema()
+    parts = schema["$defs"]
+    assert schema["properties"]["task_type"]["enum"] == task_type_names()
+    assert (
+        "text_classification (optional)"
+        in parts["Data"]["properties"]["columns"]["properties"]["text_pair"]["description"]
+    )
+    assert "macro_f1" in parts["Evaluation"]["properties"]["metric"]["enum"]
+    assert "windowed_rows" in parts["Validation"]["properties"]["severity"]["propertyNames"]["enum"]
+
+
+def test_a_bad_run_file_is_refused_without_heavy_imports(run_file):
+    code = "import sys; from pathlib import Path; from components.run_files import read_run_file\n"
+    code += "try: read_run_file(Path(sys.argv[1]))\nexcept Exception as error: print(type(error).__name__)\n"
+    code += "print(*{'torch', 'scipy', 'mlflow', 'transformers', 'pyarrow', 'pandas'} & set(sys.modules))"
+    path = run_file(SMALLEST + "evaluation: {metric: accuarcy}\n")
+    found = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["ConfigError"]
+
+
+@pytest.mark.parametrize(
+    ("task_type", "more", "said"),
+    [
+        ("question_answering", "training: {class_weights: balanced}", "does not weigh labels; leave the key out"),
+        (
+            "question_answering",
+            "task: {n_best: 0}",
+            "FILE:7: task.n_best: input should be greater than or equal to 1, not 0",
+        ),
+        ("question_answering", "task: {best: 3}", "unknown key 'task.best'; did you mean 'n_best'?"),
+        ("regression", "task: {low: 3, high: 2}", "FILE:7: task: low must be less than high"),
+        ("regression", "validation: {severity: {label_balance: warn}}", "there is no check 'label_balance'"),
+        ("multi_label", "validation: {severity: {broken_labels: warn}}", "may be stop or quarantine, not warn"),
+        ("fill_mask", "evaluation: {metric: accuracy}", "fill_mask has no 'accuracy'; known are "),
+    ],
+)
+def test_what_only_its_task_type_can_judge_is_judged_by_it(run_file, task_type, more, said):
+    assert said in problem_of(run_file(f"{SMALLEST}task_type: {task_type}\n{more}\n"))
+
+
+def test_a_type_without_labels_refuses_a_list_of_them(run_file):
+    text = SMALLEST.replace("train.csv\n", "train.csv\n  labels: [a, b]\n") + "task_type: regression\n"
+    assert problem_of(run_file(text)) == "FILE:4: data.labels: regression has no set of labels; leave the key out"
+
+
+@pytest.mark.parametrize("task_type", task_type_names())
+def test_the_metric_and_the_settings_of_the_task_type_are_filled_in(run_file, task_type):
+    config = read_run_file(run_file(f"{SMALLEST}task_type: {task_type}\nevaluation: {{min_slice_rows: 5}}\n"))
+    known = find_task_type(task_type)
+    assert config.evaluation.metric == known.metric_names[0]
+    assert config.evaluation.min_slice_rows == 5
+    assert set(config.task) == set(known.settings.model_fields)

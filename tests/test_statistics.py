@@ -10,14 +10,8 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom, norm
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from components.statistics import (
-    METRICS,
-    _counts,
-    bootstrap_scores,
-    interval,
-    mcnemar_exact,
-    tango_score_test,
-)
+from components.classification_metrics import CLASS_METRICS, class_statistic
+from components.statistics import bootstrap_scores, interval, mcnemar_exact, mean_statistic, tango_score_test
 
 REFERENCE = {
     "accuracy": accuracy_score,
@@ -26,6 +20,10 @@ REFERENCE = {
     "weighted_f1": lambda t, p: f1_score(t, p, average="weighted", zero_division=0),
     "mcc": matthews_corrcoef,
 }
+
+
+def words(codes) -> list[str]:
+    return [f"class {code}" for code in codes]
 
 
 @pytest.mark.parametrize(("wins", "losses"), [(0, 0), (5, 5), (12, 5), (1, 9), (40, 10)])
@@ -60,14 +58,15 @@ def test_models_that_never_differ_pass_non_inferiority_and_fail_superiority():
     assert tango_score_test(0, 0, 500, 0.0) == 1.0
 
 
+@pytest.mark.filterwarnings("ignore:A single label was found:UserWarning")  # scikit-learn's, of the reference
 @settings(max_examples=200, deadline=None)
 @given(st.integers(2, 6), st.integers(5, 40), st.integers(0, 10_000))
 def test_every_metric_of_whole_counts_is_scikit_learns(classes, rows, seed):
     generator = np.random.default_rng(seed)
     truth, answer = generator.integers(0, classes, (2, rows))
-    counts = _counts(np.ones((1, rows)), truth, answer, classes)
-    for name, metric in METRICS.items():
-        assert metric(*counts)[0] == pytest.approx(REFERENCE[name](truth, answer)), name
+    for name in CLASS_METRICS:
+        found = class_statistic(name, words(truth), words(answer))(np.ones((1, rows)))[0]
+        assert found == pytest.approx(REFERENCE[name](truth, answer)), name
 
 
 def test_a_resampling_scores_as_scikit_learn_does_on_the_drawn_rows():
@@ -75,14 +74,15 @@ def test_a_resampling_scores_as_scikit_learn_does_on_the_drawn_rows():
     truth = generator.integers(0, 4, 50)
     answer = np.where(generator.random(50) < 0.7, truth, generator.integers(0, 4, 50))
     drawn = np.random.default_rng(7).integers(0, 50, size=(20, 50))
-    got = bootstrap_scores("macro_f1", truth, [answer], 4, 20, seed=7)[0]
+    got = bootstrap_scores([class_statistic("macro_f1", words(truth), words(answer))], 50, 20, seed=7)[0]
     assert got == pytest.approx([f1_score(truth[d], answer[d], average="macro", zero_division=0) for d in drawn])
 
 
 def test_models_are_resampled_on_the_same_rows():
     generator = np.random.default_rng(0)
     truth, answer = generator.integers(0, 3, (2, 200))
-    ours, theirs = bootstrap_scores("accuracy", truth, [answer, answer], 3, 50, seed=1)
+    statistic = class_statistic("accuracy", words(truth), words(answer))
+    ours, theirs = bootstrap_scores([statistic, statistic], 200, 50, seed=1)
     assert (ours == theirs).all()
 
 
@@ -90,9 +90,8 @@ def test_the_interval_covers_as_often_as_it_says():
     generator = np.random.default_rng(5)
     inside = 0
     for seed in range(200):
-        truth = np.zeros(150, dtype=int)
-        answer = (generator.random(150) > 0.8).astype(int)
-        low, high = interval(bootstrap_scores("accuracy", truth, [answer], 2, 300, seed)[0], 0.95)
+        right = (generator.random(150) <= 0.8).astype(float)
+        low, high = interval(bootstrap_scores([mean_statistic(right)], 150, 300, seed)[0], 0.95)
         inside += low <= 0.8 <= high
     assert 180 <= inside <= 199
 
@@ -109,7 +108,8 @@ def test_two_equal_models_pass_the_test_at_most_alpha_of_the_time(metric):
             losses = int(((ours != truth) & (theirs == truth)).sum())
             p_value = mcnemar_exact(wins, losses)
         else:
-            a, b = bootstrap_scores(metric, truth, [ours, theirs], 3, 500, trial)
+            statistics = [class_statistic(metric, words(truth), words(answers)) for answers in (ours, theirs)]
+            a, b = bootstrap_scores(statistics, 300, 500, trial)
             p_value = ((a - b <= 0).sum() + 1) / 501
         passed += p_value <= 0.05
     assert passed <= binom.ppf(0.999, trials, 0.05)

@@ -308,7 +308,15 @@ def outcomes_of_a_run(folder: Path) -> tuple[EvaluationReport, TrainedModel, Pro
     (folder / "decision" / "decision.json").write_text('{"promote": false}')
     write_lines(folder / "history.jsonl", range(3))
     report = EvaluationReport(
-        folder / "evaluation", "e", "m", "t", 100, "accuracy", {"accuracy": 0.9}, {"accuracy": (0.8, 0.95)}
+        folder / "evaluation",
+        "e",
+        "m",
+        "t",
+        "text_classification",
+        100,
+        "accuracy",
+        {"accuracy": 0.9},
+        {"accuracy": (0.8, 0.95)},
     )
     trained = TrainedModel(folder, "m", folder / "history.jsonl", "cpu", "fp32", 2.0, 60.0, 50.0, {})
     decided = PromotionDecision(

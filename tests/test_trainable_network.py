@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from components.config import Training
 from components.fast_dropout import DropoutMasks, FastDropout, use_fast_dropout
-from components.task_types import find_task_type
-from components.trainable_network import class_weights, freeze
+from components.task_types import Spec, find_task_type
+from components.trainable_network import freeze
 from components.trimmed_embedding import TrimmedEmbedding, restore_embeddings, trim_embeddings
 
 
 def network_of(base: Path):
     torch.manual_seed(0)
-    return find_task_type("text_classification").build_network(base, ["a", "b"])
+    return find_task_type("text_classification").build_network(base, Spec(("a", "b"), 64, 16))
 
 
 def steps(network, ids: list[torch.Tensor], decay: float = 0.1):
@@ -130,7 +129,6 @@ def test_frozen_parts_do_not_learn(tiny_base: Path, part: str, learning: bool):
 
 def test_balanced_weights_are_the_inverse_frequencies_with_a_mean_of_one():
     targets = np.array([0, 0, 0, 1], np.int64)
-    assert class_weights(Training(), targets, 2, "cpu") is None
-    weights = class_weights(Training(class_weights="balanced"), targets, 2, "cpu")
+    weights = find_task_type("text_classification").weights(targets, Spec(("a", "b"), 64, 16))
     assert weights.tolist() == pytest.approx([2 / 3, 2.0])
     assert weights[targets].mean().item() == pytest.approx(1.0)

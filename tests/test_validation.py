@@ -112,6 +112,7 @@ def test_damaged_text_is_noted_and_goes_on(validated, text):
     outcome = validated(rows, validation=reviews(30, 2), test=reviews(30, 3))
     assert outcome.failed == ["damaged_text"]
     assert outcome.check("damaged_text")["failing"] == ["train.jsonl:10"]
+    assert text not in outcome.check("damaged_text")["sentence"]  # it goes to MLflow and logs
     assert outcome.dataset.rows["train"] == 200
 
 
@@ -392,7 +393,7 @@ def test_pairs_are_compared_as_pairs(tmp_path):
     assert pq.read_table(outcome.dataset.split_file("train")).column_names == ["row_id", "text", "text_pair", "label"]
 
 
-def test_the_tokenizer_counts_what_would_be_cut_and_what_is_unknown(validated, tiny_base):
+def test_the_tokenizer_counts_what_needs_several_windows_and_what_is_unknown(validated, tiny_base):
     base = BaseModel("tiny", tiny_base, "", "")
     rows = reviews(200)
     for row in rows[:50]:
@@ -400,9 +401,9 @@ def test_the_tokenizer_counts_what_would_be_cut_and_what_is_unknown(validated, t
     for row in rows:
         row["text"] += " 漢字仮名交文々" * 3
     outcome = validated(rows, base=base, validation=reviews(30, 2), test=reviews(30, 3))
-    assert outcome.failed == ["truncated_rows", "unknown_tokens"]
-    assert "are longer than 32 tokens" in outcome.check("truncated_rows")["sentence"]
-    assert outcome.check("truncated_rows")["severity"] == "warn"
+    assert outcome.failed == ["unknown_tokens", "windowed_rows"]
+    assert "are longer than 32 tokens and will be read in several windows" in outcome.check("windowed_rows")["sentence"]
+    assert outcome.check("windowed_rows")["severity"] == "warn"
     assert "unknown to the tokenizer of 'tiny'" in outcome.rejection.problem
 
 

@@ -51,7 +51,7 @@ def small_dataset(folder: Path, train: int = 96, validation: int = 30) -> Valida
     return write_dataset(folder, splits, LABELS)
 
 
-def small_config(base: Path, max_length: int = 24, **training: Any) -> RunConfig:
+def small_config(base: Path, max_length: int = 64, **training: Any) -> RunConfig:
     """Settings under which the tiny model learns the small data set."""
     chosen = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-2, "precision": "fp32", "device": "cpu", **training}
     content = {

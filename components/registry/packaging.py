@@ -10,7 +10,7 @@ from typing import Any
 
 from components.digests import project_sources
 from components.model_directory import Manifest, read_golden
-from components.pyfunc import DEFAULT_TOP_K, TEXT_COLUMNS
+from components.pyfunc import DEFAULT_TOP_K
 from components.step_store import storage_errors
 
 LOADER = "components.pyfunc"
@@ -45,7 +45,9 @@ def _write_package(package: Path, temporary: Path, model: Any, folder: Path, man
     import pandas as pd
     from mlflow.models import Model
 
-    rows = [{name: row.row[name] for name in TEXT_COLUMNS if name in row.row} for row in read_golden(folder)]
+    golden = read_golden(folder)
+    inputs = pd.DataFrame([dict(row.row) for row in golden])
+    outputs = pd.DataFrame([dict(row.answer) for row in golden])
     mlflow.pyfunc.save_model(
         path=str(package),
         loader_module=LOADER,
@@ -58,8 +60,8 @@ def _write_package(package: Path, temporary: Path, model: Any, folder: Path, man
             model_uuid=model.model_id,
         ),
         pip_requirements=pinned_requirements(),
-        signature=_signature(pair=any("text_pair" in row for row in rows)),
-        input_example=pd.DataFrame(rows[:EXAMPLE_ROWS]),
+        signature=_signature(inputs, outputs),
+        input_example=inputs[:EXAMPLE_ROWS],
         metadata={"task_type": manifest.task_type, "labels": len(manifest.labels)},
     )
 
@@ -87,17 +89,7 @@ def pinned_requirements() -> list[str]:
     return [f"{name}=={version(name).split('+')[0]}" for name in PACKAGES]
 
 
-def _signature(*, pair: bool) -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Array
+def _signature(inputs: Any, outputs: Any) -> Any:
+    from mlflow.models import infer_signature
 
-    inputs = [ColSpec(DataType.string, "text"), *([ColSpec(DataType.string, "text_pair")] if pair else [])]
-    outputs = [
-        ColSpec(DataType.string, "label"),
-        ColSpec(DataType.double, "score"),
-        ColSpec(Array(DataType.string), "labels"),
-        ColSpec(Array(DataType.double), "scores"),
-    ]
-    params = ParamSchema([ParamSpec("top_k", DataType.long, DEFAULT_TOP_K)])
-    return ModelSignature(Schema(inputs), Schema(outputs), params)
+    return infer_signature(inputs, outputs, {"top_k": DEFAULT_TOP_K})

@@ -7,9 +7,21 @@ from functools import cache
 from importlib import import_module
 
 from components.errors import ConfigError
-from components.task_types.base import Answer, Features, Row, Scores, TaskType
+from components.task_types.base import Answer, Column, Fault, Features, Row, Spec, Statistic, TaskType, Windows
 
-__all__ = ["Answer", "Features", "Row", "Scores", "TaskType", "find_task_type", "task_type_names"]
+__all__ = [
+    "Answer",
+    "Column",
+    "Fault",
+    "Features",
+    "Row",
+    "Spec",
+    "Statistic",
+    "TaskType",
+    "Windows",
+    "find_task_type",
+    "task_type_names",
+]
 
 
 def task_type_names() -> list[str]:

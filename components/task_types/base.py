@@ -1,68 +1,244 @@
 """What a task type is: the one place where a kind of model differs from the others.
 
-Each type is one file in this folder with a class that satisfies `TaskType` and one instance named `TASK_TYPE`.
+Each type is one file in this folder with a subclass of `TaskType` and one instance named `TASK_TYPE`. Everything else
+(validation, tokenization, training, evaluation, the gate, the endpoint) asks these methods and never the type's name.
+
+A row goes this way: the columns of a file → `read` → texts and one `label`, the true answer as a string → `encode`, the
+windows that the network reads → `forward`, raw outputs of each window → `combine`, one output a row → `answers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.config import Columns, Training
+from components.config import Section, Training
 
 if TYPE_CHECKING:
     import torch
 
-Row = Mapping[str, str]  # by the names of the project: text, text_pair, label
-Features = dict[str, list[int]]
-Scores = NDArray[np.float64]
+Row = Mapping[str, Any]  # by the names of the project: those of `TaskType.texts`, label, options of a request
+Features = dict[str, list[int]]  # of one window: one number a token in each list
+Answer = Mapping[str, Any]  # what a model says about one row, in JSON's values
+Outputs = Any  # what the network gave, one item a row: an array or a list; each type has its own
+Numbers = NDArray[np.float64]
+# The metric on resampled rows: how often each row is drawn (resamplings, rows) in, one value a resampling out.
+Statistic = Callable[[Numbers], Numbers]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model says about one row: the best label, its score, and the score of every label in manifest order."""
+class Column:
+    """A column of the data files, by the project's name for it.
 
-    label: str
-    score: float
-    scores: tuple[float, ...]
+    `kind` says how values are read: "text" must be text; in "word" a number or true/false counts as its word; "json" is
+    a list or an object, or text that spells one. An `optional` column is read where `data.columns` names it.
+    """
+
+    role: str
+    kind: Literal["text", "word", "json"] = "text"
+    optional: bool = False
 
 
-class TaskType(Protocol):
-    """The parts that differ by task type. `scores` are arrays (rows, labels)."""
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why nothing can be learned from a row: one of `TaskType.faults`, and what is wrong in this row."""
 
-    name: str
+    check: str
+    reason: str
 
-    def columns(self, columns: Columns) -> Mapping[str, str]:
-        """Data columns that are needed: the project's name for each to the name in the user's file."""
 
-    def build_network(self, base: Path, labels: Sequence[str]) -> Any:
-        """A float32 network with the weights of `base` and a new head for `labels`."""
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Rows as the network reads them, a long one in several overlapping windows.
 
-    def load_network(self, folder: Path) -> Any:
+    `features` are those of each window, `rows` the position of its row, ascending; `cut` counts rows of which a part is
+    in no window. `notes` are what `combine` must know of each row beside its windows; windows from files have none.
+    """
+
+    features: list[Features]
+    rows: list[int]
+    cut: int = 0
+    notes: Sequence[Any] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a model's answers depend on beside its weights: part of the manifest.
+
+    `settings` is the run file's section `task`; `fitted` is what was fitted on the validation rows, such as a
+    temperature, by the names that the type gives it.
+    """
+
+    labels: tuple[str, ...]
+    max_length: int
+    window_overlap: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    fitted: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NoSettings(Section):
+    """The settings of a type that has none."""
+
+
+class TaskType(ABC):
+    """The parts that differ by task type; what most types share is here."""
+
+    name: ClassVar[str]
+    purpose: ClassVar[str]  # one sentence for the model card: what it gives
+    # --- data -------------------------------------------------------------------------------------------------------
+    # Sets of columns that a file may have; the first whose columns are all there is read.
+    forms: ClassVar[tuple[tuple[Column, ...], ...]]
+    texts: ClassVar[tuple[str, ...]] = ("text",)  # what the model reads, in the order of its segments
+    # Of several texts, those that decide the split of a row: rows that share them stay together. Empty: all of them.
+    grouped_by: ClassVar[tuple[str, ...]] = ()
+    rewrites: ClassVar[bool] = False  # whether `read` must be called: columns of a file are not texts and label as such
+    faults: ClassVar[Mapping[str, str]] = {}  # names of the checks that `read` makes, with what to do then
+    has_labels: ClassVar[bool] = True  # whether answers are made of a closed set of labels
+    settings: ClassVar[type[Section]] = NoSettings  # what the section `task` may hold
+    many: ClassVar[str] = "texts"  # the key of a request with several rows
+    # --- training ---------------------------------------------------------------------------------------------------
+    trains: ClassVar[bool] = True
+    targets_are: ClassVar[Literal["one", "vector", "tokens"]] = "one"  # numbers for each window
+    targets_type: ClassVar[Literal["int64", "float32"]] = "int64"
+    balances: ClassVar[bool] = False  # whether training.class_weights may be balanced
+    # --- scores -----------------------------------------------------------------------------------------------------
+    metric_names: ClassVar[tuple[str, ...]]  # which evaluation.metric may name; the first is the default
+    shares: ClassVar[tuple[str, ...]] = ()  # those of them that are the share of rows answered rightly
+
+    def columns(self, named: Mapping[str, str], present: Sequence[str]) -> dict[str, str]:
+        """The project's name to the file's for each column to read.
+
+        Args:
+            named: `data.columns`; a role that is not named has the project's name in the file.
+            present: columns of the file. Where none of the forms is there, the first is wanted.
+        """
+        wanted = [
+            {column.role: named.get(column.role, column.role) for column in form if self._is_read(column, named)}
+            for form in self.forms
+        ]
+        return next((form for form in wanted if set(form.values()) <= set(present)), wanted[0])
+
+    @staticmethod
+    def _is_read(column: Column, named: Mapping[str, str]) -> bool:
+        return not column.optional or column.role in named
+
+    def roles(self) -> dict[str, Column]:
+        """Every column of every form by its role."""
+        return {column.role: column for form in self.forms for column in form}
+
+    def read(self, values: Mapping[str, str | None], settings: Mapping[str, Any]) -> Mapping[str, str] | Fault:
+        """Texts and label of a row from the columns of its file, or why it has none. Called if `rewrites`."""
+        raise NotImplementedError
+
+    def words(self, label: str) -> Sequence[str]:
+        """The labels that a true answer is made of."""
+        return (label,)
+
+    # --- network ----------------------------------------------------------------------------------------------------
+    def settle(self, settings: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
+        """The section `task` as the manifest keeps it: with what the base model decides where the run file does not."""
+        return settings
+
+    @abstractmethod
+    def build_network(self, base: Path, spec: Spec) -> Any:
+        """A float32 network with the weights of `base` and a new head."""
+
+    @abstractmethod
+    def load_network(self, folder: Path, spec: Spec) -> Any:
         """The float32 network of a model directory."""
 
-    def encode(self, tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Features]:
-        """Token ids of each row, cut to `max_length` tokens, not padded; the same in training and serving."""
+    @abstractmethod
+    def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
+        """What the network reads of each row, not padded; the same in training and serving."""
 
-    def targets(self, rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
-        """What the network should answer for each row, as the Trainer wants it."""
+    @abstractmethod
+    def targets(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> Sequence[Sequence[float]]:
+        """What the network should answer for each window, in the form of `targets_are`; -100 in tokens is ignored."""
 
-    def loss(self, logits: torch.Tensor, targets: torch.Tensor, training: Training, weights: Any) -> torch.Tensor:
-        """Mean loss of a batch; `weights` is one weight a label, or None."""
+    def start(self, targets: NDArray[Any], spec: Spec) -> dict[str, Any]:
+        """The first `Spec.fitted`: what training must know of all its windows' targets, such as their scale."""
+        return {}
 
-    def probabilities(self, logits: NDArray[np.float32], temperature: float) -> Scores:
-        """Calibrated scores (rows, labels) from logits (rows, labels)."""
+    def weights(self, targets: NDArray[Any], spec: Spec) -> NDArray[np.float32] | None:
+        """What `loss` gets as weights where training.class_weights is balanced; `targets` are those of all windows."""
+        return None
 
-    def log_loss(self, logits: NDArray[np.float32], targets: NDArray[np.int64], temperature: float) -> float:
-        """Mean negative log-likelihood of the targets: what the temperature is fitted on."""
+    def prepare(self, inputs: dict[str, torch.Tensor], tokenizer: Any, seed: Sequence[int]) -> dict[str, torch.Tensor]:
+        """A batch just before the network gets it, in training and in its evaluations: for what is drawn anew."""
+        return inputs
 
-    def answers(self, scores: Scores, labels: Sequence[str]) -> list[Answer]:
-        """What is said about each row."""
+    def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Raw outputs of a padded batch of windows."""
+        outputs: torch.Tensor = network(**inputs).logits
+        return outputs
 
-    def metrics(self, truth: Sequence[str], scores: Scores, labels: Sequence[str]) -> dict[str, float]:
-        """Single numbers over all rows; every name in `Evaluation.metric` is among them."""
+    @abstractmethod
+    def loss(
+        self, network: Any, outputs: torch.Tensor, targets: torch.Tensor, training: Training, weights: Any
+    ) -> torch.Tensor:
+        """Mean loss of a batch of windows."""
+
+    def split(self, outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
+        """The raw outputs of each window of a batch, without those of the padding."""
+        return list(outputs.float().cpu().numpy())
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+    @abstractmethod
+    def combine(
+        self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
+    ) -> Outputs:
+        """One output a row from the raw outputs of its windows."""
+
+    def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
+        """What the validation rows say about calibration and thresholds: the new `Spec.fitted`."""
+        return {}
+
+    @abstractmethod
+    def answers(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> list[Answer]:
+        """What is said about each row, complete; `present` picks what is shown."""
+
+    def present(self, answer: Answer, top_k: int) -> dict[str, Any]:
+        """An answer as the endpoint, the files of `rebert predict` and MLflow give it: scores to six decimals."""
+        return dict(answer)
+
+    def margin(self, answer: Answer) -> float:
+        """By how much a score would have to change for another decision: golden rows are chosen among clear ones."""
+        return 1.0
+
+    def said(self, answer: Answer) -> str:
+        """The decision as a string, comparable with a row's label."""
+        return str(answer["label"])
+
+    def confidence(self, answer: Answer) -> float:
+        """How sure the model is of its answer."""
+        return float(answer["score"])
+
+    # --- scores -----------------------------------------------------------------------------------------------------
+    def quality(self, truths: Sequence[str], said: Sequence[str]) -> Numbers:
+        """How right each answer is: 1.0 is right, less is worse."""
+        return np.array([truth == answer for truth, answer in zip(truths, said, strict=True)], np.float64)
+
+    @abstractmethod
+    def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
+        """Single numbers over all rows; those of `metric_names` are among them."""
+
+    @abstractmethod
+    def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
+        """The metric as a function of how often each row is drawn."""
+
+    def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
+        """What report.json holds beside: `per_class`, `confusion` with `labels`, `reliability`, as they make sense."""
+        return {}
+
+
+def json_text(value: Any) -> str:
+    """A value as the JSON text that labels and decisions are kept in."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

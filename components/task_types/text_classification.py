@@ -1,91 +1,122 @@
-"""One label for each text, or for each pair of texts: sentiment, intent, topic, entailment."""
+"""One label for each text, or for each pair of texts: sentiment, intent, topic, entailment.
+
+Of a text in several windows the mean of their logits decides.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
 
-from components.config import Columns, Training
-from components.task_types.base import Answer, Features, Row, Scores, TaskType
+from components.config import Training
+from components.task_types.base import Answer, Column, Outputs, Row, Spec, Statistic, TaskType, Windows
 
 if TYPE_CHECKING:
     import torch
 
 
-class TextClassification:
+class TextClassification(TaskType):
     """Softmax over a linear layer on the pooled [CLS] token, cross-entropy loss."""
 
     name = "text_classification"
+    purpose = "Gives each text, or each pair of texts, one label, with a score for each label."
+    forms = ((Column("text"), Column("text_pair", optional=True), Column("label", "word")),)
+    texts = ("text", "text_pair")
+    balances = True
+    metric_names = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc")
+    shares = ("accuracy", "micro_f1")
 
-    def columns(self, columns: Columns) -> Mapping[str, str]:
-        pair = {"text_pair": columns.text_pair} if columns.text_pair else {}
-        return {"text": columns.text, **pair, "label": columns.label}
+    def build_network(self, base: Path, spec: Spec) -> Any:
+        from components.sequence_network import build_sequence_network
 
-    def build_network(self, base: Path, labels: Sequence[str]) -> Any:
-        import torch
-        from transformers import AutoModelForSequenceClassification
+        return build_sequence_network(base, spec.labels, "single_label_classification")
 
-        return AutoModelForSequenceClassification.from_pretrained(
-            base,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: index for index, label in enumerate(labels)},
-            problem_type="single_label_classification",
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
+    def load_network(self, folder: Path, spec: Spec) -> Any:
+        from components.sequence_network import load_sequence_network
 
-    def load_network(self, folder: Path) -> Any:
-        import torch
-        from transformers import AutoModelForSequenceClassification
+        return load_sequence_network(folder)
 
-        return AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-        )
+    def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
+        from components.text_windows import window_texts
 
-    def encode(self, tokenizer: Any, rows: Sequence[Row], max_length: int) -> list[Features]:
-        texts = [row["text"] for row in rows]
-        # Truly two segments: [CLS] A [SEP] B [SEP] with segment ids, never one joined text.
-        pairs = [row["text_pair"] for row in rows] if rows and "text_pair" in rows[0] else None
-        encoded = tokenizer(texts, pairs, truncation="longest_first", max_length=max_length)
-        return [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+        return window_texts(tokenizer, rows, spec)
 
-    def targets(self, rows: Sequence[Row], labels: Sequence[str]) -> list[int]:
-        index = {label: position for position, label in enumerate(labels)}
-        return [index[row["label"]] for row in rows]
+    def targets(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> Sequence[Sequence[float]]:
+        index = {label: position for position, label in enumerate(spec.labels)}
+        return [[index[rows[row]["label"]]] for row in windows.rows]
 
-    def loss(self, logits: torch.Tensor, targets: torch.Tensor, training: Training, weights: Any) -> torch.Tensor:
+    def weights(self, targets: NDArray[Any], spec: Spec) -> NDArray[np.float32] | None:
+        """The inverse of each label's frequency, with a mean of one over the windows."""
+        counts = np.bincount(targets.astype(np.int64), minlength=len(spec.labels))
+        return (len(targets) / (len(spec.labels) * np.maximum(counts, 1))).astype(np.float32)
+
+    def loss(
+        self, network: Any, outputs: torch.Tensor, targets: torch.Tensor, training: Training, weights: Any
+    ) -> torch.Tensor:
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(logits.float(), targets, weight=weights, label_smoothing=training.label_smoothing)
+        return cross_entropy(outputs.float(), targets, weight=weights, label_smoothing=training.label_smoothing)
 
-    def probabilities(self, logits: NDArray[np.float32], temperature: float) -> Scores:
-        probabilities: Scores = softmax(logits.astype(np.float64) / temperature, axis=-1)
-        return probabilities
+    def combine(
+        self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
+    ) -> Outputs:
+        """Logits (rows, labels)."""
+        from components.text_windows import mean_of_windows
 
-    def log_loss(self, logits: NDArray[np.float32], targets: NDArray[np.int64], temperature: float) -> float:
-        """Mean negative log-likelihood of the targets: what the temperature is fitted on."""
-        logs = log_softmax(logits.astype(np.float64) / temperature, axis=-1)
-        return float(-logs[np.arange(len(targets)), targets].mean())
+        return mean_of_windows(windows, outputs, len(rows))
 
-    def answers(self, scores: Scores, labels: Sequence[str]) -> list[Answer]:
+    def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
+        from scipy.special import log_softmax
+
+        from components.calibration import fit_temperature
+
+        logits = np.asarray(outputs, np.float64)  # (rows, labels)
+        index = {label: position for position, label in enumerate(spec.labels)}
+        targets = np.array([index[row["label"]] for row in rows])
+        places = np.arange(len(rows))
+        return {"temperature": fit_temperature(lambda t: -log_softmax(logits / t, axis=-1)[places, targets].mean())}
+
+    def answers(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> list[Answer]:
+        from scipy.special import softmax
+
+        scores = softmax(np.asarray(outputs, np.float64) / spec.fitted.get("temperature", 1.0), axis=-1)
         best = scores.argmax(axis=-1)
         return [
-            Answer(labels[index], float(row[index]), tuple(map(float, row)))
-            for row, index in zip(scores, best, strict=True)
+            {"label": spec.labels[index], "score": row[index], "labels": spec.labels, "scores": row}
+            for row, index in zip(scores.tolist(), best.tolist(), strict=True)
         ]
 
-    def metrics(self, truth: Sequence[str], scores: Scores, labels: Sequence[str]) -> dict[str, float]:
+    def present(self, answer: Answer, top_k: int) -> dict[str, Any]:
+        scores: Sequence[float] = answer["scores"]
+        best = sorted(range(len(scores)), key=lambda index: -scores[index])[:top_k]
+        top = [{"label": answer["labels"][index], "score": round(scores[index], 6)} for index in best]
+        return {"label": answer["label"], "score": round(answer["score"], 6), "top": top}
+
+    def margin(self, answer: Answer) -> float:
+        best, second = sorted(answer["scores"], reverse=True)[:2]
+        return float(best - second)
+
+    def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
         from components.classification_metrics import classification_metrics
 
-        return classification_metrics(truth, scores, labels)
+        return classification_metrics(truths, np.array([answer["scores"] for answer in answers]), spec.labels)
+
+    def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
+        from components.classification_metrics import class_statistic
+
+        return class_statistic(metric, truths, said)
+
+    def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
+        from components.classification_metrics import per_class, reliability
+
+        said = [answer["label"] for answer in answers]
+        right = np.array([truth == answer for truth, answer in zip(truths, said, strict=True)])
+        confidence = np.array([answer["score"] for answer in answers])
+        return {**per_class(truths, said), "reliability": reliability(right, confidence)}
 
 
 TASK_TYPE: TaskType = TextClassification()

@@ -1,0 +1,93 @@
+"""The measurements of quality as they are kept in results/quality.json, and the table that is made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import statistics
+from typing import Any
+
+from quality_lines import LINES
+from report import RESULTS, Table, machine, write_result
+
+Run = dict[str, Any]  # score, seconds, metric and all scores of one system with one seed
+Measured = dict[str, dict[str, Any]]  # settings, rows and runs by system and seed, of each line
+NAME = "quality"
+HEADER = (
+    *("task type", "language", "data set", "training rows", "test rows", "metric", "rebert", "plain script"),
+    *("difference", "simple baseline", "seconds rebert / plain"),
+)
+NOTE = (
+    "Scores in percent, mean ± standard deviation over the seeds; correlations times 100. All systems have the same "
+    "rows, checkpoint, epochs, batch size, learning rate and longest input, in float32; the plain scripts keep the "
+    "last epoch's weights, this project the best epoch's. The reference that scores them is neither's own code. For several "
+    "labels this project fits a threshold a label, the plain script and the baseline one for all labels, on the "
+    "validation rows. A plain script cuts a long text where this project reads it in windows. Seconds are those of the "
+    "training steps with one evaluation an epoch."
+)
+
+
+def read_measured() -> Measured:
+    path = RESULTS / f"{NAME}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["lines"] if path.exists() else {}
+
+
+def write_measured(measured: Measured, *, quiet: bool = False) -> None:
+    """Write results/quality.json with the lines in the order of the table."""
+    lines = {line.name: measured[line.name] for line in LINES if line.name in measured}
+    content = {
+        "goal": "never below a plain script from the same checkpoint by more than the noise of its seeds",
+        "machine": machine(),
+        "load": os.getloadavg(),
+        "note": NOTE,
+        "lines": lines,
+    }
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+        write_result(NAME, content, [make_table(lines)])
+
+
+def make_table(measured: Measured) -> Table:
+    """One line for each data set that all three systems have answered at least once."""
+    table = Table("Quality by task type and language", HEADER)
+    for line in LINES:
+        found = measured.get(line.name)
+        if found is None or not {"rebert", "plain", "simple"} <= found["runs"].keys():
+            continue
+        ours, plain, simple = (list(found["runs"][system].values()) for system in ("rebert", "plain", "simple"))
+        task = found["settings"]["task"]
+        detail = ", ".join(str(task[key]) for key in ("decoder", "source") if key in task)
+        table.add(
+            f"{line.task_type} ({detail})" if detail else line.task_type,
+            line.language,
+            line.data.removesuffix(".txt"),
+            found["rows"]["train"],
+            found["rows"]["test"],
+            ours[0]["metric"],
+            _spread(ours),
+            _spread(plain),
+            f"{_mean(ours) - _mean(plain):+.1f}",
+            _simple(simple[0], plain[0]),
+            f"{_seconds(ours):.0f} / {_seconds(plain):.0f}",
+        )
+    return table
+
+
+def _mean(runs: list[Run]) -> float:
+    return 100 * statistics.mean(run["score"] for run in runs)
+
+
+def _spread(runs: list[Run]) -> str:
+    if len(runs) == 1:
+        return f"{_mean(runs):.1f}"
+    return f"{_mean(runs):.1f} ± {100 * statistics.stdev(run['score'] for run in runs):.1f}"
+
+
+def _simple(run: Run, plain: Run) -> str:
+    before = f"; before training {100 * plain['before'][plain['metric']]:.1f}" if "before" in plain else ""
+    return f"{100 * run['score']:.1f} ({run['name']}){before}"
+
+
+def _seconds(runs: list[Run]) -> float:
+    return statistics.median(run["seconds"] for run in runs)

@@ -1,0 +1,255 @@
+"""Any number of labels for each text, or for each pair of texts: emotions, tags, topics. No label is an answer too.
+
+Each label is decided for itself: its calibrated probability against a threshold of its own, fitted on the validation
+rows. Of a text in several windows the mean of their logits decides.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.config import Training
+from components.task_types.base import (
+    Answer,
+    Column,
+    Fault,
+    Numbers,
+    Outputs,
+    Row,
+    Spec,
+    Statistic,
+    TaskType,
+    Windows,
+    json_text,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+BROKEN = "broken_labels"
+SEPARATORS = re.compile("[|;｜；]")
+COMMAS = re.compile("[,，、]")
+HIGHEST_WEIGHT = 10.0  # of a label's positives: of the rarest labels more would drown the others
+
+
+class MultiLabel(TaskType):
+    """Sigmoids over a linear layer on the pooled [CLS] token, binary cross-entropy loss.
+
+    With training.class_weights balanced the scores of rare labels come out too high: their thresholds rise with them.
+    """
+
+    name = "multi_label"
+    purpose = "Gives each text, or each pair of texts, all labels that apply, or none, with a score for each label."
+    forms = ((Column("text"), Column("text_pair", optional=True), Column("labels", "json")),)
+    texts = ("text", "text_pair")
+    rewrites = True
+    faults: ClassVar[Mapping[str, str]] = {
+        BROKEN: "write labels as a JSON list, [] where none applies, or in CSV with | or ; between them."
+    }
+    targets_are = "vector"
+    targets_type = "float32"
+    balances = True
+    metric_names = ("micro_f1", "macro_f1", "subset_accuracy")
+    shares = ("subset_accuracy",)
+
+    def read(self, values: Mapping[str, str | None], settings: Mapping[str, Any]) -> Mapping[str, str] | Fault:
+        labels = _read_labels(values["labels"])
+        if isinstance(labels, str):
+            return Fault(BROKEN, labels)
+        texts = {role: text for role in self.texts if (text := values.get(role)) is not None}
+        return {**texts, "label": json_text(sorted(labels))}
+
+    def words(self, label: str) -> Sequence[str]:
+        labels: list[str] = json.loads(label)
+        return labels
+
+    def build_network(self, base: Path, spec: Spec) -> Any:
+        from components.sequence_network import build_sequence_network
+
+        return build_sequence_network(base, spec.labels, "multi_label_classification")
+
+    def load_network(self, folder: Path, spec: Spec) -> Any:
+        from components.sequence_network import load_sequence_network
+
+        return load_sequence_network(folder)
+
+    def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
+        from components.text_windows import window_texts
+
+        return window_texts(tokenizer, rows, spec)
+
+    def targets(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> Sequence[Sequence[float]]:
+        vectors: list[list[float]] = self._actual([row["label"] for row in rows], spec.labels).astype(float).tolist()
+        return [vectors[row] for row in windows.rows]
+
+    def weights(self, targets: NDArray[Any], spec: Spec) -> NDArray[np.float32] | None:
+        """Of each label's positives: negatives to positives, at most ten to one either way."""
+        vectors = targets.reshape(-1, len(spec.labels))
+        positives = vectors.sum(axis=0)
+        ratio = (len(vectors) - positives) / np.maximum(positives, 1)
+        capped: NDArray[np.float32] = np.clip(ratio, 1 / HIGHEST_WEIGHT, HIGHEST_WEIGHT).astype(np.float32)
+        return capped
+
+    def loss(
+        self, network: Any, outputs: torch.Tensor, targets: torch.Tensor, training: Training, weights: Any
+    ) -> torch.Tensor:
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        smoothed = targets * (1 - training.label_smoothing) + training.label_smoothing / 2
+        return binary_cross_entropy_with_logits(outputs.float(), smoothed, pos_weight=weights)
+
+    def combine(
+        self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
+    ) -> Outputs:
+        """Logits (rows, labels)."""
+        from components.text_windows import mean_of_windows
+
+        return mean_of_windows(windows, outputs, len(rows))
+
+    def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
+        from scipy.special import expit
+
+        from components.calibration import fit_temperature
+        from components.multi_label_metrics import fit_thresholds
+
+        logits = np.asarray(outputs, np.float64)  # (rows, labels)
+        actual = self._actual([row["label"] for row in rows], spec.labels)
+        signed = np.where(actual, -logits, logits)
+        temperature = fit_temperature(lambda t: float(np.logaddexp(0, signed / t).mean()))
+        thresholds = fit_thresholds(actual, expit(logits / temperature)).tolist()
+        return {"temperature": temperature, "thresholds": dict(zip(spec.labels, thresholds, strict=True))}
+
+    def answers(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> list[Answer]:
+        from scipy.special import expit
+
+        scores = expit(np.asarray(outputs, np.float64) / spec.fitted.get("temperature", 1.0))
+        thresholds = self._thresholds(spec)
+        given = scores >= thresholds
+        sure = np.where(given, scores, 1 - scores).min(axis=1)
+        margins = np.abs(scores - thresholds).min(axis=1)
+        return [
+            {
+                "labels": sorted(spec.labels[index] for index in np.flatnonzero(given[row])),
+                "score": float(sure[row]),
+                "margin": float(margins[row]),
+                "names": spec.labels,
+                "scores": scores[row].tolist(),
+            }
+            for row in range(len(rows))
+        ]
+
+    def present(self, answer: Answer, top_k: int) -> dict[str, Any]:
+        """All labels that apply, how sure the least sure of all decisions is, and the likeliest labels."""
+        scores: Sequence[float] = answer["scores"]
+        best = sorted(range(len(scores)), key=lambda index: -scores[index])[:top_k]
+        top = [{"label": answer["names"][index], "score": round(scores[index], 6)} for index in best]
+        return {"labels": list(answer["labels"]), "score": round(answer["score"], 6), "top": top}
+
+    def margin(self, answer: Answer) -> float:
+        return float(answer["margin"])
+
+    def said(self, answer: Answer) -> str:
+        return json_text(answer["labels"])
+
+    def quality(self, truths: Sequence[str], said: Sequence[str]) -> Numbers:
+        """The Jaccard similarity of the labels that apply and those that are given."""
+        from components.multi_label_metrics import overlaps
+
+        return overlaps(truths, said)
+
+    def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
+        """While nothing is fitted, as during training, labels are decided by the thresholds that suit these rows."""
+        from components.multi_label_metrics import multi_label_metrics
+
+        labels, actual, scores = self._compared(truths, answers, spec)
+        return multi_label_metrics(actual, self._given(labels, actual, scores, answers, spec), scores)
+
+    def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
+        from components.multi_label_metrics import label_statistic
+
+        return label_statistic(metric, truths, said)
+
+    def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
+        """Beside the table of labels, how often a label applies that has a score of about so much."""
+        from components.classification_metrics import reliability
+        from components.multi_label_metrics import UNFITTED, per_label
+
+        labels, actual, scores = self._compared(truths, answers, spec)
+        given = self._given(labels, actual, scores, answers, spec)
+        thresholds = np.pad(self._thresholds(spec), (0, len(labels) - len(spec.labels)), constant_values=UNFITTED)
+        table = per_label(actual, given, scores, labels, thresholds)
+        return {"per_class": table, "reliability": reliability(actual.ravel(), scores.ravel())}
+
+    def _actual(self, truths: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
+        from components.multi_label_metrics import flags
+
+        return flags([self.words(truth) for truth in truths], labels)
+
+    def _thresholds(self, spec: Spec) -> Numbers:
+        from components.multi_label_metrics import UNFITTED
+
+        fitted = spec.fitted.get("thresholds", {})
+        return np.array([fitted.get(label, UNFITTED) for label in spec.labels], np.float64)
+
+    def _compared(
+        self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec
+    ) -> tuple[list[str], NDArray[np.bool_], Numbers]:
+        """The labels, which apply, and their scores; one that the model does not know has the score zero."""
+        strange = sorted({word for truth in set(truths) for word in self.words(truth)} - set(spec.labels))
+        labels = [*spec.labels, *strange]
+        scores = np.zeros((len(answers), len(labels)))
+        scores[:, : len(spec.labels)] = [answer["scores"] for answer in answers]
+        return labels, self._actual(truths, labels), scores
+
+    @staticmethod
+    def _given(
+        labels: Sequence[str], actual: NDArray[np.bool_], scores: Numbers, answers: Sequence[Answer], spec: Spec
+    ) -> NDArray[np.bool_]:
+        from components.multi_label_metrics import fit_thresholds, flags
+
+        if "thresholds" in spec.fitted:
+            return flags([answer["labels"] for answer in answers], labels)
+        return scores >= fit_thresholds(actual, scores)
+
+
+def _read_labels(cell: str | None) -> list[str] | str:
+    """The labels in a cell, or what is wrong with it."""
+    text = (cell or "").strip()
+    if not text:
+        return "there is no list of labels; [] says that none applies"
+    if text[0] in "[{":
+        return _checked(_from_json(text))
+    parts = [part.strip() for part in SEPARATORS.split(text)]
+    if len(parts) == 1 and COMMAS.search(text):
+        return f"'{text}' holds a comma: one label or several?"
+    return _checked(parts)
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=lambda _: None)  # NaN is no JSON, and no label
+    except (ValueError, RecursionError):
+        return None
+
+
+def _checked(labels: Any) -> list[str] | str:
+    if not isinstance(labels, list):
+        return "the labels are no JSON list"
+    words = [label if isinstance(label, str) else json_text(label) for label in labels]
+    if any(not isinstance(label, str | bool | int | float) for label in labels):
+        return "the list holds something other than labels: null, a list or an object"
+    if any(not word.strip() for word in words):
+        return "the list holds a blank label"
+    twice = [word for word, count in Counter(words).items() if count > 1]
+    return f"'{twice[0]}' stands there twice" if twice else words
+
+
+TASK_TYPE: TaskType = MultiLabel()

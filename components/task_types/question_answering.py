@@ -1,0 +1,248 @@
+"""Extractive question answering: the part of a context that answers a question, or that there is none.
+
+A linear layer gives each token a score as the start and one as the end of the answer. How windows are made is in
+`answer_windows`, how spans are chosen in `answer_spans`, how they are scored in `answer_metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from components.answer_labels import FAULTS, read_answers
+from components.config import Section, Training
+from components.task_types.base import (
+    Answer,
+    Column,
+    Fault,
+    Numbers,
+    Outputs,
+    Row,
+    Spec,
+    Statistic,
+    TaskType,
+    Windows,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+# Before anything is fitted, no answer wins where it has the higher score.
+THRESHOLD, EVEN = "no_answer_threshold", 0.0
+
+
+class Settings(Section):
+    """How answers are looked for; the defaults are those of Google's run_squad.py."""
+
+    max_query_length: int = Field(64, ge=1, description="Longest question in tokens; the rest is cut, and counted.")
+    max_answer_length: int = Field(30, ge=1, le=512, description="Longest answer in tokens; more costs time.")
+    n_best: int = Field(20, ge=1, le=100, description="Candidates that are kept of each context.")
+
+
+class QuestionAnswering(TaskType):
+    """Cross-entropy over the positions of a window, for the start and for the end; [CLS] where it has no answer."""
+
+    name = "question_answering"
+    purpose = "Finds the part of a text that answers a question, or says that there is none, with a score."
+    forms = (
+        (
+            Column("question"),
+            Column("context"),
+            Column("answers", "json"),
+            Column("is_impossible", "word", optional=True),
+        ),
+    )
+    texts = ("question", "context")
+    grouped_by = ("context",)  # a passage that was learned from must not be asked about in the test
+    rewrites = True
+    faults = FAULTS
+    has_labels = False
+    settings = Settings
+    many = "questions"
+    targets_are = "vector"
+    metric_names = ("f1", "exact_match")
+
+    def read(self, values: Mapping[str, str | None], settings: Mapping[str, Any]) -> Mapping[str, str] | Fault:
+        texts = {role: text for role in self.texts if (text := values.get(role)) is not None}
+        context, answers = values.get("context"), values.get("answers")
+        if context is None or answers is None or not answers.strip():
+            return texts
+        label = read_answers(context, answers, values.get("is_impossible"))
+        return label if isinstance(label, Fault) else {**texts, "label": label}
+
+    def words(self, label: str) -> Sequence[str]:
+        return ()
+
+    def build_network(self, base: Path, spec: Spec) -> Any:
+        import torch
+        from transformers import AutoModelForQuestionAnswering
+
+        from components.sequence_network import SAFE
+
+        return AutoModelForQuestionAnswering.from_pretrained(base, dtype=torch.float32, **SAFE)
+
+    def load_network(self, folder: Path, spec: Spec) -> Any:
+        return self.build_network(folder, spec)
+
+    def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
+        from components.answer_windows import encode_questions
+
+        return encode_questions(tokenizer, rows, spec)
+
+    def targets(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> Sequence[Sequence[float]]:
+        """Start and end position of the first true answer, in each window that holds it whole."""
+        import json
+
+        from components.answer_windows import CLS, answer_targets, windows_by_row
+
+        found: list[tuple[int, int]] = []
+        for row, numbers in zip(rows, windows_by_row(windows, len(rows)), strict=True):
+            truth = json.loads(row["label"])
+            if truth["text"]:
+                text, first = truth["text"][0], truth["answer_start"][0]
+                found += answer_targets([windows.features[k] for k in numbers], first, first + len(text))
+            else:
+                found += [(CLS, CLS)] * len(numbers)
+        return found
+
+    def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Start and end logits, (batch, tokens, 2)."""
+        import torch
+
+        outputs = network(**inputs)
+        return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)
+
+    def loss(
+        self, network: Any, outputs: torch.Tensor, targets: torch.Tensor, training: Training, weights: Any
+    ) -> torch.Tensor:
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(outputs.float(), targets, label_smoothing=training.label_smoothing)
+
+    def split(self, outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
+        values = outputs.float().cpu().numpy()
+        if "attention_mask" not in inputs:
+            return list(values)
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        return [own[:length] for own, length in zip(values, lengths, strict=True)]
+
+    def combine(
+        self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
+    ) -> Outputs:
+        """The `Spans` of each row."""
+        from components.answer_spans import best_spans
+        from components.answer_windows import windows_by_row
+
+        limits = {name: int(spec.settings[name]) for name in ("n_best", "max_answer_length")}
+        return [
+            best_spans(row["context"], [windows.features[k] for k in own], [outputs[k] for k in own], **limits)
+            for row, own in zip(rows, windows_by_row(windows, len(rows)), strict=True)
+        ]
+
+    def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
+        """The threshold by F1, None if every row has an answer; then the temperature by the answers that result."""
+        from components.answer_choice import best_threshold, probabilities
+        from components.answer_metrics import answer_scores, true_answers
+        from components.calibration import fit_temperature
+
+        labels = [row["label"] for row in rows]
+        answerable = np.array([bool(true_answers(label)) for label in labels])
+        best = [
+            row["context"][own.starts[0] : own.ends[0]] if own.scores else ""
+            for row, own in zip(rows, outputs, strict=True)
+        ]
+        leads = [own.null_lead for own in outputs]
+        scores = answer_scores("f1", labels, best)
+        threshold = None if answerable.all() else best_threshold(leads, scores, answerable)
+        unanswered = [_is_unanswered(lead, threshold) for lead in leads]
+        said = ["" if silent else text for silent, text in zip(unanswered, best, strict=True)]
+        right = answer_scores("exact_match", labels, said) == 1
+        columns = np.where(unanswered, 0, 1)
+
+        def loss(temperature: float) -> float:
+            chosen = probabilities(outputs, temperature, threshold)[np.arange(len(rows)), columns]
+            likelihood = np.where(right, chosen, 1 - chosen)
+            return float(-np.log(np.clip(likelihood, np.finfo(np.float64).eps, 1.0)).mean())
+
+        return {THRESHOLD: threshold, "temperature": fit_temperature(loss)}
+
+    def answers(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> list[Answer]:
+        from components.answer_choice import probabilities
+
+        threshold = spec.fitted.get(THRESHOLD, EVEN)
+        table = probabilities(outputs, spec.fitted.get("temperature", 1.0), threshold)
+        return [
+            _answer(row["context"], own, scores.tolist(), threshold)
+            for row, own, scores in zip(rows, outputs, table, strict=True)
+        ]
+
+    def present(self, answer: Answer, top_k: int) -> dict[str, Any]:
+        candidates = [
+            {**candidate, "score": round(candidate["score"], 6)} for candidate in answer["candidates"][:top_k]
+        ]
+        scores = {name: round(answer[name], 6) for name in ("score", "no_answer_score")}
+        places = {name: answer[name] for name in ("answer", "start", "end")}
+        return {**places, **scores, "candidates": candidates}
+
+    def margin(self, answer: Answer) -> float:
+        """The smaller of two distances: to another best span in probability, to (not) answering in logits."""
+        scores = [*(candidate["score"] for candidate in answer["candidates"]), 0.0, 0.0]
+        return float(min(abs(answer["beyond_threshold"]), scores[0] - scores[1] if answer["answer"] else np.inf))
+
+    def said(self, answer: Answer) -> str:
+        return str(answer["answer"])
+
+    def quality(self, truths: Sequence[str], said: Sequence[str]) -> Numbers:
+        """F1 of each row."""
+        from components.answer_metrics import answer_scores
+
+        return answer_scores("f1", truths, said)
+
+    def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
+        from components.answer_metrics import answer_metrics, answer_scores
+        from components.classification_metrics import expected_calibration_error
+
+        said = [self.said(answer) for answer in answers]
+        right = answer_scores("exact_match", truths, said) == 1
+        confidence = np.array([answer["score"] for answer in answers])
+        error = expected_calibration_error(right, confidence)
+        return {**answer_metrics(truths, said), "expected_calibration_error": error}
+
+    def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
+        from components.answer_metrics import answer_statistic
+
+        return answer_statistic(metric, truths, said)
+
+    def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
+        from components.answer_metrics import answer_scores
+        from components.classification_metrics import reliability
+
+        right = answer_scores("exact_match", truths, [self.said(answer) for answer in answers]) == 1
+        return {"reliability": reliability(right, np.array([answer["score"] for answer in answers]))}
+
+
+def _is_unanswered(lead: float, threshold: float | None) -> bool:
+    """Whether a question stays without an answer; without a threshold, only where there is no span at all."""
+    return lead == np.inf or (threshold is not None and lead > threshold)
+
+
+def _answer(context: str, spans: Any, scores: Sequence[float], threshold: float | None) -> Answer:
+    candidates = [
+        {"text": context[start:end], "start": start, "end": end, "score": score}
+        for start, end, score in zip(spans.starts, spans.ends, scores[1:], strict=False)  # the table has filled rows up
+    ]
+    if _is_unanswered(spans.null_lead, threshold):
+        best = {"answer": "", "start": None, "end": None, "score": scores[0]}
+    else:
+        chosen = candidates[0]
+        best = {"answer": chosen["text"], **{name: chosen[name] for name in ("start", "end", "score")}}
+    beyond = np.inf if threshold is None else spans.null_lead - threshold
+    return {**best, "no_answer_score": scores[0], "candidates": candidates, "beyond_threshold": beyond}
+
+
+TASK_TYPE: TaskType = QuestionAnswering()

@@ -1,0 +1,162 @@
+"""One of labels that are named in the request, or several, without any training for them.
+
+Each label becomes a sentence by a template. A model that has learned entailment says how much the text entails it; the
+network of any other model gives the cosine of the text's embedding with the sentence's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from components.config import Section, Training
+from components.task_types.base import Answer, Column, Outputs, Row, Spec, Statistic, TaskType, Windows
+
+if TYPE_CHECKING:
+    import torch
+
+
+class ZeroShotSettings(Section):
+    """The section `task` of zero_shot."""
+
+    source: Literal["auto", "nli", "embeddings"] = Field(
+        "auto", description="nli asks a model of entailment, embeddings any encoder; auto is nli where model.base can."
+    )
+    template: str | None = Field(
+        None,
+        pattern=r"^[^{}]*\{\}[^{}]*$",
+        description="The sentence that a label becomes, with {} in its place; left out: by the script of the labels.",
+    )
+    names: Mapping[str, str] = Field(
+        default_factory=dict, description="What a label is called in that sentence, where its own name says little."
+    )
+    prefix: str = Field(
+        "", description="What the encoder wants before each text, such as 'query: ' for E5; only with embeddings."
+    )
+
+
+class ZeroShot(TaskType):
+    """Softmax over the labels' entailment logits or scaled cosines; with several labels a sigmoid for each."""
+
+    name = "zero_shot"
+    purpose = "Gives each text one of the labels, or several, that are named when it is asked."
+    forms = ((Column("text"), Column("label", "word")),)
+    settings = ZeroShotSettings
+    trains = False
+    metric_names = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc")
+    shares = ("accuracy", "micro_f1")
+
+    def settle(self, settings: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
+        from components.prompt_network import find_source
+
+        return {**settings, "source": find_source(base, settings["source"])}
+
+    def build_network(self, base: Path, spec: Spec) -> Any:
+        """The network of `base` as it is."""
+        return self.load_network(base, spec)
+
+    def load_network(self, folder: Path, spec: Spec) -> Any:
+        from components.prompt_network import load_prompt_network
+
+        return load_prompt_network(folder, spec.settings["source"])
+
+    def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
+        from components.label_prompts import question_of
+        from components.prompt_windows import window_pairs, window_texts_and_prompts
+
+        questions = [question_of(row, spec) for row in rows]
+        encode = window_pairs if spec.settings["source"] == "nli" else window_texts_and_prompts
+        return encode(tokenizer, rows, questions, spec)
+
+    def targets(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> Sequence[Sequence[float]]:
+        index = {label: position for position, label in enumerate(spec.labels)}
+        return [[index[rows[row]["label"]]] for row in windows.rows]
+
+    def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        from components.prompt_network import read_windows
+
+        outputs: torch.Tensor = read_windows(network, inputs)
+        return outputs
+
+    def loss(
+        self, network: Any, outputs: torch.Tensor, targets: torch.Tensor, training: Training, weights: Any
+    ) -> torch.Tensor:
+        raise NotImplementedError("zero_shot learns nothing")
+
+    def combine(
+        self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
+    ) -> Outputs:
+        """Evidence for each label of each row: (labels, 2) from entailment, (labels,) from embeddings."""
+        from components.label_prompts import question_of
+        from components.prompt_scores import cosine_evidence, entailment_evidence
+
+        questions = [question_of(row, spec) for row in rows]
+        evidence = entailment_evidence if spec.settings["source"] == "nli" else cosine_evidence
+        return evidence(questions, windows, outputs)
+
+    def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
+        from scipy.special import log_softmax
+
+        from components.calibration import fit_temperature
+        from components.prompt_scores import fit_logistic
+
+        evidence = np.stack(outputs)
+        logits = evidence[..., 0] if evidence.ndim == 3 else evidence  # (rows, labels)
+        truth = np.array([[label == row["label"] for label in spec.labels] for row in rows])
+        fitted = {"temperature": fit_temperature(lambda t: -log_softmax(logits / t, axis=-1)[truth].mean())}
+        if evidence.ndim == 2:
+            fitted["slope"], fitted["offset"] = fit_logistic(evidence, truth)
+        return fitted
+
+    def answers(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> list[Answer]:
+        from components.label_prompts import question_of
+        from components.prompt_scores import exclusive_scores, independent_scores
+
+        fitted = spec.fitted
+        found: list[Answer] = []
+        for row, evidence in zip(rows, outputs, strict=True):
+            question = question_of(row, spec)
+            if question.multi_label:
+                scores = independent_scores(evidence, fitted.get("slope", 1.0), fitted.get("offset", 0.0)).tolist()
+            else:
+                scores = exclusive_scores(evidence, fitted.get("temperature", 1.0)).tolist()
+            best = max(range(len(scores)), key=scores.__getitem__)
+            labels = question.labels
+            found.append({"label": labels[best], "score": scores[best], "labels": labels, "scores": scores})
+        return found
+
+    def present(self, answer: Answer, top_k: int) -> dict[str, Any]:
+        scores: Sequence[float] = answer["scores"]
+        best = sorted(range(len(scores)), key=lambda index: -scores[index])[:top_k]
+        top = [{"label": answer["labels"][index], "score": round(scores[index], 6)} for index in best]
+        return {"label": answer["label"], "score": round(answer["score"], 6), "top": top}
+
+    def margin(self, answer: Answer) -> float:
+        best, second = [*sorted(answer["scores"], reverse=True), 0.0][:2]
+        return float(best - second)
+
+    def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
+        from components.classification_metrics import classification_metrics
+
+        return classification_metrics(truths, np.array([answer["scores"] for answer in answers]), spec.labels)
+
+    def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
+        from components.classification_metrics import class_statistic
+
+        return class_statistic(metric, truths, said)
+
+    def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
+        from components.classification_metrics import per_class, reliability
+
+        said = [answer["label"] for answer in answers]
+        right = np.array([truth == answer for truth, answer in zip(truths, said, strict=True)])
+        confidence = np.array([answer["score"] for answer in answers])
+        return {**per_class(truths, said), "reliability": reliability(right, confidence)}
+
+
+TASK_TYPE: TaskType = ZeroShot()

@@ -1,0 +1,61 @@
+"""What the file of a task type in this folder says: the keys of a request, and the shape of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.config import Serving
+
+# A text must hold something to read: at least one character that is not white space, and no NUL.
+READABLE = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+Score = Annotated[float, Field(ge=0, le=1)]
+Key = tuple[Any, str]  # the type of a value, and its description
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """How one task type speaks.
+
+    Args:
+        inputs: the keys of a row that it may read, from the limits of the endpoint.
+        prediction: what the answer to one row is: the keys that `TaskType.present` gives.
+        example: a value for each input, and for options worth showing.
+        options: keys that hold for all rows of a request; each may be left out.
+    """
+
+    inputs: Callable[[Serving], Mapping[str, Key]]
+    prediction: type[BaseModel]
+    example: Mapping[str, Any]
+    options: Mapping[str, Key] = field(default_factory=dict)
+
+
+class LabelScore(BaseModel):
+    """A label and its calibrated probability."""
+
+    label: str
+    score: Score
+
+
+def readable_text(limits: Serving) -> Any:
+    """A text that is not blank and not too long."""
+    return Annotated[str, Field(min_length=1, max_length=limits.max_characters, pattern=READABLE)]
+
+
+def text_and_pair(limits: Serving) -> Mapping[str, Key]:
+    """The keys of types that read single texts or pairs of texts."""
+    text = readable_text(limits)
+    return {"text": (text, "One text."), "text_pair": (text, "The second text of the pair.")}
+
+
+def absent(description: str) -> Any:
+    """A key that may be left out but not be null."""
+    return Field(default=None, description=description, json_schema_extra=_without_default)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]

@@ -1,0 +1,403 @@
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from components.answer_labels import BROKEN, NOT_IN_CONTEXT
+from components.golden_rows import CLEAR
+from components.inference import TOLERANCE, Predictor
+from components.model_directory import Manifest
+from components.task_types import Fault, Spec, find_task_type
+from components.tokenization import load_tokenizer
+from service.schemas.question_answering import SPEECH, FoundAnswer
+
+TYPE = find_task_type("question_answering")
+PIECES = (
+    "card ",
+    "money",
+    "酒店很好",
+    "😀",
+    "👩‍👩‍👧",
+    "ＡＢＣ１２",
+    " ",
+    "\u3000",
+    "é",
+    "e\u0301",
+    "\u200b",
+    "zzz",
+    "\n",
+    ".",
+    "，",
+    "𠮷",
+)
+CONTEXTS = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
+QUESTIONS = ("where is my card?", "谁", "how much money did they take from the bank today and why " * 3)
+
+
+def spec(max_length: int = 32, window_overlap: int = 8, fitted=None, **task) -> Spec:
+    return Spec((), max_length, window_overlap, TYPE.settings.model_validate(task).model_dump(), fitted or {})
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_base: Path):
+    from components.base_models import resolve_base_model
+
+    return load_tokenizer(resolve_base_model(str(tiny_base), tiny_base.parent))
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_base: Path, tokenizer) -> Predictor:
+    import torch
+
+    own = spec()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = TYPE.build_network(tiny_base, own).eval()
+        network.qa_outputs.weight.data *= 30  # so that answers differ clearly
+    manifest = Manifest(
+        name="qa",
+        task_type=TYPE.name,
+        labels=(),
+        max_length=own.max_length,
+        window_overlap=own.window_overlap,
+        settings=own.settings,
+        fitted={"no_answer_threshold": -1.0, "temperature": 1.5},
+        base_model="tiny",
+        base_model_digest="b",
+        data_digest="d",
+        train_rows=1,
+        code_digest="c",
+        validation_metrics={},
+    )
+    return Predictor(network, tokenizer, manifest)
+
+
+def label(*answers: tuple[str, int]) -> str:
+    texts, starts = [text for text, _ in answers], [start for _, start in answers]
+    return json.dumps({"answer_start": starts, "text": texts}, ensure_ascii=False)
+
+
+def read(context: str | None, answers, impossible: str | None = None):
+    values = {"question": "who?", "context": context, "is_impossible": impossible}
+    return TYPE.read({**values, "answers": answers if isinstance(answers, str) else json.dumps(answers)}, {})
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"text": ["two", "cat"], "answer_start": [4, 8]},
+        [{"text": "two", "answer_start": 4}, {"text": "cat", "answer_start": 8.0}],
+        [{"text": ["two", "cat"], "answer_start": [4, 8]}],
+    ],
+)
+def test_answers_are_read_in_every_form(answers):
+    assert read("the two cats", answers)["label"] == label(("two", 4), ("cat", 8))
+
+
+@pytest.mark.parametrize("answers", ["[]", '{"text": [], "answer_start": []}'])
+def test_no_answers_make_an_unanswerable_row(answers):
+    assert read("the cat", answers) == {"question": "who?", "context": "the cat", "label": label()}
+
+
+def test_a_row_that_is_marked_impossible_has_no_answer_whatever_stands_there():
+    assert read("the cat", [{"text": "cat", "answer_start": 4}], "true")["label"] == label()
+    assert read("the cat", [{"text": "cat", "answer_start": 4}], "false")["label"] == label(("cat", 4))
+    assert read("the cat", [], "false").check == BROKEN
+    assert read("the cat", [], "maybe").check == BROKEN
+
+
+def test_a_wrong_offset_is_repaired_where_only_one_place_can_be_meant():
+    assert read("😀 the cat", [{"text": "cat", "answer_start": 7}])["label"] == label(("cat", 6))  # UTF-16 units
+    assert read("the cat", [{"text": "cat", "answer_start": -1}])["label"] == label(("cat", 4))
+    assert read("a cat, a cat", [{"text": "cat", "answer_start": 9}])["label"] == label(("cat", 9))
+
+
+@pytest.mark.parametrize("text", ["cat", "dog", "Cat ", "aa"])
+def test_an_answer_that_is_not_in_the_context_is_a_fault_that_names_it(text: str):
+    found = read("a cat, a cat, aaa", [{"text": text, "answer_start": 5}])
+    assert isinstance(found, Fault)
+    assert found.check == NOT_IN_CONTEXT
+    assert repr(text) in found.reason
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        "cat",
+        "4",
+        "null",
+        ["cat"],
+        {"text": ["cat"]},
+        {"text": ["cat", "the"], "answer_start": [4]},
+        {"text": [""], "answer_start": [0]},
+        {"text": [" \u3000"], "answer_start": [0]},
+        {"text": [4], "answer_start": [4]},
+        {"text": ["cat"], "answer_start": ["4"]},
+        {"text": ["cat"], "answer_start": [True]},
+        {"text": ["cat"], "answer_start": [4.5]},
+        '{"text": ["cat"], "answer_start": [Infinity]}',
+        '{"text": ["cat"], "answer_start": [NaN]}',
+    ],
+)
+def test_broken_answers_are_faults(answers):
+    found = read("the cat", answers)
+    assert isinstance(found, Fault)
+    assert found.check == BROKEN
+    assert set(TYPE.faults) >= {found.check}
+
+
+def test_a_row_without_context_or_answers_is_left_to_the_checks_of_all_types():
+    assert read(None, []) == {"question": "who?"}
+    assert read("the cat", " ") == {"question": "who?", "context": "the cat"}
+
+
+@settings(max_examples=100, deadline=None)
+@given(CONTEXTS, st.sampled_from(QUESTIONS), st.integers(8, 64), st.data())
+def test_windows_hold_every_token_once_with_maximum_context_and_their_own_characters(
+    tokenizer, context: str, question: str, max_length: int, data
+):
+    own = spec(max_length=max_length, window_overlap=data.draw(st.integers(0, max_length // 2)))
+    windows = TYPE.encode(tokenizer, [{"question": question, "context": context}], own)
+    whole = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True)
+    places = set()
+    for window in windows.features:
+        assert len({len(values) for values in window.values()}) == 1
+        assert len(window["input_ids"]) <= max_length
+        for token, place in enumerate(window["place"]):
+            if place < 0:
+                continue
+            assert window["input_ids"][token] == whole["input_ids"][place]
+            first, last = whole["offset_mapping"][place]
+            assert context[window["start"][token] : window["end"][token]] == context[first:last].strip()
+            places.add(place)
+    assert places == set(range(len(whole["input_ids"])))
+
+
+@settings(max_examples=100, deadline=None)
+@given(CONTEXTS, st.data())
+def test_a_target_marks_the_answer_in_each_window_that_holds_it(tokenizer, context: str, data):
+    if not context.strip():
+        return
+    first = data.draw(st.integers(0, len(context) - 1))
+    text = context[first : data.draw(st.integers(first + 1, min(len(context), first + 12)))]
+    rows = [
+        {"question": "谁", "context": context, "label": label((text, first)) if text.strip() else label()},
+        {"question": "谁", "context": "card", "label": label(("card", 0))},
+    ]
+    windows = TYPE.encode(tokenizer, rows, spec())
+    *targets, other = TYPE.targets(rows, windows, spec())
+    assert other == (3, 3)
+    features = windows.features[:-1]
+    read = {place for window in features for pair in _spans(window) for place in range(*pair)}
+    wanted = read & set(range(first, first + len(text))) if text.strip() else set()
+    for window, (start, end) in zip(features, targets, strict=True):
+        here = {place for pair in _spans(window) for place in range(*pair)}
+        assert ((start, end) != (0, 0)) == bool(wanted and wanted <= here)
+        if wanted <= here and wanted:
+            assert window["start"][start] <= min(wanted) < window["end"][start]
+            assert window["start"][end] <= max(wanted) < window["end"][end]
+
+
+def _spans(window) -> list[tuple[int, int]]:
+    return [pair for pair in zip(window["start"], window["end"], strict=True) if pair != (-1, -1)]
+
+
+def test_an_answer_is_found_by_every_window_that_holds_it_whole(tokenizer):
+    context = "card " * 20 + "money bank " + "card " * 20
+    row = {"question": "where?", "context": context, "label": label(("money bank", 100))}
+    windows = TYPE.encode(tokenizer, [row], spec(max_length=24, window_overlap=10))
+    targets = TYPE.targets([row], windows, spec())
+    found = [target for target in targets if target != (0, 0)]
+    assert 1 <= len(found) < len(targets)
+    for window, (start, end) in zip(windows.features, targets, strict=True):
+        holds = {20, 21} <= set(window["place"])
+        assert ((start, end) != (0, 0)) == holds
+        assert not holds or (window["place"][start], window["place"][end]) == (20, 21)
+
+
+def test_a_long_question_is_cut_and_counted(tokenizer):
+    rows = [{"question": "card " * 200, "context": "money"}, {"question": "card", "context": "money"}]
+    windows = TYPE.encode(tokenizer, rows, spec(max_query_length=5))
+    assert windows.cut == 1
+    assert sum(place < 0 for place in windows.features[0]["place"]) == 5 + 3
+
+
+ROWS = [
+    {"question": question, "context": context}
+    for question in QUESTIONS
+    for context in (
+        "card",
+        "",
+        " \u3000",
+        "酒店很好😀，房间 bad。",
+        "ＡＢＣ１２ the card\u200b 👩‍👩‍👧 was stolen",
+        "money card bank " * 60,
+        "𠮷" * 90,
+    )
+]
+
+
+def test_an_answer_is_the_part_of_the_context_at_its_offsets(predictor: Predictor):
+    for row, answer in zip(ROWS, predictor.predict(ROWS), strict=True):
+        shown = TYPE.present(answer, 5)
+        FoundAnswer.model_validate(shown, strict=True)
+        assert len(shown["candidates"]) <= 5
+        for item in [shown, *shown["candidates"]]:
+            text = item.get("answer", item.get("text"))
+            if item["start"] is None:
+                assert (text, item["end"]) == ("", None)
+            else:
+                assert row["context"][item["start"] : item["end"]] == text
+                assert text == text.strip() != ""
+        total = answer["no_answer_score"] + sum(candidate["score"] for candidate in answer["candidates"])
+        assert total == pytest.approx(1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(QUESTIONS), CONTEXTS), min_size=2, max_size=6), st.randoms())
+def test_a_row_gets_the_same_answer_alone_in_any_company_and_in_any_order(predictor: Predictor, pairs, random_order):
+    rows = [{"question": question, "context": context} for question, context in pairs]
+    together = predictor.predict(rows)
+    order = random_order.sample(range(len(rows)), len(rows))
+    shuffled = predictor.predict([rows[place] for place in order])
+    for place, answer in enumerate(together):
+        for other in (predictor.predict([rows[place]])[0], shuffled[order.index(place)]):
+            assert abs(other["no_answer_score"] - answer["no_answer_score"]) <= TOLERANCE
+            if TYPE.margin(answer) > CLEAR:
+                assert other["answer"] == answer["answer"]
+                assert (other["start"], other["end"]) == (answer["start"], answer["end"])
+                assert abs(other["score"] - answer["score"]) <= TOLERANCE
+
+
+def test_a_context_of_a_hundred_thousand_characters_is_read_to_its_end(predictor: Predictor):
+    words = random.Random(0).choices(["card", "money", "酒店", "bank", "😀"], k=30_000)
+    context = " ".join(words)[:99_990] + " zzz 9 back"
+    row = {"question": "where?", "context": context}
+    windows = TYPE.encode(predictor.tokenizer, [row], predictor.spec)
+    assert max(end for window in windows.features for end in window["end"]) == len(context)
+    outputs = [np.zeros((len(window["place"]), 2), np.float32) for window in windows.features]
+    outputs[-1][-2] = 9  # the last token of the context
+    answer = TYPE.answers([row], TYPE.combine([row], windows, outputs, predictor.spec), predictor.spec)[0]
+    assert context[answer["start"] :] == answer["answer"] == "back"
+
+
+def outputs_of(predictor: Predictor, rows):
+    windows = TYPE.encode(predictor.tokenizer, rows, predictor.spec)
+    return TYPE.combine(rows, windows, predictor.outputs_of(windows.features), predictor.spec)
+
+
+def test_the_fitted_threshold_is_the_best_for_f1_and_the_temperature_bounded(predictor: Predictor):
+    rows = [{**row, "label": label()} for row in ROWS if row["context"].strip()]
+    rows[::2] = [{**row, "label": label((row["context"][:4], 0))} for row in rows[::2]]
+    outputs = outputs_of(predictor, rows)
+    fitted = TYPE.fit(rows, outputs, predictor.spec)
+
+    def f1(threshold: float) -> float:
+        own = spec(fitted={**fitted, "no_answer_threshold": threshold})
+        return TYPE.metrics([row["label"] for row in rows], TYPE.answers(rows, outputs, own), own)["f1"]
+
+    tried = [lead + move for lead in (found.null_lead for found in outputs) for move in (-0.01, 0.01)]
+    assert f1(fitted["no_answer_threshold"]) == pytest.approx(max(map(f1, tried)))
+    assert 0.05 <= fitted["temperature"] <= 20
+
+
+def test_where_every_validation_row_has_an_answer_no_question_is_left_unanswered(predictor: Predictor):
+    rows = [{**row, "label": label((row["context"][:4], 0))} for row in ROWS if row["context"].strip()]
+    outputs = outputs_of(predictor, rows)
+    fitted = TYPE.fit(rows, outputs, predictor.spec)
+    assert fitted["no_answer_threshold"] is None
+    own = spec(fitted=json.loads(json.dumps(fitted)))
+    said = [TYPE.said(answer) for answer in TYPE.answers(rows, outputs, own)]
+    assert all(said)
+    blank = [{"question": "who?", "context": " "}]
+    assert TYPE.said(TYPE.answers(blank, outputs_of(predictor, blank), own)[0]) == ""
+
+
+def test_an_unanswered_question_has_the_score_of_no_answer(predictor: Predictor):
+    outputs = outputs_of(predictor, ROWS)
+    own = spec(fitted={"no_answer_threshold": -1e9})
+    for answer in TYPE.answers(ROWS, outputs, own):
+        assert (answer["answer"], answer["start"], answer["end"]) == ("", None, None)
+        assert answer["score"] == answer["no_answer_score"]
+
+
+def test_quality_is_f1_and_metrics_have_what_the_gate_asks_for(predictor: Predictor):
+    rows = [{"question": "who?", "context": "the two cats", "label": label(("two cats", 4))}]
+    answers = predictor.predict(rows)
+    truths, said = [row["label"] for row in rows], [TYPE.said(answer) for answer in answers]
+    metrics = TYPE.metrics(truths, answers, predictor.spec)
+    assert set(TYPE.metric_names) <= set(metrics)
+    assert TYPE.quality(truths, said).mean() == metrics["f1"]
+    for name in TYPE.metric_names:
+        assert TYPE.statistic(name, truths, said)(np.ones((1, 1)))[0] == pytest.approx(metrics[name])
+
+
+def test_wrong_settings_are_refused():
+    for task in ({"max_query_length": 0}, {"n_best": 0}, {"language": "zh"}):
+        with pytest.raises(ValidationError):
+            spec(**task)
+
+
+def test_the_endpoint_asks_for_a_question_and_its_context():
+    from components.config import Serving
+    from service.requests import request_reader
+
+    reader = request_reader(SPEECH, Serving(), TYPE.texts, TYPE.many)
+    row = {"question": "who?", "context": "the cat"}
+    for body in (row, {"questions": [row]}):
+        assert reader.read(json.dumps(body).encode(), Serving()).rows == (row,)
+
+
+def test_a_training_ends_with_a_model_that_evaluation_and_golden_rows_agree_with(tiny_base: Path, tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from components.base_models import resolve_base_model
+    from components.config import Evaluation, RunConfig
+    from components.evaluation import evaluate_model
+    from components.golden import check_model
+    from components.model_directory import read_manifest
+    from components.records import ValidatedDataset
+    from components.tokenization import tokenize_dataset
+    from components.training import train_model
+
+    draw = random.Random(1)
+    words = ["card", "money", "bank", "pin", "phone"]
+    contexts = [" ".join(draw.choices(words, k=draw.randint(3, 60))) for _ in range(80)]
+    rows = [
+        {
+            "row_id": str(number),
+            "question": "where is my pin?",
+            "context": context,
+            "label": label(*[("pin", context.find("pin"))] * ("pin" in context)),
+        }
+        for number, context in enumerate(contexts)
+    ]
+    for split, part in (("train", rows[:56]), ("validation", rows[56:])):
+        pq.write_table(pa.Table.from_pylist(part), tmp_path / f"{split}.parquet")
+    content = {
+        "name": "qa",
+        "task_type": TYPE.name,
+        "data": {"train": "x"},
+        "model": {"base": str(tiny_base), "max_length": 32},
+        "training": {"epochs": 1, "batch_size": 16, "device": "cpu"},
+        "evaluation": {"metric": "f1", "bootstrap_samples": 100},
+    }
+    config, base = RunConfig.model_validate(content), resolve_base_model(str(tiny_base), tmp_path)
+    dataset = ValidatedDataset(tmp_path, "d", {"train": 56, "validation": 24}, (), 0, {}, ())
+    tokens = tokenize_dataset(config, dataset, base, tmp_path / "tokens")
+    model = train_model(config, tokens, base, dataset, tmp_path / "training")
+    assert tokens.windows["train"] > tokens.rows["train"]
+    assert set(read_manifest(model.folder).fitted) == {"no_answer_threshold", "temperature"}
+    assert check_model(Predictor.load(model.folder), model.folder) <= TOLERANCE
+    (tmp_path / "report").mkdir()
+    settings = Evaluation(metric="f1", bootstrap_samples=100)
+    report = evaluate_model(model.folder, tmp_path / "validation.parquet", settings, tmp_path / "report")
+    assert report.metrics["f1"] == pytest.approx(model.validation_metrics["f1"])

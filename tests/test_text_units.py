@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.text_units import LONGEST, split_units
+
+
+def words_of(text: str) -> list[str]:
+    return [text[start:end] for start, end in split_units(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        ("It's 5pm, OK?", ["It", "'", "s", "5pm", ",", "OK", "?"]),
+        ("李开复在G20峰会", ["李", "开", "复", "在", "G20", "峰", "会"]),
+        ("ＡＢＣ公司 ３号", ["ＡＢＣ", "公", "司", "３", "号"]),
+        ("cafe\u0301 na\u0131\u0308ve", ["cafe\u0301", "na\u0131\u0308ve"]),
+        ("👩‍👩‍👧‍👦👍🏽🇨🇳🇩🇪❤️1️⃣", ["👩‍👩‍👧‍👦", "👍🏽", "🇨🇳", "🇩🇪", "❤️", "1️⃣"]),
+        ("东京タワー서울 กรุง", ["东", "京", "タ", "ワ", "ー", "서울", "ก", "รุ", "ง"]),
+        ("\u200b \ufeff\u3000\n\x00", []),
+        ("soft\u00adhyphen می\u200cخواهم", ["soft\u00adhyphen", "می\u200cخواهم"]),
+        ("", []),
+    ],
+)
+def test_units_of_many_scripts(text: str, units: list[str]):
+    assert words_of(text) == units
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=60) | st.text("aé\u0301中🏽👍\u200d\u200c 🇨🇳.\ufe0f", max_size=60))
+def test_units_are_ordered_and_leave_out_only_what_nobody_sees(text: str):
+    units = split_units(text)
+    borders = [border for unit in units for border in unit]
+    assert borders == sorted(borders)
+    assert all(0 < end - start <= 2 * LONGEST for start, end in units)
+    covered = {place for start, end in units for place in range(start, end)}
+    left = "".join(sign for place, sign in enumerate(text) if place not in covered)
+    assert not any(sign.isalnum() for sign in left)
+
+
+def test_a_hundred_thousand_letters_are_several_units():
+    assert len(split_units("a" * 100_000)) == -(-100_000 // LONGEST)
+    assert max(end - start for start, end in split_units("é\u0301" + "\u0301" * 10_000)) <= 2 * LONGEST

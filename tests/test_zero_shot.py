@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.base_models import resolve_base_model
+from components.config import Evaluation, RunConfig, Serving
+from components.errors import BaseModelError, DataError
+from components.evaluation import evaluate_model
+from components.golden import check_model
+from components.inference import TOLERANCE, Predictor
+from components.label_prompts import default_template, question_of
+from components.model_directory import Manifest, read_manifest, verify_model
+from components.plots import draw_training
+from components.prompt_network import entailment_columns
+from components.prompt_scores import fit_logistic
+from components.task_types import Spec, find_task_type
+from components.tokenization import tokenize_dataset
+from components.training import train_model
+from service.problems import Problem
+from service.requests import request_reader
+from service.schemas import find_speech
+from tests.training_data import LABELS, small_dataset
+
+TYPE = find_task_type("zero_shot")
+TEXTS = ["my card was stolen", "the room was bad", "酒店很好", "a great movie 👍", "", "the " * 150 + "end"]
+
+
+@pytest.fixture(scope="module")
+def entailment_base(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny pair classifier with random weights and the labels of NLI."""
+    import torch
+    from transformers import AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("nli")
+    spec = Spec(("contradiction", "entailment", "neutral"), 64, 16)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        find_task_type("text_classification").build_network(tiny_base, spec).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_base, local_files_only=True).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["nli", "embeddings"])
+def predictor(request, tiny_base: Path, entailment_base: Path) -> Predictor:
+    from transformers import AutoTokenizer
+
+    base = entailment_base if request.param == "nli" else tiny_base
+    chosen = TYPE.settle(TYPE.settings().model_dump(mode="json"), base)
+    assert chosen["source"] == request.param
+    spec = Spec(LABELS, 48, 12, chosen)
+    manifest = Manifest(
+        name="zero",
+        task_type="zero_shot",
+        labels=LABELS,
+        max_length=48,
+        window_overlap=12,
+        settings=chosen,
+        base_model="tiny",
+        base_model_digest="b",
+        data_digest="d",
+        train_rows=0,
+        code_digest="c",
+        validation_metrics={},
+    )
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+    return Predictor(TYPE.build_network(base, spec).eval(), tokenizer, manifest)
+
+
+def scores_of(answer) -> dict[str, float]:
+    return dict(zip(answer["labels"], answer["scores"], strict=True))
+
+
+rows_of_all_kinds = st.lists(
+    st.fixed_dictionaries(
+        {"text": st.sampled_from(TEXTS) | st.text(max_size=60)},
+        optional={
+            "labels": st.lists(st.sampled_from(["card", "hotel", "钱", "very long " * 20]), min_size=1, max_size=4),
+            "multi_label": st.booleans(),
+            "template": st.sampled_from(["It is {}.", "这是{}"]),
+        },
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=rows_of_all_kinds, seed=st.integers(0, 9))
+def test_the_same_text_gets_the_same_answer_alone_and_in_any_company(predictor: Predictor, rows, seed: int):
+    together = predictor.predict(rows)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    shuffled = predictor.predict([rows[place] for place in order])
+    for place, answer in zip(order, shuffled, strict=True):
+        alone = scores_of(predictor.predict([rows[place]])[0])
+        for other in (scores_of(answer), scores_of(together[place])):
+            assert other.keys() == alone.keys()
+            assert max(abs(other[label] - alone[label]) for label in alone) <= TOLERANCE
+
+
+def test_labels_come_from_the_request_or_else_from_the_model(predictor: Predictor):
+    asked, default = predictor.predict([{"text": "hello", "labels": ["bank", "money"]}, {"text": "hello"}])
+    assert set(asked["labels"]) == {"bank", "money"}
+    assert tuple(default["labels"]) == LABELS
+    assert sum(asked["scores"]) == pytest.approx(1)
+
+
+def test_a_label_that_is_named_twice_counts_once(predictor: Predictor):
+    once, twice = predictor.predict(
+        [{"text": "hello", "labels": ["bank", "money"]}, {"text": "hello", "labels": ["bank", "money", "bank"]}]
+    )
+    assert scores_of(twice) == pytest.approx(scores_of(once), abs=TOLERANCE)
+
+
+def test_the_order_of_the_labels_changes_nothing(predictor: Predictor):
+    one, other = predictor.predict([{"text": "hello", "labels": labels} for labels in (["a", "b"], ["b", "a"])])
+    assert scores_of(other) == pytest.approx(scores_of(one), abs=TOLERANCE)
+
+
+def test_with_multi_label_each_label_is_judged_by_itself(predictor: Predictor):
+    few = {"text": "hello", "labels": ["bank"], "multi_label": True}
+    one, three = predictor.predict([few, {**few, "labels": ["bank", "money", "hotel"]}])
+    assert scores_of(three)["bank"] == pytest.approx(scores_of(one)["bank"], abs=TOLERANCE)
+    assert 0 < one["score"] < 1
+
+
+def test_a_single_label_is_certain_without_multi_label(predictor: Predictor):
+    (answer,) = predictor.predict([{"text": "hello", "labels": ["bank"]}])
+    assert TYPE.present(answer, 3) == {"label": "bank", "score": 1.0, "top": [{"label": "bank", "score": 1.0}]}
+    assert TYPE.margin(answer) == 1.0
+
+
+def test_all_of_a_long_text_is_read(predictor: Predictor):
+    row = {"text": "the " * 200 + "card", "labels": ["card", "hotel"]}
+    other = {**row, "text": "the " * 200 + "hotel"}
+    one, two = predictor.predict([row, other])
+    assert scores_of(one) != scores_of(two)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"labels": []}, "no label"),
+        ({"labels": ["card", " "]}, "blank"),
+        ({"template": "about it"}, "exactly one {}"),
+        ({"template": "{} and {}"}, "exactly one {}"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_a_clear_error(predictor: Predictor, options, problem: str):
+    with pytest.raises(DataError, match=problem):
+        predictor.predict([{"text": "hello", **options}])
+
+
+def test_the_template_is_in_the_language_of_the_labels():
+    assert default_template(["card", "money"]) == "This text is about {}."
+    assert default_template(["体育", "财经"]) == "这段文字是关于{}的。"
+    question = question_of({"text": "x"}, Spec(("NUM", "my_card"), 64, 16, {"names": {"NUM": "a {number}"}}))
+    assert question.prompts == ("This text is about a {number}.", "This text is about my card.")
+
+
+def test_an_entailment_model_is_known_by_its_labels():
+    assert entailment_columns({0: "CONTRADICTION", 1: "neutral", 2: "Entailment"}) == (2, 0)
+    assert entailment_columns({"0": "蕴含", "1": "中立", "2": "矛盾"}) == (0, 2)
+    assert entailment_columns({0: "not_entailment", 1: "entailment"}) == (1, 0)
+    assert entailment_columns({0: "LABEL_0", 1: "LABEL_1"}) is None
+
+
+def test_an_encoder_cannot_be_asked_by_entailment(tiny_base: Path):
+    with pytest.raises(BaseModelError, match="entailment"):
+        TYPE.settle({"source": "nli"}, tiny_base)
+
+
+@pytest.mark.parametrize("predictor", ["nli"], indirect=True)
+def test_scores_of_entailment_are_those_of_the_pipeline(entailment_base: Path, predictor: Predictor):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+    tokenizer = AutoTokenizer.from_pretrained(entailment_base, local_files_only=True)
+    network = AutoModelForSequenceClassification.from_pretrained(entailment_base, local_files_only=True)
+    theirs = pipeline("zero-shot-classification", model=network, tokenizer=tokenizer, device="cpu")
+    labels = ["card", "hotel", "movie"]
+    for several in (False, True):
+        expected = theirs(
+            "my card was stolen", labels, hypothesis_template="This text is about {}.", multi_label=several
+        )
+        (ours,) = predictor.predict([{"text": "my card was stolen", "labels": labels, "multi_label": several}])
+        assert scores_of(ours) == pytest.approx(
+            dict(zip(expected["labels"], expected["scores"], strict=True)), abs=TOLERANCE
+        )
+
+
+@pytest.mark.parametrize("predictor", ["embeddings"], indirect=True)
+def test_scores_of_embeddings_are_scaled_cosines(predictor: Predictor):
+    import torch
+
+    def embed(text: str):
+        with torch.inference_mode():
+            inputs = predictor.tokenizer(text, return_tensors="pt")
+            return predictor.network(**inputs).last_hidden_state[0].mean(dim=0)
+
+    text, *prompts = (embed(x) for x in ("the room", "This text is about card.", "This text is about hotel."))
+    logits = torch.stack([20 * torch.cosine_similarity(text, prompt, dim=0) for prompt in prompts])
+    (answer,) = predictor.predict([{"text": "the room", "labels": ["card", "hotel"]}])
+    assert answer["scores"] == pytest.approx(logits.softmax(0).tolist(), abs=TOLERANCE)
+
+
+def test_slope_and_offset_are_those_of_logistic_regression():
+    from sklearn.linear_model import LogisticRegression
+
+    draw = np.random.default_rng(0)
+    evidence = draw.normal(15, 2, (200, 5))
+    truth = draw.random((200, 5)) < 1 / (1 + np.exp(-(0.8 * evidence - 13)))
+    slope, offset = fit_logistic(evidence, truth)
+    theirs = LogisticRegression(C=np.inf).fit(evidence.reshape(-1, 1), truth.ravel())
+    assert (slope, offset) == pytest.approx((theirs.coef_[0, 0], theirs.intercept_[0]), abs=0.01)
+
+
+@pytest.mark.parametrize("source", ["nli", "embeddings"])
+def test_a_run_without_training_ends_in_a_whole_model(
+    source: str, tiny_base: Path, entailment_base: Path, tmp_path: Path
+):
+    base = entailment_base if source == "nli" else tiny_base
+    content = {
+        "name": "zero",
+        "task_type": "zero_shot",
+        "data": {"train": "made.csv"},
+        "model": {"base": str(base), "max_length": 48},
+        "training": {"device": "cpu", "precision": "fp32"},
+    }
+    config = RunConfig.model_validate(content)
+    dataset, found = small_dataset(tmp_path / "data"), resolve_base_model(str(base), tmp_path)
+    tokens = tokenize_dataset(config, dataset, found, tmp_path / "tokens")
+    assert set(tokens.rows) == {"validation"}
+    heard = []
+    model = train_model(config, tokens, found, dataset, tmp_path / "training", heard.append)
+    assert model.best_epoch == model.samples_per_second == 0
+    assert heard[-1].share == 1
+    verify_model(model.folder)
+    manifest = read_manifest(model.folder)
+    assert manifest.settings["source"] == source
+    assert set(manifest.fitted) == {"temperature"} | ({"slope", "offset"} if source == "embeddings" else set())
+    assert check_model(Predictor.load(model.folder), model.folder) <= TOLERANCE
+    (line,) = [json.loads(line) for line in model.history.read_text().splitlines()]
+    assert line["metrics"]["validation_accuracy"] == model.validation_metrics["accuracy"]
+    draw_training(model.history, "accuracy", model.best_epoch, tmp_path / "training.png")
+    (tmp_path / "evaluation").mkdir()
+    report = evaluate_model(model.folder, dataset.split_file("test"), Evaluation(), tmp_path / "evaluation")
+    low, high = report.intervals["accuracy"]
+    assert low <= report.metrics["accuracy"] <= high
+
+
+def test_requests_name_labels_template_and_multi_label():
+    reader = request_reader(find_speech("zero_shot"), Serving(), ["text"], TYPE.many)
+    body = {"text": "hello", "labels": ["a", "b"], "multi_label": True, "template": "It is {}."}
+    assert dict(reader.read(json.dumps(body).encode(), Serving()).rows[0]) == body
+    for wrong in ({"labels": []}, {"labels": [" "]}, {"labels": "a"}, {"template": "none"}, {"multi_label": 1}):
+        with pytest.raises(Problem):
+            reader.read(json.dumps({"text": "hello", **wrong}).encode(), Serving())
