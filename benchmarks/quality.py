@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from quality_data import write_job
 from quality_job import ANSWERS, Job
 from quality_lines import ENGLISH_BASE, LINES, Line
-from quality_scores import score
+from quality_scores import differing, score
 from quality_table import Measured, Run, make_table, read_measured, write_measured
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,6 +88,7 @@ def main() -> None:
             except Failure as error:
                 failed.append(line.name)
                 print(f"  failed: {error}", flush=True)
+            shutil.rmtree(place.scratch / line.name, ignore_errors=True)
             if not options.quick:
                 write_measured(measured)
     make_table(measured).show()
@@ -208,12 +209,15 @@ def _run(line: Line, system: str, seed: int, job: Job, place: Place) -> Run:
     if done.returncode:
         raise Failure(f"{system}, seed {seed}:\n{done.stderr[-2000:]}")
     found = json.loads((scratch / ANSWERS).read_text(encoding="utf-8"))
+    shutil.rmtree(scratch)  # a model each
     truths = job.rows("test")
     scores = score(line.task_type, line.language, truths, found["answers"])
     metric, first = next(iter(scores.items()))
     run: Run = {"score": first, "metric": metric, "seconds": round(found["seconds"], 2), "scores": scores}
     if "before" in found:
         run["before"] = score(line.task_type, line.language, truths, found["before"])
+    for sentence in differing(scores, found.get("metrics", {})):
+        print(f"  {sentence}")
     return {**run, **{name: found[name] for name in ("name", "metrics") if name in found}}
 
 

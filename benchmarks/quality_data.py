@@ -138,7 +138,8 @@ def _masked(row: Row, tokenizer: Any) -> Row | None:
 
 
 def _is_word(text: str, pieces: Sequence[str], offsets: Sequence[tuple[int, int]], place: int) -> bool:
-    """Whether a token is letters only and neither goes on a word nor is gone on (## in WordPiece)."""
+    """Whether a token is letters only, not a single Latin one, and neither goes on a word nor is gone on (by ##)."""
     start, end = offsets[place]
     goes_on = any(piece.startswith("##") for piece in pieces[place : place + 2])
-    return text[start:end].strip().isalpha() and not goes_on
+    word = text[start:end].strip()
+    return word.isalpha() and (len(word) > 1 or not word.isascii()) and not goes_on

@@ -128,7 +128,7 @@ _ZERO_SHOT = (
     replace(_TYPES, name="trec6_nli", task={**ABOUT_QUESTIONS, "source": "nli"}, nli="sick_nli"),
     replace(_TYPES, name="thucnews", data="thucnews", language="zh", task=ABOUT_NEWS, words=TOPICS),
 )
-_BOOKS = Line("books", "fill_mask", "pretrain_en/books.txt", SENTENCE, rows=3000, epochs=3)
+_BOOKS = Line("books", "fill_mask", "pretrain_en/books.txt", SENTENCE, rows=3000, epochs=3, learning_rate=3e-4)
 _MASKS = (
     _BOOKS,
     replace(_BOOKS, name="wiki", data="pretrain_zh/wiki_simplified.txt", rows=1000, epochs=2, language="zh"),

@@ -8,13 +8,30 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from quality_job import Row, spans_of_bio
 
 Scores = dict[str, float]
 MARKS = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")  # that CMRC's script leaves out
+
+# Names of this reference to those of the project's own evaluation.
+OWN_NAMES = {
+    **{"accuracy": "accuracy", "micro F1": "micro_f1", "subset accuracy": "subset_accuracy", "Pearson": "pearson"},
+    **{"Spearman": "spearman", "entity F1": "f1", "F1": "f1", "exact": "exact_match"},
+}
+SAME = 1e-6
+
+
+def differing(scores: Scores, own: Mapping[str, float]) -> list[str]:
+    """A sentence for each score that the project's own evaluation of the same answers has another value for."""
+    pairs = [(name, value, own[OWN_NAMES[name]]) for name, value in scores.items() if OWN_NAMES.get(name) in own]
+    return [
+        f"the reference has {name} {value:.6f}, the project's own evaluation {said:.6f}"
+        for name, value, said in pairs
+        if abs(value - said) > SAME
+    ]
 
 
 def score(task_type: str, language: str, rows: Sequence[Row], answers: Sequence[Any]) -> Scores:
@@ -106,7 +123,8 @@ def _without_marks(text: str) -> str:
 def _cmrc_f1(truth: str, said: str) -> float:
     """The longest common run of characters, and of words between them, as in cmrc2018_evaluate.py."""
     wanted, given = (
-        re.findall("[\u4e00-\u9fa5]|[^\\W\u4e00-\u9fa5]+|[^\\w\\s]", _without_marks(x)) for x in (truth, said)
+        re.findall("[\u4e00-\u9fa5]|[^\\W\u4e00-\u9fa5]+(?:[.,][^\\W\u4e00-\u9fa5]+)*|[^\\w\\s]", _without_marks(x))
+        for x in (truth, said)
     )
     if not wanted or not given:
         return float(wanted == given)

@@ -1,14 +1,75 @@
-"""From scored spans to an answer: probabilities, and the threshold from which a question is left unanswered."""
+"""From scored spans to an answer: probabilities, and the threshold from which a question is left unanswered.
+
+Both are fitted on validation rows: the threshold by F1, then the temperature by how often what is said is right.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.answer_spans import Spans
-from components.task_types.base import Numbers
+from components.task_types.base import Answer, Numbers
+
+THRESHOLD, EVEN = "no_answer_threshold", 0.0  # before it is fitted, no answer wins where it has the higher score
+TEMPERATURE = "temperature"
+
+
+def fit_choice(contexts: Sequence[str], labels: Sequence[str], rows: Sequence[Spans]) -> dict[str, float | None]:
+    """The threshold, None where every row has an answer, and the temperature.
+
+    Args:
+        contexts: of the validation rows.
+        labels: their true answers.
+        rows: their spans.
+    """
+    from components.answer_metrics import answer_scores, true_answers
+    from components.calibration import fit_temperature
+
+    best = [own.best_text(context) for context, own in zip(contexts, rows, strict=True)]
+    leads = [own.null_lead for own in rows]
+    answerable = np.array([bool(true_answers(label)) for label in labels])
+    threshold = None if answerable.all() else best_threshold(leads, answer_scores("f1", labels, best), answerable)
+    silent = [is_unanswered(lead, threshold) for lead in leads]
+    said = ["" if unanswered else text for unanswered, text in zip(silent, best, strict=True)]
+    right = answer_scores("exact_match", labels, said) == 1
+    columns = np.where(silent, 0, 1)
+
+    def loss(temperature: float) -> float:
+        chosen = probabilities(rows, temperature, threshold)[np.arange(len(rows)), columns]
+        likelihood = np.where(right, chosen, 1 - chosen)
+        return float(-np.log(np.clip(likelihood, np.finfo(np.float64).eps, 1.0)).mean())
+
+    return {THRESHOLD: threshold, TEMPERATURE: fit_temperature(loss)}
+
+
+def is_unanswered(lead: float, threshold: float | None) -> bool:
+    """Whether a question is left unanswered; without a threshold, only where there is no span at all."""
+    return lead == np.inf or (threshold is not None and lead > threshold)
+
+
+def answer_of(context: str, spans: Spans, scores: Sequence[float], threshold: float | None) -> Answer:
+    """All that is said about one row.
+
+    Args:
+        context: what the answer is cut from.
+        spans: the candidates.
+        scores: the row's line of `probabilities`.
+        threshold: by which it was made.
+    """
+    candidates = [
+        {"text": context[start:end], "start": start, "end": end, "score": score}
+        for start, end, score in zip(spans.starts, spans.ends, scores[1:], strict=False)  # the table has filled rows up
+    ]
+    best: dict[str, Any] = {"answer": "", "start": None, "end": None, "score": scores[0]}
+    if not is_unanswered(spans.null_lead, threshold):
+        first = candidates[0]
+        best = {"answer": first["text"], **{name: first[name] for name in ("start", "end", "score")}}
+    beyond = np.inf if threshold is None else spans.null_lead - threshold
+    return {**best, "no_answer_score": scores[0], "candidates": candidates, "beyond_threshold": beyond}
 
 
 def probabilities(rows: Sequence[Spans], temperature: float, threshold: float | None) -> Numbers:

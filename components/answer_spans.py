@@ -40,6 +40,10 @@ class Spans:
         """By how much no answer is ahead of the best span; infinite where there is no span."""
         return self.null - self.scores[0] if self.scores else np.inf
 
+    def best_text(self, context: str) -> str:
+        """The best span of the context, empty where there is none."""
+        return context[self.starts[0] : self.ends[0]] if self.scores else ""
+
 
 def best_spans(
     context: str,

@@ -144,7 +144,9 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
 
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(state_dict or self.model.state_dict(), folder / "model.safetensors")
+        weights = state_dict or self.model.state_dict()
+        # Copies, since safetensors takes no tensor that shares its memory with another, as tied weights do.
+        save_file({name: value.clone() for name, value in weights.items()}, folder / "model.safetensors")
 
 
 class _Flow(TrainerCallback):  # type: ignore[misc]

@@ -13,6 +13,7 @@ from components.model_directory import GoldenRow, read_golden
 from components.task_types import Answer
 
 EVERYTHING = 10_000  # top_k of an answer that keeps all it has
+RANKED = ("top", "candidates")  # keys of lists that are in the order of their scores
 SHOWN = 300  # characters of an answer in an error
 
 
@@ -62,7 +63,7 @@ def _difference(number: int, golden: GoldenRow, answer: Mapping[str, Any]) -> fl
 def distance(one: Any, other: Any) -> float:
     """Largest difference of the numbers of two answers; infinite where they differ in anything but a fraction.
 
-    A list of labels with scores is compared by label: two scores that are as good as equal may change places in it.
+    The lists under `RANKED` are compared by what they name: two scores that are as good as equal may change places.
     """
     if isinstance(one, float) or isinstance(other, float):
         numbers = all(isinstance(value, float | int) for value in (one, other))
@@ -71,18 +72,25 @@ def distance(one: Any, other: Any) -> float:
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         if one.keys() != other.keys():
             return math.inf
-        return max((distance(one[key], other[key]) for key in one), default=0.0)
+        gaps = (_ranked(one[key], other[key]) if key in RANKED else distance(one[key], other[key]) for key in one)
+        return max(gaps, default=0.0)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         if len(one) != len(other):
             return math.inf
-        first, second = _by_label(one), _by_label(other)
-        if first is not None and second is not None:
-            return distance(first, second)
         return max((distance(a, b) for a, b in zip(one, other, strict=True)), default=0.0)
     return 0.0 if one == other else math.inf
 
 
-def _by_label(items: Sequence[Any]) -> dict[str, float] | None:
-    if items and all(isinstance(item, Mapping) and item.keys() == {"label", "score"} for item in items):
-        return {item["label"]: item["score"] for item in items}
-    return None
+def _ranked(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> float:
+    """Largest difference of a score; what only one list names may have been just behind the other's last."""
+    if len(one) != len(other):
+        return math.inf
+    if not one:
+        return 0.0
+    first, second = _scores(one), _scores(other)
+    lasts = min(first.values()), min(second.values())
+    return max(distance(first.get(name, lasts[0]), second.get(name, lasts[1])) for name in first | second)
+
+
+def _scores(items: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    return {str(sorted((key, value) for key, value in item.items() if key != "score")): item["score"] for item in items}

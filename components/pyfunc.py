@@ -44,7 +44,8 @@ class LoadedModel:
         top_k = int((params or {}).get("top_k", DEFAULT_TOP_K))
         task_type = self.predictor.task_type
         answers = self.predictor.predict(_rows(model_input, task_type.texts))
-        return pd.DataFrame([task_type.present(answer, top_k) for answer in answers])
+        # As objects: pandas would make a fraction of every whole number beside a None.
+        return pd.DataFrame([task_type.present(answer, top_k) for answer in answers], dtype=object)
 
 
 def _load_pyfunc(data_path: str) -> LoadedModel:

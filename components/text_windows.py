@@ -42,7 +42,7 @@ def _long_pair(tokenizer: Any, first: str, second: str, spec: Spec) -> tuple[lis
     shortened = len(offsets) > room
     if shortened:
         first = first[: offsets[room - 1][1]]
-    stride = min(spec.window_overlap, room - 1)  # at least one new token in every window
+    stride = min(spec.window_overlap, room // 2)  # every window goes on by half of its room at least
     encoded = tokenizer([first], [second], truncation="only_second", max_length=spec.max_length, stride=stride)
     return _windows(encoded).features, shortened
 

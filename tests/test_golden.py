@@ -55,11 +55,19 @@ def test_two_labels_within_the_tolerance_may_change_places_in_the_list():
         ({"text": "x"}, {"text": "y"}),
         (0.5, None),
         ([{"label": "a", "score": 0.1}], [{"label": "b", "score": 0.1}]),
+        ({"top": [{"label": "a", "score": 0.9}]}, {"top": []}),
     ],
 )
 def test_whatever_is_no_fraction_must_be_the_same(one, other):
     assert distance(one, other) == math.inf
     assert distance(one, one) == distance(other, other) == 0.0
+
+
+def test_what_is_cut_off_behind_an_equal_score_may_differ():
+    one = {"candidates": [{"text": "x", "start": 1, "score": 0.5}, {"text": "y", "start": 3, "score": 0.2}]}
+    other = {"candidates": [{"text": "x", "start": 1, "score": 0.5}, {"text": "z", "start": 9, "score": 0.20003}]}
+    assert distance(one, other) == pytest.approx(3e-5)
+    assert distance({"top": [{"label": "a", "score": 0.9}]}, {"top": [{"label": "b", "score": 0.1}]}) > 0.5
 
 
 def test_no_golden_rows_prove_nothing():

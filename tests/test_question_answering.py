@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components.answer_labels import BROKEN, NOT_IN_CONTEXT
 from components.golden_rows import CLEAR
 from components.inference import TOLERANCE, Predictor
 from components.model_directory import Manifest
-from components.task_types import Fault, Spec, find_task_type
+from components.task_types import Spec, find_task_type
 from components.tokenization import load_tokenizer
 from service.schemas.question_answering import SPEECH, FoundAnswer
 
@@ -82,151 +81,6 @@ def predictor(tiny_base: Path, tokenizer) -> Predictor:
 def label(*answers: tuple[str, int]) -> str:
     texts, starts = [text for text, _ in answers], [start for _, start in answers]
     return json.dumps({"answer_start": starts, "text": texts}, ensure_ascii=False)
-
-
-def read(context: str | None, answers, impossible: str | None = None):
-    values = {"question": "who?", "context": context, "is_impossible": impossible}
-    return TYPE.read({**values, "answers": answers if isinstance(answers, str) else json.dumps(answers)}, {})
-
-
-@pytest.mark.parametrize(
-    "answers",
-    [
-        {"text": ["two", "cat"], "answer_start": [4, 8]},
-        [{"text": "two", "answer_start": 4}, {"text": "cat", "answer_start": 8.0}],
-        [{"text": ["two", "cat"], "answer_start": [4, 8]}],
-    ],
-)
-def test_answers_are_read_in_every_form(answers):
-    assert read("the two cats", answers)["label"] == label(("two", 4), ("cat", 8))
-
-
-@pytest.mark.parametrize("answers", ["[]", '{"text": [], "answer_start": []}'])
-def test_no_answers_make_an_unanswerable_row(answers):
-    assert read("the cat", answers) == {"question": "who?", "context": "the cat", "label": label()}
-
-
-def test_a_row_that_is_marked_impossible_has_no_answer_whatever_stands_there():
-    assert read("the cat", [{"text": "cat", "answer_start": 4}], "true")["label"] == label()
-    assert read("the cat", [{"text": "cat", "answer_start": 4}], "false")["label"] == label(("cat", 4))
-    assert read("the cat", [], "false").check == BROKEN
-    assert read("the cat", [], "maybe").check == BROKEN
-
-
-def test_a_wrong_offset_is_repaired_where_only_one_place_can_be_meant():
-    assert read("😀 the cat", [{"text": "cat", "answer_start": 7}])["label"] == label(("cat", 6))  # UTF-16 units
-    assert read("the cat", [{"text": "cat", "answer_start": -1}])["label"] == label(("cat", 4))
-    assert read("a cat, a cat", [{"text": "cat", "answer_start": 9}])["label"] == label(("cat", 9))
-
-
-@pytest.mark.parametrize("text", ["cat", "dog", "Cat ", "aa"])
-def test_an_answer_that_is_not_in_the_context_is_a_fault_that_names_it(text: str):
-    found = read("a cat, a cat, aaa", [{"text": text, "answer_start": 5}])
-    assert isinstance(found, Fault)
-    assert found.check == NOT_IN_CONTEXT
-    assert repr(text) in found.reason
-
-
-@pytest.mark.parametrize(
-    "answers",
-    [
-        "cat",
-        "4",
-        "null",
-        ["cat"],
-        {"text": ["cat"]},
-        {"text": ["cat", "the"], "answer_start": [4]},
-        {"text": [""], "answer_start": [0]},
-        {"text": [" \u3000"], "answer_start": [0]},
-        {"text": [4], "answer_start": [4]},
-        {"text": ["cat"], "answer_start": ["4"]},
-        {"text": ["cat"], "answer_start": [True]},
-        {"text": ["cat"], "answer_start": [4.5]},
-        '{"text": ["cat"], "answer_start": [Infinity]}',
-        '{"text": ["cat"], "answer_start": [NaN]}',
-    ],
-)
-def test_broken_answers_are_faults(answers):
-    found = read("the cat", answers)
-    assert isinstance(found, Fault)
-    assert found.check == BROKEN
-    assert set(TYPE.faults) >= {found.check}
-
-
-def test_a_row_without_context_or_answers_is_left_to_the_checks_of_all_types():
-    assert read(None, []) == {"question": "who?"}
-    assert read("the cat", " ") == {"question": "who?", "context": "the cat"}
-
-
-@settings(max_examples=100, deadline=None)
-@given(CONTEXTS, st.sampled_from(QUESTIONS), st.integers(8, 64), st.data())
-def test_windows_hold_every_token_once_with_maximum_context_and_their_own_characters(
-    tokenizer, context: str, question: str, max_length: int, data
-):
-    own = spec(max_length=max_length, window_overlap=data.draw(st.integers(0, max_length // 2)))
-    windows = TYPE.encode(tokenizer, [{"question": question, "context": context}], own)
-    whole = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True)
-    places = set()
-    for window in windows.features:
-        assert len({len(values) for values in window.values()}) == 1
-        assert len(window["input_ids"]) <= max_length
-        for token, place in enumerate(window["place"]):
-            if place < 0:
-                continue
-            assert window["input_ids"][token] == whole["input_ids"][place]
-            first, last = whole["offset_mapping"][place]
-            assert context[window["start"][token] : window["end"][token]] == context[first:last].strip()
-            places.add(place)
-    assert places == set(range(len(whole["input_ids"])))
-
-
-@settings(max_examples=100, deadline=None)
-@given(CONTEXTS, st.data())
-def test_a_target_marks_the_answer_in_each_window_that_holds_it(tokenizer, context: str, data):
-    if not context.strip():
-        return
-    first = data.draw(st.integers(0, len(context) - 1))
-    text = context[first : data.draw(st.integers(first + 1, min(len(context), first + 12)))]
-    rows = [
-        {"question": "谁", "context": context, "label": label((text, first)) if text.strip() else label()},
-        {"question": "谁", "context": "card", "label": label(("card", 0))},
-    ]
-    windows = TYPE.encode(tokenizer, rows, spec())
-    *targets, other = TYPE.targets(rows, windows, spec())
-    assert other == (3, 3)
-    features = windows.features[:-1]
-    read = {place for window in features for pair in _spans(window) for place in range(*pair)}
-    wanted = read & set(range(first, first + len(text))) if text.strip() else set()
-    for window, (start, end) in zip(features, targets, strict=True):
-        here = {place for pair in _spans(window) for place in range(*pair)}
-        assert ((start, end) != (0, 0)) == bool(wanted and wanted <= here)
-        if wanted <= here and wanted:
-            assert window["start"][start] <= min(wanted) < window["end"][start]
-            assert window["start"][end] <= max(wanted) < window["end"][end]
-
-
-def _spans(window) -> list[tuple[int, int]]:
-    return [pair for pair in zip(window["start"], window["end"], strict=True) if pair != (-1, -1)]
-
-
-def test_an_answer_is_found_by_every_window_that_holds_it_whole(tokenizer):
-    context = "card " * 20 + "money bank " + "card " * 20
-    row = {"question": "where?", "context": context, "label": label(("money bank", 100))}
-    windows = TYPE.encode(tokenizer, [row], spec(max_length=24, window_overlap=10))
-    targets = TYPE.targets([row], windows, spec())
-    found = [target for target in targets if target != (0, 0)]
-    assert 1 <= len(found) < len(targets)
-    for window, (start, end) in zip(windows.features, targets, strict=True):
-        holds = {20, 21} <= set(window["place"])
-        assert ((start, end) != (0, 0)) == holds
-        assert not holds or (window["place"][start], window["place"][end]) == (20, 21)
-
-
-def test_a_long_question_is_cut_and_counted(tokenizer):
-    rows = [{"question": "card " * 200, "context": "money"}, {"question": "card", "context": "money"}]
-    windows = TYPE.encode(tokenizer, rows, spec(max_query_length=5))
-    assert windows.cut == 1
-    assert sum(place < 0 for place in windows.features[0]["place"]) == 5 + 3
 
 
 ROWS = [

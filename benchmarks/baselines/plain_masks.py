@@ -31,8 +31,8 @@ def main() -> None:
     before = _fill(job, tokenizer, network.to(job.device), test)
     set_seed(options.seed)
     collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
-    training = PlainTraining(job, options, network, data["train"], collator)
-    training.run(data["validation"])
+    training = PlainTraining(job, options, network, data, collator)
+    training.run()
     write_answers(options.scratch, _fill(job, tokenizer, network, test), training.seconds, before=before)
 
 
@@ -45,7 +45,7 @@ def _fill(job: Job, tokenizer: Any, network: Any, texts: list[str]) -> list[str]
         ).to(network.device)
         with torch.inference_mode():
             logits = network(**batch).logits
-        logits[..., tokenizer.all_special_ids] = -torch.inf
+            logits[..., tokenizer.all_special_ids] = -torch.inf
         for ids, scores in zip(batch["input_ids"], logits, strict=True):
             places = (ids == tokenizer.mask_token_id).nonzero()
             best = [int(scores[places[0, 0]].argmax())] if len(places) else []

@@ -25,9 +25,9 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(job.base)
     network = AutoModelForQuestionAnswering.from_pretrained(job.base, dtype=torch.float32)
     rows = {split: job.rows(split) for split in ("train", "validation", "test")}
-    train, validation = (_with_targets(_encode(job, tokenizer, rows[x]), rows[x]) for x in ("train", "validation"))
-    training = PlainTraining(job, options, network, train, DataCollatorWithPadding(tokenizer))
-    training.run(validation)
+    data = {x: _with_targets(_encode(job, tokenizer, rows[x]), rows[x]) for x in ("train", "validation")}
+    training = PlainTraining(job, options, network, data, DataCollatorWithPadding(tokenizer))
+    training.run()
     encoded = _encode(job, tokenizer, rows["test"])
     starts, ends = training.predict({name: encoded[name] for name in INPUTS if name in encoded})
     may_be_none = any(not row["answers"]["text"] for row in rows["train"])

@@ -30,8 +30,8 @@ def main() -> None:
         job.base, num_labels=len(job.labels) or 1, problem_type=PROBLEMS[job.task_type], dtype=torch.float32
     )
     data = {split: _encode(job, tokenizer, job.rows(split)) for split in ("train", "validation", "test")}
-    training = PlainTraining(job, options, network, data["train"], DataCollatorWithPadding(tokenizer))
-    training.run(data["validation"])
+    training = PlainTraining(job, options, network, data, DataCollatorWithPadding(tokenizer))
+    training.run()
     logits = {split: training.predict(data[split]) for split in ("validation", "test")}
     write_answers(options.scratch, _answers(job, logits), training.seconds)
 

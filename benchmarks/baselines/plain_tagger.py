@@ -27,8 +27,8 @@ def main() -> None:
     network = AutoModelForTokenClassification.from_pretrained(job.base, num_labels=len(tags), dtype=torch.float32)
     rows = {split: job.rows(split) for split in ("train", "validation", "test")}
     data = {split: _encode(job, tokenizer, own, tags) for split, own in rows.items()}
-    training = PlainTraining(job, options, network, data["train"], DataCollatorForTokenClassification(tokenizer))
-    training.run(data["validation"])
+    training = PlainTraining(job, options, network, data, DataCollatorForTokenClassification(tokenizer))
+    training.run()
     found = training.predict(data["test"]).argmax(axis=-1)
     answers = [
         spans_of_bio(_tags(row, own, targets, tags))

@@ -19,18 +19,23 @@ class PlainTraining:
     """One training of a network on encoded rows, and what the trained network says.
 
     Args:
-        train: lists of the same length by name, `labels` or positions among them.
+        data: of train and validation, lists of the same length by name, `labels` or positions among them.
     """
 
-    def __init__(self, job: Job, options: Namespace, network: Any, train: dict[str, Any], collator: Any) -> None:
+    def __init__(
+        self, job: Job, options: Namespace, network: Any, data: dict[str, dict[str, Any]], collator: Any
+    ) -> None:
         self.trainer = Trainer(
-            network, _arguments(job, options), train_dataset=Dataset.from_dict(train), data_collator=collator
+            network,
+            _arguments(job, options),
+            train_dataset=Dataset.from_dict(data["train"]),
+            eval_dataset=Dataset.from_dict(data["validation"]),
+            data_collator=collator,
         )
         self.seconds = 0.0
 
-    def run(self, validation: dict[str, Any]) -> None:
+    def run(self) -> None:
         """Train all epochs with one evaluation of the loss after each, as such scripts do."""
-        self.trainer.eval_dataset = Dataset.from_dict(validation)
         began = time.perf_counter()
         self.trainer.train()
         self.seconds = time.perf_counter() - began

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 BROKEN = "broken_labels"
 SEPARATORS = re.compile("[|;｜；]")
 COMMAS = re.compile("[,，、]")
+RAREST = 1e-4  # a share below starts as this one
 HIGHEST_WEIGHT = 10.0  # of a label's positives: of the rarest labels more would drown the others
 
 
@@ -74,7 +75,14 @@ class MultiLabel(TaskType):
     def build_network(self, base: Path, spec: Spec) -> Any:
         from components.sequence_network import build_sequence_network
 
-        return build_sequence_network(base, spec.labels, "multi_label_classification")
+        network = build_sequence_network(base, spec.labels, "multi_label_classification")
+        if "shares" in spec.fitted:
+            _start_at(network.classifier, spec.fitted["shares"])
+        return network
+
+    def start(self, targets: NDArray[Any], spec: Spec) -> dict[str, Any]:
+        """The share of the training windows to which each label applies: what a new head should say of any text."""
+        return {"shares": targets.reshape(-1, len(spec.labels)).mean(axis=0, dtype=np.float64).tolist()}
 
     def load_network(self, folder: Path, spec: Spec) -> Any:
         from components.sequence_network import load_sequence_network
@@ -218,6 +226,18 @@ class MultiLabel(TaskType):
         if "thresholds" in spec.fitted:
             return flags([answer["labels"] for answer in answers], labels)
         return scores >= fit_thresholds(actual, scores)
+
+
+def _start_at(head: Any, shares: Sequence[float]) -> None:
+    """Let a new head give each label its share: else the first hundreds of steps learn only that labels are rare.
+
+    Source: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, on the prior of the last layer.
+    """
+    import torch
+    from scipy.special import logit
+
+    with torch.no_grad():
+        head.bias.copy_(torch.from_numpy(logit(np.clip(shares, RAREST, 1 - RAREST))))
 
 
 def _read_labels(cell: str | None) -> list[str] | str:

@@ -32,9 +32,6 @@ from components.task_types.base import (
 if TYPE_CHECKING:
     import torch
 
-# Before anything is fitted, no answer wins where it has the higher score.
-THRESHOLD, EVEN = "no_answer_threshold", 0.0
-
 
 class Settings(Section):
     """How answers are looked for; the defaults are those of Google's run_squad.py."""
@@ -145,39 +142,17 @@ class QuestionAnswering(TaskType):
         ]
 
     def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
-        """The threshold by F1, None if every row has an answer; then the temperature by the answers that result."""
-        from components.answer_choice import best_threshold, probabilities
-        from components.answer_metrics import answer_scores, true_answers
-        from components.calibration import fit_temperature
+        from components.answer_choice import fit_choice
 
-        labels = [row["label"] for row in rows]
-        answerable = np.array([bool(true_answers(label)) for label in labels])
-        best = [
-            row["context"][own.starts[0] : own.ends[0]] if own.scores else ""
-            for row, own in zip(rows, outputs, strict=True)
-        ]
-        leads = [own.null_lead for own in outputs]
-        scores = answer_scores("f1", labels, best)
-        threshold = None if answerable.all() else best_threshold(leads, scores, answerable)
-        unanswered = [_is_unanswered(lead, threshold) for lead in leads]
-        said = ["" if silent else text for silent, text in zip(unanswered, best, strict=True)]
-        right = answer_scores("exact_match", labels, said) == 1
-        columns = np.where(unanswered, 0, 1)
-
-        def loss(temperature: float) -> float:
-            chosen = probabilities(outputs, temperature, threshold)[np.arange(len(rows)), columns]
-            likelihood = np.where(right, chosen, 1 - chosen)
-            return float(-np.log(np.clip(likelihood, np.finfo(np.float64).eps, 1.0)).mean())
-
-        return {THRESHOLD: threshold, "temperature": fit_temperature(loss)}
+        return fit_choice([row["context"] for row in rows], [row["label"] for row in rows], outputs)
 
     def answers(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> list[Answer]:
-        from components.answer_choice import probabilities
+        from components.answer_choice import EVEN, TEMPERATURE, THRESHOLD, answer_of, probabilities
 
         threshold = spec.fitted.get(THRESHOLD, EVEN)
-        table = probabilities(outputs, spec.fitted.get("temperature", 1.0), threshold)
+        table = probabilities(outputs, spec.fitted.get(TEMPERATURE, 1.0), threshold)
         return [
-            _answer(row["context"], own, scores.tolist(), threshold)
+            answer_of(row["context"], own, scores.tolist(), threshold)
             for row, own, scores in zip(rows, outputs, table, strict=True)
         ]
 
@@ -224,25 +199,6 @@ class QuestionAnswering(TaskType):
 
         right = answer_scores("exact_match", truths, [self.said(answer) for answer in answers]) == 1
         return {"reliability": reliability(right, np.array([answer["score"] for answer in answers]))}
-
-
-def _is_unanswered(lead: float, threshold: float | None) -> bool:
-    """Whether a question stays without an answer; without a threshold, only where there is no span at all."""
-    return lead == np.inf or (threshold is not None and lead > threshold)
-
-
-def _answer(context: str, spans: Any, scores: Sequence[float], threshold: float | None) -> Answer:
-    candidates = [
-        {"text": context[start:end], "start": start, "end": end, "score": score}
-        for start, end, score in zip(spans.starts, spans.ends, scores[1:], strict=False)  # the table has filled rows up
-    ]
-    if _is_unanswered(spans.null_lead, threshold):
-        best = {"answer": "", "start": None, "end": None, "score": scores[0]}
-    else:
-        chosen = candidates[0]
-        best = {"answer": chosen["text"], **{name: chosen[name] for name in ("start", "end", "score")}}
-    beyond = np.inf if threshold is None else spans.null_lead - threshold
-    return {**best, "no_answer_score": scores[0], "candidates": candidates, "beyond_threshold": beyond}
 
 
 TASK_TYPE: TaskType = QuestionAnswering()
