@@ -22,11 +22,12 @@ HEADER = (
 NOTE = (
     "Scores in percent, mean ± standard deviation over the seeds; correlations times 100. All systems have the same "
     "rows, checkpoint, epochs, batch size, learning rate and longest input, in float32; the plain scripts keep the "
-    "last epoch's weights, this project the best epoch's. The reference that scores them is nobody's own code. For "
+    "last epoch's weights, this project the best epoch's. The reference that scores them shares no code with any. For "
     "several labels this project fits a threshold a label, the plain script and the baseline one for all labels, on "
-    "the validation rows. A plain script cuts a long text where this project reads it in windows. Seconds are those "
-    "of the training steps with one evaluation an epoch. Zero-shot: both read with the same entailment model, which this "
-    "project trains on sick_nli, or with the base model's embeddings. zh_qa_flat: contexts cut to 150 characters "
+    "the validation rows; for unanswerable questions it fits a threshold, where run_qa.py's default is 0. "
+    "A plain script cuts a long text where this project reads it in windows. Seconds are those "
+    "of the training steps with one evaluation an epoch. Zero-shot: both read with the same entailment model, which "
+    "this project trains on sick_nli, or with the base model's embeddings. zh_qa_flat: contexts cut to 150 characters "
     "around the answer, at a random place; F1 and exact match by CMRC's rules, in English by SQuAD's."
 )
 
@@ -55,10 +56,11 @@ def make_table(measured: Measured) -> Table:
     table = Table("Quality by task type and language", HEADER)
     for line in LINES:
         found = measured.get(line.name)
-        if found is None or not {"rebert", "plain", "simple"} <= found["runs"].keys():
+        runs = found["runs"] if found else {}
+        both = runs.get("rebert", {}).keys() & runs.get("plain", {}).keys()
+        if found is None or not both or not runs.get("simple"):
             continue
-        both = found["runs"]["rebert"].keys() & found["runs"]["plain"].keys()
-        ours, plain = ([found["runs"][system][seed] for seed in sorted(both)] for system in ("rebert", "plain"))
+        ours, plain = ([runs[system][seed] for seed in sorted(both)] for system in ("rebert", "plain"))
         task = found["settings"]["task"]
         detail = ", ".join(str(task[key]) for key in ("decoder", "source") if key in task)
         table.add(
@@ -71,7 +73,7 @@ def make_table(measured: Measured) -> Table:
             _spread(ours),
             _spread(plain),
             f"{_mean(ours) - _mean(plain):+.1f}",
-            _simple(found["runs"]["simple"]["0"], plain[0]),
+            _simple(runs["simple"]["0"], plain[0]),
             f"{_seconds(ours):.0f} / {_seconds(plain):.0f}",
         )
     return table

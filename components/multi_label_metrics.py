@@ -19,8 +19,9 @@ Flags = NDArray[np.bool_]  # (rows, labels)
 THRESHOLDS = np.arange(1, 100) / 100
 UNFITTED = 0.5
 # A label's threshold is fitted as if so many positives of all labels together stood among its own rows: one with a
-# handful gets nearly the common threshold, one with hundreds its own.
-PRIOR_POSITIVES = 10.0
+# handful gets nearly the common threshold, one with hundreds its own. On GoEmotions 30 is better in micro F1 than 3, 10
+# and 100, than one threshold for all and than each label's own alone, with 500 validation rows and with 2,000.
+PRIOR_POSITIVES = 30.0
 
 
 def flags(answers: Sequence[Collection[str]], labels: Sequence[str]) -> Flags:

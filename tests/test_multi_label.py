@@ -251,6 +251,16 @@ def test_balanced_weights_are_negatives_to_positives_up_to_a_cap():
     assert TYPE.weights(targets.ravel(), SPEC).tolist() == [1, 4, 10]
 
 
+def test_a_new_head_says_of_any_text_how_frequent_each_label_is(tiny_base: Path):
+    import torch
+
+    targets = np.repeat([[1, 0, 1], [0, 0, 1]], 50, axis=0).astype(np.float32)
+    started = TYPE.start(targets.ravel(), SPEC)
+    assert started == {"shares": [0.5, 0.0, 1.0]}
+    network = TYPE.build_network(tiny_base, Spec(SPEC.labels, 64, 16, {}, started))
+    assert torch.sigmoid(network.classifier.bias).tolist() == pytest.approx([0.5, 1e-4, 1 - 1e-4], rel=1e-3)
+
+
 def test_the_loss_is_binary_cross_entropy():
     import torch
 
@@ -282,7 +292,7 @@ def trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("multi-label")
     splits = {"train": topic_rows(240, 1), "validation": topic_rows(60, 2), "test": topic_rows(60, 3)}
     dataset = write_dataset(folder / "data", splits, LABELS)
-    chosen = {"epochs": 4, "batch_size": 8, "learning_rate": 3e-3, "device": "cpu", "class_weights": "balanced"}
+    chosen = {"epochs": 7, "batch_size": 8, "learning_rate": 3e-3, "device": "cpu", "class_weights": "balanced"}
     content = {
         "name": "topics",
         "task_type": "multi_label",

@@ -45,7 +45,7 @@ def test_every_bad_key_is_listed_at_once(run_file):
 name: Bad Name
 data:
   trian: train.csv
-  labels: [good]
+  labels: []
 model:
   base: tiny
   max_length: long

@@ -7,8 +7,6 @@ rows. Of a text in several windows the mean of their logits decides.
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
     import torch
 
 BROKEN = "broken_labels"
-SEPARATORS = re.compile("[|;｜；]")
-COMMAS = re.compile("[,，、]")
 RAREST = 1e-4  # a share below starts as this one
 HIGHEST_WEIGHT = 10.0  # of a label's positives: of the rarest labels more would drown the others
 
@@ -62,7 +58,9 @@ class MultiLabel(TaskType):
     shares = ("subset_accuracy",)
 
     def read(self, values: Mapping[str, str | None], settings: Mapping[str, Any]) -> Mapping[str, str] | Fault:
-        labels = _read_labels(values["labels"])
+        from components.label_cells import read_labels
+
+        labels = read_labels(values["labels"])
         if isinstance(labels, str):
             return Fault(BROKEN, labels)
         texts = {role: text for role in self.texts if (text := values.get(role)) is not None}
@@ -77,7 +75,7 @@ class MultiLabel(TaskType):
 
         network = build_sequence_network(base, spec.labels, "multi_label_classification")
         if "shares" in spec.fitted:
-            _start_at(network.classifier, spec.fitted["shares"])
+            _start_at(getattr(network.classifier, "out_proj", network.classifier), spec.fitted["shares"])
         return network
 
     def start(self, targets: NDArray[Any], spec: Spec) -> dict[str, Any]:
@@ -238,38 +236,6 @@ def _start_at(head: Any, shares: Sequence[float]) -> None:
 
     with torch.no_grad():
         head.bias.copy_(torch.from_numpy(logit(np.clip(shares, RAREST, 1 - RAREST))))
-
-
-def _read_labels(cell: str | None) -> list[str] | str:
-    """The labels in a cell, or what is wrong with it."""
-    text = (cell or "").strip()
-    if not text:
-        return "there is no list of labels; [] says that none applies"
-    if text[0] in "[{":
-        return _checked(_from_json(text))
-    parts = [part.strip() for part in SEPARATORS.split(text)]
-    if len(parts) == 1 and COMMAS.search(text):
-        return f"'{text}' holds a comma: one label or several?"
-    return _checked(parts)
-
-
-def _from_json(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=lambda _: None)  # NaN is no JSON, and no label
-    except (ValueError, RecursionError):
-        return None
-
-
-def _checked(labels: Any) -> list[str] | str:
-    if not isinstance(labels, list):
-        return "the labels are no JSON list"
-    words = [label if isinstance(label, str) else json_text(label) for label in labels]
-    if any(not isinstance(label, str | bool | int | float) for label in labels):
-        return "the list holds something other than labels: null, a list or an object"
-    if any(not word.strip() for word in words):
-        return "the list holds a blank label"
-    twice = [word for word, count in Counter(words).items() if count > 1]
-    return f"'{twice[0]}' stands there twice" if twice else words
 
 
 TASK_TYPE: TaskType = MultiLabel()
