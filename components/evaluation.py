@@ -1,7 +1,7 @@
 """Scores of a model on the frozen rows, with intervals: a model directory and rows in, an `EvaluationReport` out.
 
 `predictions.parquet` keeps what was said about every row, `report.json` everything that a person or a plot wants:
-slices, the most confident mistakes, and what the task type has to show, such as a per-class table.
+slices, the worst mistakes, the most confident first, and what the task type has to show, such as a per-class table.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def _slices(task_type: TaskType, predictions: pd.DataFrame, settings: Evaluation
 
 
 def _mistakes(task_type: TaskType, predictions: pd.DataFrame) -> list[Mapping[str, Any]]:
-    wrong = predictions[~predictions["correct"]].nlargest(MOST_MISTAKES, "score")
+    wrong = predictions[~predictions["correct"]]
+    wrong = wrong.sort_values(["quality", "score"], ascending=[True, False], kind="stable").head(MOST_MISTAKES)
     texts = [name for name in task_type.texts if name in wrong.columns]
     rows: list[Mapping[str, Any]] = wrong[["row_id", *texts, "label", "predicted", "score"]].to_dict("records")
     return rows

@@ -63,11 +63,13 @@ def _difference(number: int, golden: GoldenRow, answer: Mapping[str, Any]) -> fl
 def distance(one: Any, other: Any) -> float:
     """Largest difference of the numbers of two answers; infinite where they differ in anything but a fraction.
 
+    Of numbers beyond one it is the relative difference: float32 has seven digits of any number. Scores stay below.
+
     The lists under `RANKED` are compared by what they name: two scores that are as good as equal may change places.
     """
     if isinstance(one, float) or isinstance(other, float):
         numbers = all(isinstance(value, float | int) for value in (one, other))
-        gap = abs(one - other) if numbers else math.inf
+        gap = abs(one - other) / max(1.0, abs(one), abs(other)) if numbers else math.inf
         return math.inf if math.isnan(gap) else gap
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         if one.keys() != other.keys():

@@ -92,8 +92,10 @@ def compare(candidate: EvaluationReport, champion: EvaluationReport, gate: Gate)
     """
     metric, task_type = candidate.primary_metric, find_task_type(candidate.task_type)
     both = _joined(candidate, champion)
-    better = int((both["quality"] > both["quality_champion"]).sum())
-    worse = int((both["quality"] < both["quality_champion"]).sum())
+    # Of a share of right rows, only being right counts; elsewhere an answer may be right in part.
+    judged = "correct" if metric in task_type.shares else "quality"
+    better = int((both[judged] > both[f"{judged}_champion"]).sum())
+    worse = int((both[judged] < both[f"{judged}_champion"]).sum())
     truths = both["label"].tolist()
     said = [both[name].tolist() for name in ("predicted", "predicted_champion")]
     statistics = [task_type.statistic(metric, truths, answers) for answers in said]

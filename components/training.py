@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,20 +94,24 @@ def train_model(
 
 @dataclass(frozen=True, slots=True)
 class _Learned:
-    """A network that is ready to be written, with the windows of the validation rows."""
+    """A network that is ready to be written, with the windows of the validation rows.
+
+    `spec` holds what the training rows have said, before anything is fitted.
+    """
 
     network: Any
     tokenizer: Any
     table: TokenTable
+    spec: Spec
     epoch: float = 0.0
     rows_a_second: float = 0.0
 
 
 def _learn(job: _Job, progress: Callable[[Progress], None] | None) -> _Learned:
-    tuner, tokenizer = _prepare(job, progress)
+    tuner, tokenizer, job = _prepare(job, progress)
     rows_a_second = _train(job, tuner)
     network = tuner.accelerator.unwrap_model(tuner.model, keep_fp32_wrapper=False)
-    return _Learned(network, tokenizer, tuner.tables["validation"], tuner.best.epoch, rows_a_second)
+    return _Learned(network, tokenizer, tuner.tables["validation"], job.spec, tuner.best.epoch, rows_a_second)
 
 
 def _adopt(job: _Job) -> _Learned:
@@ -116,7 +120,8 @@ def _adopt(job: _Job) -> _Learned:
 
     tokenizer = load_tokenizer(job.base)
     network = job.task_type.build_network(job.base.folder, job.spec).to(job.choice.device)
-    return _Learned(network, tokenizer, TokenTable.of_split(job.tokens, "validation", job.task_type, tokenizer))
+    table = TokenTable.of_split(job.tokens, "validation", job.task_type, tokenizer)
+    return _Learned(network, tokenizer, table, job.spec)
 
 
 def _tell_of_adoption(job: _Job, progress: Callable[[Progress], None] | None, metrics: Mapping[str, float]) -> None:
@@ -127,7 +132,8 @@ def _tell_of_adoption(job: _Job, progress: Callable[[Progress], None] | None, me
     history.tell(1, 1, 1.0, 0.0)
 
 
-def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[FineTuner, Any]:
+def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[FineTuner, Any, _Job]:
+    """The trainer, the tokenizer, and the job with what the training rows say."""
     import torch
     from transformers import set_seed
 
@@ -137,9 +143,10 @@ def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[Fi
     training, task_type, device = job.config.training, job.task_type, job.choice.device
     set_seed(training.seed)
     tokenizer = load_tokenizer(job.base)
+    tables = {split: TokenTable.of_split(job.tokens, split, task_type, tokenizer) for split in ("train", "validation")}
+    job = replace(job, spec=replace(job.spec, fitted=task_type.start(tables["train"].targets, job.spec)))
     network = task_type.build_network(job.base.folder, job.spec)
     freeze(network, training.freeze)
-    tables = {split: TokenTable.of_split(job.tokens, split, task_type, tokenizer) for split in ("train", "validation")}
     weights = task_type.weights(tables["train"].targets, job.spec) if training.class_weights == "balanced" else None
     masks = speed_up(network, training, device, tables, tokenizer.all_special_ids)
     tuner = FineTuner(
@@ -155,7 +162,7 @@ def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[Fi
         history=History(job.folder / HISTORY, progress),
         masks=masks,
     )
-    return tuner, tokenizer
+    return tuner, tokenizer, job
 
 
 def _scorer(job: _Job, table: TokenTable) -> Callable[[list[Any]], dict[str, float]]:
@@ -201,8 +208,8 @@ def _write_model(job: _Job, learned: _Learned) -> tuple[str, Mapping[str, float]
     manifest = _manifest(job)
     rows, windows = read_split(job.dataset, "validation", task_type), learned.table.windows()
     raw = Predictor(network, tokenizer, manifest).outputs_of(windows.features)
-    outputs = task_type.combine(rows, windows, raw, job.spec)
-    manifest = manifest.model_copy(update={"fitted": task_type.fit(rows, outputs, job.spec)})
+    outputs = task_type.combine(rows, windows, raw, learned.spec)
+    manifest = manifest.model_copy(update={"fitted": task_type.fit(rows, outputs, learned.spec)})
     answers = task_type.answers(rows, outputs, manifest.spec)
     metrics = task_type.metrics([row.get("label", "") for row in rows], answers, manifest.spec)
     manifest = manifest.model_copy(update={"validation_metrics": metrics})

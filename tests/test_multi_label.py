@@ -332,8 +332,8 @@ def scores(predictor: Predictor, rows) -> np.ndarray:
 
 def test_training_learns_and_the_report_holds_a_line_for_each_label(trained: Path):
     report = json.loads((trained / "evaluation" / "report.json").read_text())
-    assert report["metrics"]["micro_f1"] > 0.8
-    assert report["metrics"]["subset_accuracy"] > 0.5
+    assert report["metrics"]["micro_f1"] > 0.72  # all labels for all rows have 0.6
+    assert report["metrics"]["mean_average_precision"] > 0.7
     low, high = report["intervals"]["micro_f1"]
     assert low <= report["metrics"]["micro_f1"] <= high
     assert [line["label"] for line in report["per_class"]] == list(LABELS)

@@ -223,7 +223,7 @@ def test_the_loss_is_the_mean_square_error_of_standardised_numbers(tiny_base: Pa
 # --- a model that is trained on counts of words ---
 
 
-def counted_rows(count: int, seed: int) -> list[dict[str, str]]:
+def counted_rows(count: int, seed: int, unit: float = 1) -> list[dict[str, str]]:
     """Rows whose number grows with the share of good words, some of them longer than the model reads at once."""
     draw = random.Random(seed)
     rows = []
@@ -232,18 +232,19 @@ def counted_rows(count: int, seed: int) -> list[dict[str, str]]:
         words = [draw.choice(["good", "great"] if draw.random() < share else ["bad", "worst"]) for _ in range(length)]
         words = [draw.choice(FILLERS), *words]
         good = sum(word in ("good", "great") for word in words)
-        label = repr(1 + 4 * good / length)
+        label = repr(unit * (1 + 4 * good / length))
         rows.append({"row_id": f"made.csv:{number + 2}", "text": " ".join(words), "label": label})
     return rows
 
 
-def trained_model(folder: Path, base_folder: Path) -> Path:
-    splits = {"train": counted_rows(200, 1), "validation": counted_rows(50, 2), "test": counted_rows(60, 3)}
+def trained_model(folder: Path, base_folder: Path, unit: float = 1) -> Path:
+    splits = {"train": counted_rows(200, 1, unit), "validation": counted_rows(50, 2, unit)}
+    splits["test"] = counted_rows(60, 3, unit)
     dataset = write_dataset(folder / "data", splits, ())
     content = {
         "name": "ratings",
         "task_type": "regression",
-        "task": {"low": 1, "high": 5},
+        "task": {"low": unit, "high": 5 * unit},
         "data": {"train": "made.csv"},
         "model": {"base": str(base_folder), "max_length": 24},
         "training": {"epochs": 4, "batch_size": 8, "learning_rate": 3e-3, "device": "cpu"},
@@ -290,6 +291,14 @@ def test_the_manifest_holds_the_scale(trained: Path):
     manifest = read_manifest(trained)
     assert set(manifest.fitted) == {"slope", "offset"}
     assert manifest.settings == {"low": 1.0, "high": 5.0}
+
+
+def test_numbers_of_any_size_are_learned(tiny_base: Path, tmp_path: Path):
+    model = trained_model(tmp_path, tiny_base, unit=1e6)
+    manifest = read_manifest(model)
+    assert manifest.validation_metrics["pearson"] > 0.8
+    assert manifest.fitted["slope"] > 1e5
+    assert check_model(Predictor.load(model), model) <= TOLERANCE
 
 
 def test_golden_rows_hold(trained: Path, predictor: Predictor):
