@@ -1,6 +1,6 @@
 """How long a delivery takes to validate, how much memory it needs, and how well near-duplicates are found.
 
-    python benchmarks/validation.py [--rows 1000000] [--near-rows 100000] [--out benchmarks/results/validation.json]
+    python benchmarks/validation.py [--rows 1000000] [--near-rows 100000]
 
 The texts are words of examples/banking77 drawn at random, so that nothing in them is really a duplicate.
 """
@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
-import platform
 import random
 import resource
 import subprocess
@@ -21,7 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from report import Table, machine, write_result
+
 SEED = 7
+GOAL = "1,000,000 rows in 20 s, within three times the file's size of memory; recall 0.98 of near-duplicates"
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "banking77" / "train.csv"
 
 
@@ -146,32 +147,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--near-rows", type=int, default=100_000)
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--validate", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.validate:
         print(json.dumps(validate(options.validate)))
         return
-    result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "validation": measure_rows(options.rows),
-        "near_duplicates": measure_near_duplicates(options.near_rows),
-    }
-    rows, near = result["validation"], result["near_duplicates"]
-    print(f"{'measure':<42}{'value':>14}")
-    print(f"{'rows validated':<42}{rows['rows']:>14,}")
-    print(f"{'seconds':<42}{rows['seconds']:>14.1f}")
-    print(f"{'seconds for imports, before':<42}{rows['import_seconds']:>14.1f}")
-    print(f"{'file, MiB':<42}{rows['file_mib']:>14.1f}")
-    print(f"{'highest memory, MiB':<42}{rows['peak_mib']:>14.1f}")
-    print(f"{'of it above the imports, MiB':<42}{rows['peak_above_imports_mib']:>14.1f}")
-    print(f"{'near-duplicates planted':<42}{near['planted']:>14,}")
-    print(f"{'recall':<42}{near['recall']:>14.4f}")
-    print(f"{'precision':<42}{near['precision']:>14.4f}")
-    print(f"{'seconds for ' + format(near['rows'], ',') + ' rows':<42}{near['seconds']:>14.1f}")
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    rows, near = measure_rows(options.rows), measure_near_duplicates(options.near_rows)
+    table = Table("A delivery of short texts, and near-duplicates planted in it", ("measure", "value"))
+    table.add("rows validated", f"{rows['rows']:,}")
+    table.add("seconds", f"{rows['seconds']:.1f}")
+    table.add("seconds for imports, before", f"{rows['import_seconds']:.1f}")
+    table.add("file, MiB", f"{rows['file_mib']:.1f}")
+    table.add("highest memory above the imports, MiB", f"{rows['peak_above_imports_mib']:.0f}")
+    table.add("that memory in files", f"{rows['peak_above_imports_mib'] / rows['file_mib']:.1f} ×")
+    table.add(f"near-duplicates among {near['rows']:,} rows: recall", f"{near['recall']:.4f}")
+    table.add("their precision", f"{near['precision']:.4f}")
+    table.add("seconds to find them", f"{near['seconds']:.1f}")
+    table.show()
+    content = {"machine": machine(), "goal": GOAL, "validation": rows, "near_duplicates": near}
+    write_result("validation", content, [table])
 
 
 if __name__ == "__main__":
