@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from components.base_models import resolve_base_model
+from components.models.base_models import resolve_base_model
 from components.records import TokenizedDataset, ValidatedDataset
 from components.run_files import read_run_file
 from components.settings import apply_settings, read_settings
@@ -24,7 +24,7 @@ from components.step_store import Step, StepStore
 def main(run_file: Path, home: Path, folder: Path) -> None:
     settings = read_settings({"REBERT_HOME": str(home)}, folder)
     apply_settings(settings)
-    from components.training import train_model
+    from components.training.fine_tuning import train_model
 
     config = read_run_file(run_file)
     base = resolve_base_model(config.model.base, config.folder, config.model.sha256)

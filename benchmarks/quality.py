@@ -56,7 +56,7 @@ class Place:
         """The folder of the line's checkpoint."""
         if line.language == "zh":
             return str(self.chinese_model)
-        from components.base_models import resolve_base_model
+        from components.models.base_models import resolve_base_model
 
         return str(resolve_base_model(ENGLISH_BASE, Path()).folder)
 

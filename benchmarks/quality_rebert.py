@@ -26,7 +26,7 @@ def main() -> None:
         _, seconds = _train(entailment, options.seed, job.nli_model(options.seed).parent.parent)
     model, own_seconds = _train(job, options.seed, options.scratch, job.nli and job.nli_model(options.seed))
     from components.config import Evaluation
-    from components.evaluation import evaluate_model
+    from components.reports.evaluation import evaluate_model
 
     settings = Evaluation(metric=_config(job, options.seed, job.base).evaluation.metric, bootstrap_samples=100)
     report = evaluate_model(
@@ -58,9 +58,9 @@ def _config(job: Job, seed: int, base: str) -> Any:
 
 def _train(job: Job, seed: int, folder: Path, base: Path | None = None) -> tuple[Path, float]:
     """The model directory and the seconds of its training steps, with one evaluation an epoch."""
-    from components.base_models import resolve_base_model
-    from components.tokenization import tokenize_dataset
-    from components.training_process import train_in_process
+    from components.models.base_models import resolve_base_model
+    from components.training.tokenization import tokenize_dataset
+    from components.training.training_process import train_in_process
 
     config = _config(job, seed, str(base or job.base))
     resolved = resolve_base_model(config.model.base, folder)
@@ -136,7 +136,7 @@ def _in_tokens(tokens: Sequence[str], text: str, spans: Sequence[Sequence[Any]])
 
 
 def _fill(job: Job, model: Path) -> list[str]:
-    from components.inference import Predictor
+    from components.models.inference import Predictor
 
     rows = [{"text": row["masked"]} for row in job.rows("test")]
     answers = Predictor.load(model, job.device).predict(rows)

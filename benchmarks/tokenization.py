@@ -20,10 +20,10 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from report import Table, machine, write_result
 
-from components.base_models import resolve_base_model
 from components.config import RunConfig
+from components.models.base_models import resolve_base_model
 from components.records import ValidatedDataset
-from components.tokenization import load_tokenizer, tokenize_dataset
+from components.training.tokenization import load_tokenizer, tokenize_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 GOAL = 0.8

@@ -46,7 +46,7 @@ def validate(path: Path) -> dict[str, Any]:
     """Validate in this process: seconds, with and without imports, and the highest memory."""
     from components.config import RunConfig
     from components.records import BaseModel
-    from components.validation import validate_dataset
+    from components.validation.examination import validate_dataset
 
     content = {"name": "benchmark", "data": {"train": path.name}, "model": {"base": "benchmark"}, "folder": path.parent}
     config = RunConfig.model_validate(content)
@@ -116,8 +116,8 @@ def measure_near_duplicates(rows: int) -> dict[str, Any]:
     """Plant edited copies of held-out rows among training rows, and count how many are found."""
     import pyarrow as pa
 
-    from components.near_duplicates import find_near_duplicates
-    from components.text import letters
+    from components.data.text import letters
+    from components.validation.near_duplicates import find_near_duplicates
 
     draw, words = random.Random(SEED), example_words()
     texts = [letters(" ".join(draw.choices(words, k=draw.randint(8, 16)))) for _ in range(rows)]

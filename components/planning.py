@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from components.config import RunConfig
-from components.data_files import DataFile
+from components.data.data_files import DataFile
 from components.digests import digest_code, digest_of, digest_once
 from components.records import (
     SPLITS,
@@ -87,7 +87,7 @@ def validate_step(inputs: Inputs) -> Step:
         "evaluation.slices": digest_of(config.evaluation.slices),
         "tokenizer": inputs.base.tokenizer_digest,
         "champion's labels": digest_of(champion.labels if champion else None),
-        "code": _code("components.validation", config),
+        "code": _code("components.validation.examination", config),
         "libraries": _versions("great-expectations", "numpy", "pandas", "pyarrow", "tokenizers", "transformers"),
     }
     return Step("validate", config.name, parts)
@@ -119,7 +119,7 @@ def tokenize_step(inputs: Inputs, dataset: ValidatedDataset) -> Step:
         "model.window_overlap": str(config.model.window_overlap),
         "task": digest_of(config.task),
         "tokenizer": inputs.base.tokenizer_digest,
-        "code": _code("components.tokenization", config),
+        "code": _code("components.training.tokenization", config),
         "libraries": _versions("numpy", "pyarrow", "tokenizers", "transformers"),
     }
     return Step("tokenize", config.name, parts)
@@ -145,7 +145,7 @@ def train_step(inputs: Inputs, dataset: ValidatedDataset, tokens: TokenizedDatas
         "training": digest_of(settings),
         "evaluation.metric": config.evaluation.metric,
         "hardware": inputs.hardware,
-        "code": _code("components.training", config),
+        "code": _code("components.training.fine_tuning", config),
         "libraries": _versions("accelerate", "numpy", "torch", "transformers"),
     }
     return Step("fine_tune", config.name, parts)
@@ -158,7 +158,7 @@ def evaluate_step(inputs: Inputs, dataset: ValidatedDataset, model_digest: str) 
         "model": model_digest,
         "frozen rows": digest_once(dataset.split_file("test")),
         "evaluation": _section(config.evaluation),
-        "code": _code("components.evaluation", config),
+        "code": _code("components.reports.evaluation", config),
         "libraries": _versions("numpy", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "transformers"),
     }
     return Step("evaluate", config.name, parts)
@@ -174,7 +174,7 @@ def decide_step(inputs: Inputs, candidate: EvaluationReport, champion: Evaluatio
         "champion's model": champion.model_digest if champion else "none",
         "evaluation": _section(config.evaluation),
         "gate": _section(config.gate),
-        "code": _code("components.promotion", config),
+        "code": _code("components.reports.promotion", config),
         "libraries": _versions("numpy", "pandas", "scipy"),
     }
     return Step("decide", config.name, parts)

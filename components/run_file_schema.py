@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.checks import checks_of
 from components.config import RunConfig
 from components.task_types import TaskType, find_task_type, task_type_names
+from components.validation.checks import checks_of
 
 
 def run_file_schema() -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from components.checks import checks_of, explain_severity
-from components.expectations import explain_name
 from components.records import Severity
 from components.task_types import TaskType
+from components.validation.checks import checks_of, explain_severity
+from components.validation.expectations import explain_name
 
 Place = tuple[str | int, ...]
 Problems = Iterator[tuple[Place, str]]

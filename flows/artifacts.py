@@ -10,7 +10,6 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from components.proving import Proof
 from components.records import (
     SPLITS,
     CheckResult,
@@ -21,6 +20,7 @@ from components.records import (
     TrainedModel,
     ValidatedDataset,
 )
+from components.serving.proving import Proof
 
 
 def publish_checks(name: str, checks: Sequence[CheckResult]) -> None:

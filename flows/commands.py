@@ -18,7 +18,7 @@ from flows.progress import RunLog
 
 def init_run_file(data: Path, output: Path | None, base: str | None, force: bool) -> None:
     """Write a run file beside the data, unless one is there."""
-    from components.run_file_draft import draft_run_file
+    from components.data.run_file_draft import draft_run_file
 
     place = output or (data if data.is_dir() else data.parent) / f"{data.stem if data.is_file() else data.name}.yaml"
     if place.exists() and not force:
@@ -79,7 +79,7 @@ def list_models(settings: Settings, as_json_object: bool) -> None:
 def explain_decision(name: str, settings: Settings, version: int | None, as_json_object: bool) -> None:
     """Why a version was promoted or refused, and what the ledger says of it."""
     from components import registry
-    from components.promotion import decision_in_words
+    from components.reports.promotion import decision_in_words
     from components.tracking import last_rejection, read_decision
 
     rejection = last_rejection(settings, name) if version is None else None
@@ -127,7 +127,7 @@ def predict_rows(
 ) -> None:
     """Answer for every row of a file with a registered model, in batches."""
     from components import registry
-    from components.prediction import predict_file
+    from components.models.prediction import predict_file
 
     if version is None:
         live = registry.champion(settings, name)

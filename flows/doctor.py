@@ -81,7 +81,7 @@ def _version(name: str) -> str | None:
 
 def _device(_: Settings) -> Iterator[Finding]:
     from components.config import Training
-    from components.devices import choose_device
+    from components.training.devices import choose_device
 
     choice = choose_device(Training())
     yield Finding("device", "good", f"{choice.device} in {choice.precision}: {choice.reason}")

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.base_models import require_positions, resolve_base_model
 from components.config import RunConfig
-from components.data_files import find_data
-from components.devices import choose_device
-from components.model_directory import read_manifest
+from components.data.data_files import find_data
+from components.models.base_models import require_positions, resolve_base_model
+from components.models.model_directory import read_manifest
 from components.planning import Champion, Inputs, Plan, Record, plan_run
 from components.records import BaseModel, TrainedModel
 from components.settings import Settings
 from components.step_store import Step, StepStore
+from components.training.devices import choose_device
 from flows.progress import RunLog
 
 

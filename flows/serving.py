@@ -19,7 +19,7 @@ def roll_back(name: str, settings: Settings, to: int | None, reason: str, as_jso
     Its bundle is made ready first: when that fails, nothing has moved, and the command can simply be repeated.
     """
     from components import registry
-    from components.releases import write_release
+    from components.serving.releases import write_release
 
     if to is None and _finish_earlier_move(name, settings):
         return
@@ -36,7 +36,7 @@ def roll_back(name: str, settings: Settings, to: int | None, reason: str, as_jso
 def _finish_earlier_move(name: str, settings: Settings) -> bool:
     """Whether a rollback or promotion had been interrupted before the endpoint knew of it; it is completed then."""
     from components import registry
-    from components.releases import read_release
+    from components.serving.releases import read_release
 
     registry.settle(settings, name)
     champion, release = registry.champion(settings, name), read_release(settings, name)
@@ -57,7 +57,7 @@ def follow_registry(name: str, settings: Settings) -> Bundle:
         RegistryError: there is no champion, or MLflow does not answer.
     """
     from components import registry
-    from components.releases import write_release
+    from components.serving.releases import write_release
 
     registry.settle(settings, name)
     champion = registry.champion(settings, name)
@@ -76,8 +76,8 @@ def follow_registry(name: str, settings: Settings) -> Bundle:
 
 def bundle_of(settings: Settings, version: RegisteredVersion) -> Bundle:
     """The bundle of a version, from the store or built again."""
-    from components.bundling import find_bundle, rebuild_bundle
     from components.registry import fetch_model
+    from components.serving.bundling import find_bundle, rebuild_bundle
 
     return find_bundle(settings, version) or rebuild_bundle(settings, version, fetch_model(settings, version))
 
@@ -89,9 +89,9 @@ def keep_live(config: RunConfig, settings: Settings) -> Bundle | None:
     training, to the endpoint.
     """
     from components import registry
-    from components.bundling import build_bundle
-    from components.proving import prove_bundle
-    from components.releases import Evidence, read_bundle_release, write_release
+    from components.serving.bundling import build_bundle
+    from components.serving.proving import prove_bundle
+    from components.serving.releases import Evidence, read_bundle_release, write_release
 
     champion = registry.champion(settings, config.name)
     if champion is None:
@@ -115,7 +115,7 @@ def serve_model(name: str, settings: Settings, host: str | None, port: int | Non
         RegistryError: there is no champion.
         ServingError: the port is taken, or the bundle does not start.
     """
-    from components.serving import endpoint_log, serve
+    from components.serving.keeper import endpoint_log, serve
 
     file = endpoint_log(settings, name)
 
@@ -139,7 +139,7 @@ def _live(name: str, settings: Settings) -> Bundle:
 
 def _released(name: str, settings: Settings) -> Bundle | None:
     from components.errors import BundleError
-    from components.releases import read_release
+    from components.serving.releases import read_release
 
     try:
         return read_release(settings, name)

@@ -19,7 +19,6 @@ from prefect.tasks import Task
 
 from components.errors import ProjectError, RegistryAway, RejectedData
 from components.planning import decide_step, evaluate_step, find_validated, tokenize_step, train_step, validate_step
-from components.proving import Proof
 from components.records import (
     Bundle,
     EvaluationReport,
@@ -29,6 +28,7 @@ from components.records import (
     TrainedModel,
     ValidatedDataset,
 )
+from components.serving.proving import Proof
 from flows import artifacts
 from flows.job import Job
 from flows.tracked import record_rejection
@@ -60,7 +60,7 @@ STORED: dict[str, Any] = {
 @task(name="validate", retries=1, retry_delay_seconds=5, timeout_seconds=3600, tags=["data"], **STORED)
 def validate(job: Job) -> ValidatedDataset:
     """The rows that may be trained on."""
-    from components.validation import validate_dataset
+    from components.validation.examination import validate_dataset
 
     labels = job.champion.labels if job.champion else None
     step = validate_step(job.inputs)
@@ -82,7 +82,7 @@ def validate(job: Job) -> ValidatedDataset:
 @task(name="tokenize", retries=1, retry_delay_seconds=5, timeout_seconds=3600, tags=["data"], **STORED)
 def tokenize(job: Job, dataset: ValidatedDataset) -> TokenizedDataset:
     """Token ids in an Arrow store."""
-    from components.tokenization import tokenize_dataset
+    from components.training.tokenization import tokenize_dataset
 
     return job.perform(
         tokenize_step(job.inputs, dataset),
@@ -97,7 +97,7 @@ def tokenize(job: Job, dataset: ValidatedDataset) -> TokenizedDataset:
 def fine_tune(job: Job, run_id: str, dataset: ValidatedDataset, tokens: TokenizedDataset) -> TrainedModel:
     """A fine-tuned model directory; its loss curves reach MLflow while it learns."""
     from components.tracking import LiveCurves
-    from components.training_process import train_in_process
+    from components.training.training_process import train_in_process
 
     step = train_step(job.inputs, dataset, tokens)
 
@@ -149,7 +149,7 @@ def evaluate_champion(job: Job, dataset: ValidatedDataset) -> EvaluationReport |
 
 def score(job: Job, dataset: ValidatedDataset, model: Path, folder: Path) -> EvaluationReport:
     """A model's scores on the frozen rows."""
-    from components.evaluation import evaluate_model
+    from components.reports.evaluation import evaluate_model
 
     device = job.inputs.hardware.split()[0]
     return evaluate_model(model, dataset.split_file("test"), job.config.evaluation, folder, device=device)
@@ -161,9 +161,9 @@ def register(
 ) -> RegisteredVersion:
     """The candidate as a version in MLflow, with its data, its curves, its scores, its pictures and its card."""
     from components import tracking
-    from components.model_card import write_model_card
-    from components.plots import draw_evaluation, draw_training
     from components.registry import register_model, set_challenger
+    from components.reports.model_card import write_model_card
+    from components.reports.plots import draw_evaluation, draw_training
 
     with job.log.step("register") as note:
         card = write_model_card(job.config, dataset, model, report)
@@ -190,7 +190,7 @@ def decide(
     job: Job, version: RegisteredVersion, candidate: EvaluationReport, champion: EvaluationReport | None
 ) -> PromotionDecision:
     """Whether the candidate replaces the champion, recorded in MLflow as well."""
-    from components.promotion import decide_promotion
+    from components.reports.promotion import decide_promotion
     from components.tracking import log_decision
 
     number = job.champion.version if job.champion else None
@@ -219,8 +219,8 @@ def bundle(
     job: Job, version: RegisteredVersion, model: TrainedModel, report: EvaluationReport, decision: PromotionDecision
 ) -> Bundle:
     """A Bento with the model, the service and pinned requirements."""
-    from components.bundling import build_bundle
-    from components.releases import Evidence
+    from components.serving.bundling import build_bundle
+    from components.serving.releases import Evidence
     from components.tracking import log_bundle
 
     with job.log.step("bundle") as note:
@@ -234,8 +234,8 @@ def bundle(
 @task(name="prove", retries=1, retry_delay_seconds=5, timeout_seconds=900, tags=["bento"], **STORED)
 def prove(job: Job, version: RegisteredVersion, built: Bundle) -> Proof:
     """The running bundle and the registered model give the trainer's answers."""
-    from components.proving import prove_bundle
     from components.registry import fetch_model
+    from components.serving.proving import prove_bundle
 
     with job.log.step("prove") as note:
         proof = prove_bundle(job.settings, built, fetch_model(job.settings, version))
@@ -249,7 +249,7 @@ def promote(job: Job, version: RegisteredVersion, built: Bundle, decision: Promo
     """The candidate is the champion, in MLflow and on the endpoint."""
     from components.registry import get_version
     from components.registry import promote as make_champion
-    from components.releases import write_release
+    from components.serving.releases import write_release
 
     with job.log.step("promote") as note:
         make_champion(job.settings, version.name, version.version, decision)

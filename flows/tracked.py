@@ -9,10 +9,10 @@ from pathlib import Path
 
 from prefect.runtime import flow_run
 
-from components.devices import choose_device
 from components.errors import ProjectError, RejectedData
 from components.planning import train_step
 from components.records import TokenizedDataset, ValidatedDataset
+from components.training.devices import choose_device
 from flows import artifacts
 from flows.job import Job
 

@@ -10,7 +10,7 @@ from typing import Any
 import bentoml
 
 from components.errors import ProjectError
-from components.releases import RELEASE_VARIABLE
+from components.serving.releases import RELEASE_VARIABLE
 from service.application import Application
 from service.guard import Receive, Scope, Send
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BundleError
-from components.golden import check_model
-from components.inference import Predictor
-from components.model_directory import Manifest, model_digest, read_golden, verify_model
-from components.releases import MODEL, Release, read_bundle_release
+from components.models.golden import check_model
+from components.models.inference import Predictor
+from components.models.model_directory import Manifest, model_digest, read_golden, verify_model
+from components.serving.releases import MODEL, Release, read_bundle_release
 from components.task_types import Answer, Row
 from service.requests import RequestReader, request_reader
 from service.schemas import Speech, find_speech

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.errors import BundleError, ProjectError
 from components.records import Bundle
-from components.releases import read_release_file
+from components.serving.releases import read_release_file
 from service.engine import Engine, load_engine
 
 POLL_SECONDS = 0.25

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.config import Data, Model, RunConfig, Serving
-from components.golden import shown
-from components.inference import Predictor
-from components.model_directory import GoldenRow, Manifest, read_manifest, write_golden, write_manifest
+from components.models.golden import shown
+from components.models.inference import Predictor
+from components.models.model_directory import GoldenRow, Manifest, read_manifest, write_golden, write_manifest
 from components.records import RegisteredVersion
-from components.releases import MODEL, RELEASE, Release
+from components.serving.releases import MODEL, RELEASE, Release
 from components.settings import Settings, read_settings
 from components.task_types import Spec, find_task_type
 from tests.tiny_model import build_tiny_base
@@ -80,7 +80,7 @@ def build_source(folder: Path, model: Path, config: RunConfig, version: int = 1)
     import shutil
 
     from components.digests import canonical
-    from components.model_directory import model_digest
+    from components.models.model_directory import model_digest
 
     source = folder / "src"
     shutil.copytree(model, source / MODEL)

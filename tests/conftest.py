@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.model_directory import model_digest
+from components.models.model_directory import model_digest
 from components.records import Bundle
 from components.settings import Settings, apply_settings, read_settings
 
@@ -72,8 +72,8 @@ def support_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def support_bundle(support_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Bundle]:
     """Version 1 of 'support' in a store of its own."""
-    from components.bundling import build_bundle
-    from components.releases import Evidence
+    from components.serving.bundling import build_bundle
+    from components.serving.releases import Evidence
     from tests.bundles import registered, tiny_config, tiny_settings
 
     settings, config = tiny_settings(tmp_path_factory.mktemp("store")), tiny_config()

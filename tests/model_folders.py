@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from components.golden import shown
-from components.inference import Predictor
-from components.model_directory import GOLDEN, GoldenRow, Manifest, read_manifest, write_golden, write_manifest
+from components.models.golden import shown
+from components.models.inference import Predictor
+from components.models.model_directory import GOLDEN, GoldenRow, Manifest, read_manifest, write_golden, write_manifest
 from components.task_types import TaskType, find_task_type
 
 LABELS = ("bad", "good", "很好")

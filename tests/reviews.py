@@ -12,7 +12,7 @@ from typing import Any
 from components.config import RunConfig
 from components.errors import RejectedData
 from components.records import CheckResult, ValidatedDataset
-from components.validation import validate_dataset
+from components.validation.examination import validate_dataset
 
 # fmt: off
 NOUNS = ("kettle", "bicycle", "umbrella", "lantern", "sofa", "printer", "jacket", "blanket", "camera", "guitar")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from components.answer_labels import BROKEN, NOT_IN_CONTEXT
+from components.answers.answer_labels import BROKEN, NOT_IN_CONTEXT
 from components.task_types import Fault, find_task_type
 
 TYPE = find_task_type("question_answering")

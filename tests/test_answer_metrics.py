@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.answer_metrics import (
+from components.answers.answer_metrics import (
     answer_metrics,
     answer_scores,
     answer_statistic,

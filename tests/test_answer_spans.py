@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.answer_choice import best_threshold, probabilities
-from components.answer_spans import Spans, best_spans, maximum_context
+from components.answers.answer_choice import best_threshold, probabilities
+from components.answers.answer_spans import Spans, best_spans, maximum_context
 
 QUESTION = 2  # tokens before the context in the windows that are made here: [CLS] and one more
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.task_types import Spec, find_task_type
-from components.tokenization import load_tokenizer
+from components.training.tokenization import load_tokenizer
 
 TYPE = find_task_type("question_answering")
 PIECES = (
@@ -39,7 +39,7 @@ def spec(max_length: int = 32, window_overlap: int = 8, fitted=None, **task) -> 
 
 @pytest.fixture(scope="module")
 def tokenizer(tiny_base: Path):
-    from components.base_models import resolve_base_model
+    from components.models.base_models import resolve_base_model
 
     return load_tokenizer(resolve_base_model(str(tiny_base), tiny_base.parent))
 

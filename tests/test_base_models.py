@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from components.base_models import COUNTED_FROM_PADDING, ENCODERS, require_positions, resolve_base_model
 from components.digests import digest_file
 from components.errors import BaseModelError, ConfigError
+from components.models.base_models import COUNTED_FROM_PADDING, ENCODERS, require_positions, resolve_base_model
 
 
 @pytest.fixture

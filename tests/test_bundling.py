@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from components import bundling
-from components.bundling import build_bundle, bundle_sources
 from components.errors import BundleError, StorageError
-from components.model_directory import verify_model
+from components.models.model_directory import verify_model
 from components.records import Bundle
-from components.releases import Evidence, read_bundle_release
-from components.requirements import pinned_requirements
+from components.serving import bundling
+from components.serving.bundling import build_bundle, bundle_sources
+from components.serving.releases import Evidence, read_bundle_release
+from components.serving.requirements import pinned_requirements
 from components.settings import Settings
 from tests.bundles import registered, tiny_config, tiny_settings
 
@@ -119,7 +119,7 @@ def test_a_damaged_model_is_not_bundled(support_model: Path, tmp_path: Path):
 def test_a_module_that_the_bundle_lacks_stops_the_build_and_leaves_nothing(
     support_model: Path, tmp_path: Path, monkeypatch
 ):
-    lacking = {name: path for name, path in bundle_sources().items() if name != "components/golden.py"}
+    lacking = {name: path for name, path in bundle_sources().items() if name != "components/models/golden.py"}
     monkeypatch.setattr(bundling, "bundle_sources", lambda: lacking)
     settings, config = tiny_settings(tmp_path), tiny_config()
     with pytest.raises(BundleError, match=r"No module named 'components\.golden'"):

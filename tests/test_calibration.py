@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from components.calibration import HIGHEST, LOWEST, fit_temperature
+from components.models.calibration import HIGHEST, LOWEST, fit_temperature
 from components.task_types import Spec, find_task_type
 
 

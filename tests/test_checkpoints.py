@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.checkpoints import MARKER, commit_checkpoint, find_whole_checkpoint, remove_old_checkpoints
+from components.training.checkpoints import MARKER, commit_checkpoint, find_whole_checkpoint, remove_old_checkpoints
 
 FILES = ("model.safetensors", "best.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 NAMES = (*FILES, "best.json", MARKER)

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from components.crf_decoding import best_tags, log_likelihood, tag_probabilities
-from components.entities import first_orphan, tag_names
+from components.entities.crf_decoding import best_tags, log_likelihood, tag_probabilities
+from components.entities.tags import first_orphan, tag_names
 
 LABELS = ("LOC", "PER")
 
@@ -24,7 +24,7 @@ def brute_force(scores: np.ndarray, moves: np.ndarray) -> dict[tuple[int, ...], 
 
 
 def random_crf(draw: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
-    from components.crf import barred_moves
+    from components.entities.crf import barred_moves
 
     moves = draw.normal(size=(7, 5)) + barred_moves(2).numpy().astype(np.float64)
     return [draw.normal(scale=2, size=(length, 5)).astype(np.float32) for length in draw.integers(1, 5, size=4)], moves
@@ -50,7 +50,7 @@ def test_decoding_is_that_of_brute_force(seed: int):
 def test_the_loss_is_that_of_brute_force(seed: int):
     import torch
 
-    from components.crf import mean_loss
+    from components.entities.crf import mean_loss
 
     draw = np.random.default_rng(seed)
     texts, moves = random_crf(draw)
@@ -71,7 +71,7 @@ def test_the_loss_is_that_of_brute_force(seed: int):
 
 
 def test_best_tags_make_only_legal_moves():
-    from components.crf import barred_moves
+    from components.entities.crf import barred_moves
 
     draw = np.random.default_rng(0)
     moves = barred_moves(2).numpy().astype(np.float64)

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.csv_rows import LONGEST_RECORD_LINES
-from components.data_files import columns_of, find_files, read_rows
+from components.data.csv_rows import LONGEST_RECORD_LINES
+from components.data.data_files import columns_of, find_files, read_rows
+from components.data.rows import BATCH_ROWS, LINE
 from components.errors import DataError
-from components.rows import BATCH_ROWS, LINE
 
 HEADER = "text,label\n"
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from components import devices
 from components.config import Training
-from components.devices import choose_device
 from components.errors import TrainingError
+from components.training import devices
+from components.training.devices import choose_device
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def test_the_cpu_is_chosen_without_importing_torch():
     import sys
 
     code = (
-        "from components.config import Training; from components.devices import choose_device; import sys;"
+        "from components.config import Training; from components.training.devices import choose_device; import sys;"
         "choose_device(Training(device='cpu')); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.validation import validate_dataset
+from components.validation.examination import validate_dataset
 from tests.reviews import Validated, reviews, run_config, write_csv, write_jsonl
 
 CHINESE = "酒店服务房间干净早餐便宜位置方便老板热情设施陈旧隔音很差下次还来推荐朋友入住价格合理环境安静交通停车场免费"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.endpoint_process import _environment
+from components.serving.endpoint_process import _environment
 from components.settings import read_settings
 
 SECRETS = (

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.entities import as_label, runs_of_tags, spans_of_tags, tag_names, tags_of_spans
-from components.entity_metrics import METRICS, entity_metrics, entity_statistic, per_label, row_f1
-from components.text_units import split_units
+from components.entities.entity_metrics import METRICS, entity_metrics, entity_statistic, per_label, row_f1
+from components.entities.tags import as_label, runs_of_tags, spans_of_tags, tag_names, tags_of_spans
+from components.entities.text_units import split_units
 
 LABELS = ("LOC", "PER")
 

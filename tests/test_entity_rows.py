@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.entities import spans_of_label
-from components.entity_rows import join_tokens
+from components.entities.entity_rows import join_tokens
+from components.entities.tags import spans_of_label
 from components.task_types import Fault, find_task_type
 
 TYPE = find_task_type("token_classification")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from components.config import Evaluation
-from components.evaluation import evaluate_model
+from components.reports.evaluation import evaluate_model
 from tests.bundles import LABELS, TEXTS, build_model
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas
 import pytest
 
-from components.expectations import Check, evaluate, explain_name
+from components.validation.expectations import Check, evaluate, explain_name
 
 FRAME = pandas.DataFrame({"text": ["good", "bad", None, "fine"], "label": ["x", "y", "x", "z"]}, index=[7, 7, 7, 7])
 

@@ -10,19 +10,19 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.base_models import resolve_base_model
 from components.config import Evaluation, RunConfig, Serving
 from components.errors import DataError
-from components.evaluation import evaluate_model
-from components.golden import check_model
-from components.inference import TOLERANCE, Predictor
-from components.mask_drawing import IGNORED, draw_masks
-from components.mask_guessing import logits_at
-from components.mask_windows import GUESSED, window_masks, word_pieces
-from components.model_directory import Manifest, verify_model
+from components.masks.mask_drawing import IGNORED, draw_masks
+from components.masks.mask_guessing import logits_at
+from components.masks.mask_windows import GUESSED, window_masks, word_pieces
+from components.models.base_models import resolve_base_model
+from components.models.golden import check_model
+from components.models.inference import TOLERANCE, Predictor
+from components.models.model_directory import Manifest, verify_model
+from components.reports.evaluation import evaluate_model
 from components.task_types import Spec, find_task_type
-from components.tokenization import tokenize_dataset
-from components.training import train_model
+from components.training.fine_tuning import train_model
+from components.training.tokenization import tokenize_dataset
 from service.problems import Problem
 from service.requests import request_reader
 from service.schemas import find_speech

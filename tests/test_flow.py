@@ -10,8 +10,8 @@ import pytest
 from components import registry
 from components.errors import ConfigError, RejectedData
 from components.records import as_json
-from components.releases import read_release
 from components.run_files import read_run_file
+from components.serving.releases import read_release
 from components.settings import environment_of, read_settings
 from flows.job import open_job
 from flows.progress import RunLog, current_log

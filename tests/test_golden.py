@@ -5,8 +5,8 @@ import math
 import pytest
 
 from components.errors import BundleError
-from components.golden import check_answers, distance
-from components.model_directory import GoldenRow
+from components.models.golden import check_answers, distance
+from components.models.model_directory import GoldenRow
 
 
 def answer(label: str, no: float, yes: float) -> dict:

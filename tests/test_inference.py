@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.inference import BATCH_ROWS, TOLERANCE, Predictor
+from components.models.inference import BATCH_ROWS, TOLERANCE, Predictor
 from tests.training_data import rows_of
 
 ODD_TEXTS = ("", " ", "!!!", "酒店很好", "a" * 300, "card " * 200, "\u200b", "é")

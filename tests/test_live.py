@@ -11,9 +11,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from components.errors import BundleError, StorageError
-from components.model_directory import model_digest, read_manifest, write_golden, write_manifest
+from components.models.model_directory import model_digest, read_manifest, write_golden, write_manifest
 from components.records import Bundle
-from components.releases import MODEL, read_release, read_release_file, release_file, write_release
+from components.serving.releases import MODEL, read_release, read_release_file, release_file, write_release
 from components.settings import Settings
 from service.application import Application
 from tests.bundles import build_model, build_source, tiny_config, tiny_settings
@@ -101,7 +101,7 @@ def test_a_version_with_other_answers_than_its_trainers_is_refused(
 def other_answers(model: Path, target: Path) -> Path:
     shutil.copytree(model, target)
     rows = json.loads((target / "golden.json").read_text(encoding="utf-8"))
-    from components.model_directory import GoldenRow
+    from components.models.model_directory import GoldenRow
 
     write_golden(target, [GoldenRow(row=row["row"], answer={**row["answer"], "score": 0.0}) for row in rows])
     write_manifest(target, read_manifest(target))

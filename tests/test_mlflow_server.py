@@ -15,7 +15,7 @@ import pytest
 
 from components import registry, tracking
 from components.errors import RegistryError
-from components.model_directory import model_digest
+from components.models.model_directory import model_digest
 from components.registry import store
 from components.settings import Settings, environment_of, read_settings
 from components.tracking import curves

@@ -8,8 +8,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from components.config import RunConfig
-from components.model_card import write_model_card
 from components.records import EvaluationReport, TrainedModel, ValidatedDataset
+from components.reports.model_card import write_model_card
 from tests.model_folders import LABELS
 
 CONFIG = RunConfig.model_validate(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.errors import BundleError
-from components.model_directory import (
+from components.models.model_directory import (
     NOT_PART_OF_A_MODEL,
     model_digest,
     read_golden,

@@ -12,18 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from components.base_models import resolve_base_model
 from components.config import Evaluation, RunConfig, Training
-from components.evaluation import evaluate_model
-from components.golden import check_model
-from components.inference import TOLERANCE, Predictor
-from components.model_directory import read_manifest
-from components.multi_label_metrics import fit_thresholds, flags, label_statistic, multi_label_metrics, per_label
-from components.statistics import bootstrap_scores
+from components.models.base_models import resolve_base_model
+from components.models.golden import check_model
+from components.models.inference import TOLERANCE, Predictor
+from components.models.model_directory import read_manifest
+from components.reports.evaluation import evaluate_model
+from components.reports.statistics import bootstrap_scores
+from components.sequences.multi_label_metrics import (
+    fit_thresholds,
+    flags,
+    label_statistic,
+    multi_label_metrics,
+    per_label,
+)
 from components.task_types import Fault, Spec, Windows, find_task_type
 from components.task_types.base import json_text
-from components.tokenization import tokenize_dataset
-from components.training import train_model
+from components.training.fine_tuning import train_model
+from components.training.tokenization import tokenize_dataset
 from service.schemas import find_speech
 from tests.training_data import LABELS, WORDS, write_dataset
 

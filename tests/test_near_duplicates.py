@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.near_duplicates import find_near_duplicates, jaccard
+from components.validation.near_duplicates import find_near_duplicates, jaccard
 from tests.reviews import reviews
 
 CHARACTERS = (

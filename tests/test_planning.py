@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.data_files import find_data
+from components.data.data_files import find_data
 from components.digests import digest_code
 from components.planning import (
     Champion,
@@ -87,11 +87,11 @@ def test_the_hardware_counts_and_not_how_it_was_asked_for(inputs, dataset, token
 @pytest.mark.parametrize(
     ("module", "make"),
     [
-        ("components.validation", lambda inputs, *_: validate_step(inputs)),
-        ("components.tokenization", lambda inputs, dataset, _: tokenize_step(inputs, dataset)),
-        ("components.training", train_step),
-        ("components.evaluation", lambda inputs, dataset, _: evaluate_step(inputs, dataset, "model")),
-        ("components.promotion", lambda inputs, *_: decide_step(inputs, report(), None)),
+        ("components.validation.examination", lambda inputs, *_: validate_step(inputs)),
+        ("components.training.tokenization", lambda inputs, dataset, _: tokenize_step(inputs, dataset)),
+        ("components.training.fine_tuning", train_step),
+        ("components.reports.evaluation", lambda inputs, dataset, _: evaluate_step(inputs, dataset, "model")),
+        ("components.reports.promotion", lambda inputs, *_: decide_step(inputs, report(), None)),
     ],
 )
 def test_every_steps_code_includes_the_task_type_which_nothing_imports(module, make, inputs, dataset, tokens):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components import plots
+from components.reports import plots
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from components.errors import DataError
-from components.inference import Predictor
-from components.prediction import predict_file
+from components.models.inference import Predictor
+from components.models.prediction import predict_file
 from tests.model_folders import TEXTS
 
 COLUMNS = {"text": "review"}

@@ -11,8 +11,8 @@ import pytest
 
 from components.config import Gate
 from components.errors import DataError
-from components.promotion import decide_promotion
 from components.records import EvaluationReport
+from components.reports.promotion import decide_promotion
 
 ROWS = 400
 

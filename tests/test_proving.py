@@ -14,12 +14,12 @@ from typing import ClassVar
 import psutil
 import pytest
 
-from components import proving
-from components.endpoint_process import Address
 from components.errors import BundleError
-from components.model_directory import GoldenRow, read_golden, read_manifest, write_golden, write_manifest
-from components.proving import _ask_patiently, _check_mixed, prove_bundle
+from components.models.model_directory import GoldenRow, read_golden, read_manifest, write_golden, write_manifest
 from components.records import Bundle
+from components.serving import proving
+from components.serving.endpoint_process import Address
+from components.serving.proving import _ask_patiently, _check_mixed, prove_bundle
 from components.settings import Settings
 from tests.bundles import LABELS, TEXTS
 

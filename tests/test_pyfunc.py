@@ -10,10 +10,10 @@ import pytest
 
 from components import registry
 from components.errors import DataError
-from components.golden import check_answers
-from components.inference import TOLERANCE
-from components.model_directory import read_golden
-from components.pyfunc import _load_pyfunc
+from components.models.golden import check_answers
+from components.models.inference import TOLERANCE
+from components.models.model_directory import read_golden
+from components.models.pyfunc import _load_pyfunc
 from components.settings import Settings, environment_of
 from tests.model_folders import LABELS, TEXTS
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components.golden_rows import CLEAR
-from components.inference import TOLERANCE, Predictor
-from components.model_directory import Manifest
+from components.models.inference import TOLERANCE, Predictor
+from components.models.model_directory import Manifest
 from components.task_types import Spec, find_task_type
-from components.tokenization import load_tokenizer
+from components.training.golden_rows import CLEAR
+from components.training.tokenization import load_tokenizer
 from service.schemas.question_answering import SPEECH, FoundAnswer
 
 TYPE = find_task_type("question_answering")
@@ -46,7 +46,7 @@ def spec(max_length: int = 32, window_overlap: int = 8, fitted=None, **task) -> 
 
 @pytest.fixture(scope="module")
 def tokenizer(tiny_base: Path):
-    from components.base_models import resolve_base_model
+    from components.models.base_models import resolve_base_model
 
     return load_tokenizer(resolve_base_model(str(tiny_base), tiny_base.parent))
 
@@ -213,14 +213,14 @@ def test_a_training_ends_with_a_model_that_evaluation_and_golden_rows_agree_with
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from components.base_models import resolve_base_model
     from components.config import Evaluation, RunConfig
-    from components.evaluation import evaluate_model
-    from components.golden import check_model
-    from components.model_directory import read_manifest
+    from components.models.base_models import resolve_base_model
+    from components.models.golden import check_model
+    from components.models.model_directory import read_manifest
     from components.records import ValidatedDataset
-    from components.tokenization import tokenize_dataset
-    from components.training import train_model
+    from components.reports.evaluation import evaluate_model
+    from components.training.fine_tuning import train_model
+    from components.training.tokenization import tokenize_dataset
 
     draw = random.Random(1)
     words = ["card", "money", "bank", "pin", "phone"]

@@ -10,7 +10,7 @@ import pytest
 
 from components import registry
 from components.errors import BundleError, RegistryAway, RegistryError
-from components.model_directory import model_digest, verify_model
+from components.models.model_directory import model_digest, verify_model
 from components.records import PromotionDecision
 from components.registry import LedgerEvent, aliases, ledger, registration, store
 from components.settings import Settings, read_settings

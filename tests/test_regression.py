@@ -16,17 +16,17 @@ from pydantic import ValidationError
 from scipy import stats
 from sklearn import metrics as reference
 
-from components.base_models import resolve_base_model
 from components.config import Evaluation, RunConfig, Training
-from components.evaluation import evaluate_model
-from components.golden import check_model
-from components.inference import TOLERANCE, Predictor
-from components.model_directory import read_manifest
-from components.regression_metrics import CORRELATIONS, error_quantiles, regression_metrics
-from components.statistics import bootstrap_scores
+from components.models.base_models import resolve_base_model
+from components.models.golden import check_model
+from components.models.inference import TOLERANCE, Predictor
+from components.models.model_directory import read_manifest
+from components.reports.evaluation import evaluate_model
+from components.reports.statistics import bootstrap_scores
+from components.sequences.regression_metrics import CORRELATIONS, error_quantiles, regression_metrics
 from components.task_types import Fault, Spec, Windows, find_task_type
-from components.tokenization import tokenize_dataset
-from components.training import train_model
+from components.training.fine_tuning import train_model
+from components.training.tokenization import tokenize_dataset
 from service.schemas import find_speech
 from tests.training_data import FILLERS, write_dataset
 

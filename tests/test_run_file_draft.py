@@ -7,12 +7,12 @@ import random
 
 import pytest
 
-from components.column_looks import look_at_column, recognise
 from components.config import RunConfig
+from components.data.column_looks import look_at_column, recognise
+from components.data.run_file_draft import CHINESE_BASE, ENGLISH_BASE, draft_run_file
 from components.errors import DataError
-from components.run_file_draft import CHINESE_BASE, ENGLISH_BASE, draft_run_file
 from components.run_files import read_run_file
-from components.validation import validate_dataset
+from components.validation.examination import validate_dataset
 from tests.reviews import reviews, write_csv, write_jsonl
 from tests.test_dirty_data import chinese_reviews
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from components.golden import check_answers
-from components.inference import Predictor
-from components.model_directory import read_golden
+from components.models.golden import check_answers
+from components.models.inference import Predictor
+from components.models.model_directory import read_golden
 from service import guard
 from service.application import Application, largest_body
 from service.guard import BodyReader, Guard, Reply

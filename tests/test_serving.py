@@ -19,13 +19,13 @@ import httpx
 import psutil
 import pytest
 
-from components.bundling import build_bundle
-from components.endpoint_process import EndpointProcess, open_socket
 from components.errors import ServingError
-from components.model_directory import model_digest
+from components.models.model_directory import model_digest
 from components.records import Bundle
-from components.releases import Evidence, write_release
-from components.serving import Keeper, endpoint_log, serve
+from components.serving.bundling import build_bundle
+from components.serving.endpoint_process import EndpointProcess, open_socket
+from components.serving.keeper import Keeper, endpoint_log, serve
+from components.serving.releases import Evidence, write_release
 from components.settings import Settings
 from tests.bundles import build_model, registered, tiny_config, tiny_settings
 
@@ -302,7 +302,7 @@ def test_idle_and_half_open_connections_are_closed_and_disturb_nobody(served: Se
 CHILD = """
 import sys, threading
 from pathlib import Path
-from components.serving import serve
+from components.serving.keeper import serve
 from components.settings import read_settings
 settings = read_settings({"REBERT_HOME": sys.argv[1]}, Path("/"))
 serve(settings, "support", port=0, on_ready=lambda url, bundle: print(url, flush=True))

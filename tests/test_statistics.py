@@ -10,8 +10,8 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom, norm
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from components.classification_metrics import CLASS_METRICS, class_statistic
-from components.statistics import bootstrap_scores, interval, mcnemar_exact, mean_statistic, tango_score_test
+from components.reports.statistics import bootstrap_scores, interval, mcnemar_exact, mean_statistic, tango_score_test
+from components.sequences.classification_metrics import CLASS_METRICS, class_statistic
 
 REFERENCE = {
     "accuracy": accuracy_score,

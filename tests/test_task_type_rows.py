@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.checks import LABEL_SET_CHECKS
 from components.records import SPLITS
+from components.validation.checks import LABEL_SET_CHECKS
 from tests.reviews import Validated, reviews, run_config, write_csv, write_jsonl
 
 TAGS = {"good": ["praise"], "bad": ["blame", "return"]}

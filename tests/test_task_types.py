@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from components.golden import EVERYTHING, check_model, distance, shown
-from components.inference import TOLERANCE, Predictor
-from components.prediction import predict_file
-from components.pyfunc import _load_pyfunc
+from components.models.golden import EVERYTHING, check_model, distance, shown
+from components.models.inference import TOLERANCE, Predictor
+from components.models.prediction import predict_file
+from components.models.pyfunc import _load_pyfunc
 from components.task_types import task_type_names
 from service.application import Application
 from service.schemas import find_speech, speech_names

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.config import SplitShares
-from components.text import letters, letters_of_all, normalise_all, normalised, split_of, split_of_letters
+from components.data.text import letters, letters_of_all, normalise_all, normalised, split_of, split_of_letters
 
 SHARES = SplitShares(validation=0.1, test=0.2)
 

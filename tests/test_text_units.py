@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.text_units import LONGEST, split_units
+from components.entities.text_units import LONGEST, split_units
 
 
 def words_of(text: str) -> list[str]:

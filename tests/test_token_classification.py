@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.base_models import resolve_base_model
 from components.config import Evaluation, RunConfig
-from components.entities import as_label, tag_names
-from components.evaluation import evaluate_model
-from components.golden import check_model
-from components.inference import TOLERANCE, Predictor
+from components.entities.tags import as_label, tag_names
+from components.models.base_models import resolve_base_model
+from components.models.golden import check_model
+from components.models.inference import TOLERANCE, Predictor
 from components.records import ValidatedDataset
+from components.reports.evaluation import evaluate_model
 from components.task_types import find_task_type
-from components.tokenization import tokenize_dataset
-from components.training import train_model
+from components.training.fine_tuning import train_model
+from components.training.tokenization import tokenize_dataset
 
 TYPE = find_task_type("token_classification")
 LABELS = ("LOC", "PER")

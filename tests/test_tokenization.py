@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.base_models import resolve_base_model
 from components.errors import BaseModelError
+from components.models.base_models import resolve_base_model
+from components.sequences.text_windows import window_texts
 from components.task_types import Spec, find_task_type
-from components.text_windows import window_texts
-from components.token_table import ShuffledBatches, TokenTable, sorted_batches
-from components.tokenization import ARROW_FILE, load_tokenizer, tokenize_dataset
+from components.training.token_table import ShuffledBatches, TokenTable, sorted_batches
+from components.training.tokenization import ARROW_FILE, load_tokenizer, tokenize_dataset
 from tests.training_data import LABELS, rows_of, small_config, small_dataset, write_dataset
 
 

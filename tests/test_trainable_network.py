@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from components.fast_dropout import DropoutMasks, FastDropout, use_fast_dropout
 from components.task_types import Spec, find_task_type
-from components.trainable_network import freeze
-from components.trimmed_embedding import TrimmedEmbedding, restore_embeddings, trim_embeddings
+from components.training.fast_dropout import DropoutMasks, FastDropout, use_fast_dropout
+from components.training.trainable_network import freeze
+from components.training.trimmed_embedding import TrimmedEmbedding, restore_embeddings, trim_embeddings
 
 
 def network_of(base: Path):

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from components import fine_tuner
 from components.digests import digest_file
 from components.errors import ProjectError, StorageError, TrainingError
-from components.golden import check_model
-from components.inference import TOLERANCE, Predictor
-from components.model_directory import read_golden, read_manifest, verify_model
+from components.models.golden import check_model
+from components.models.inference import TOLERANCE, Predictor
+from components.models.model_directory import read_golden, read_manifest, verify_model
 from components.records import TrainedModel
 from components.task_types import find_task_type
-from components.training import train_model
-from components.training_history import History, Progress
+from components.training import fine_tuner
+from components.training.fine_tuning import train_model
+from components.training.training_history import History, Progress
 from tests.training_data import rows_of, small_job
 
 
@@ -153,7 +153,7 @@ def test_a_resumed_training_that_had_stopped_trains_no_further(job, tmp_path: Pa
     monkeypatch.setattr(fine_tuner, "CHECKPOINT_SECONDS", 0.0)
     stuck = changed(job, epochs=20, learning_rate=1e-9, early_stopping_patience=1)
     whole = train_model(*stuck, tmp_path / "a")
-    monkeypatch.setattr("components.training._write_model", interrupt)
+    monkeypatch.setattr("components.training.fine_tuning._write_model", interrupt)
     with pytest.raises(Interrupted):
         train_model(*stuck, tmp_path / "b")
     monkeypatch.undo()
@@ -175,7 +175,7 @@ def interrupt(*_: Any):
     ids=lambda options: "-".join(options),
 )
 def test_every_setting_trains(job, tmp_path: Path, monkeypatch, options):
-    monkeypatch.setattr("components.devices.cpu_flags", lambda: {"avx512_bf16"})
+    monkeypatch.setattr("components.training.devices.cpu_flags", lambda: {"avx512_bf16"})
     model = train_model(*changed(job, epochs=1, **options), tmp_path)
     assert verify_model(model.folder)
     assert model.precision == options.get("precision", "fp32")

@@ -11,13 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from components import training_process
 from components.digests import digest_file
 from components.errors import StorageError, TrainingError
 from components.records import as_json
-from components.training import train_model
-from components.training_history import Progress
-from components.training_process import child_environment, train_in_process
+from components.training import training_process
+from components.training.fine_tuning import train_model
+from components.training.training_history import Progress
+from components.training.training_process import child_environment, train_in_process
 from tests.training_data import small_job
 
 REPOSITORY = Path(training_process.__file__).parent.parent
@@ -42,7 +42,9 @@ def with_hours(job, hours: float):
 
 
 def test_a_child_trains_the_same_model_and_reports(job, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("components.devices.usable_threads", lambda: 1)  # as here; sums differ with the threads
+    monkeypatch.setattr(
+        "components.training.devices.usable_threads", lambda: 1
+    )  # as here; sums differ with the threads
     heard: list[Progress] = []
     model = train_in_process(*job, tmp_path / "child", on_progress=heard.append)
     assert model.folder == tmp_path / "child" / "model"
@@ -100,7 +102,7 @@ def test_a_listener_that_raises_ends_the_child(job, tmp_path: Path, monkeypatch)
 
 def test_the_child_dies_with_its_parent(tmp_path: Path):
     child = (
-        "import threading, time, os; from components.training_process import _die_with_parent;"
+        "import threading, time, os; from components.training.training_process import _die_with_parent;"
         "threading.Thread(target=_die_with_parent, daemon=True).start(); print(os.getpid(), flush=True); time.sleep(60)"
     )
     parent = (
@@ -136,7 +138,7 @@ def test_twenty_kills_at_any_moment_end_with_the_same_weights(job, tmp_path: Pat
     whole = train_model(*long, tmp_path / "whole")
     draw = random.Random(0)
     code = (
-        "import sys; from pathlib import Path; from components import fine_tuner, training_process;"
+        "import sys; from pathlib import Path; from components.training import fine_tuner, training_process;"
         "fine_tuner.CHECKPOINT_SECONDS = 0.0; training_process.main(Path(sys.argv[1]), 1)"
     )
     folder = tmp_path / "killed"

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.entities import as_label
+from components.entities.tags import as_label
+from components.entities.text_units import split_units
+from components.entities.unit_emissions import gather_emissions, window_targets
+from components.entities.unit_windows import NO_UNIT, UNIT, window_units
 from components.task_types import Spec
-from components.text_units import split_units
-from components.unit_emissions import gather_emissions, window_targets
-from components.unit_windows import NO_UNIT, UNIT, window_units
 
 LABELS = ("LOC", "PER")
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.data_files import find_data
+from components.data.data_files import find_data
 from components.errors import DataError, RejectedData, StorageError
 from components.records import SPLITS, BaseModel
-from components.validation import validate_dataset
+from components.validation.examination import validate_dataset
 from tests.reviews import Validated, reviews, run_config, write_csv, write_jsonl
 
 
@@ -429,7 +429,7 @@ def test_csv_json_lines_and_parquet_give_the_same_rows(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_said_so(tmp_path, monkeypatch):
-    from components import validation
+    from components.validation import examination as validation
 
     def refuse(*_):
         raise OSError(28, "No space left on device")

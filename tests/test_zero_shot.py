@@ -8,20 +8,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.base_models import resolve_base_model
 from components.config import Evaluation, RunConfig, Serving
 from components.errors import BaseModelError, DataError
-from components.evaluation import evaluate_model
-from components.golden import check_model
-from components.inference import TOLERANCE, Predictor
-from components.label_prompts import default_template, question_of
-from components.model_directory import Manifest, read_manifest, verify_model
-from components.plots import draw_training
-from components.prompt_network import entailment_columns
-from components.prompt_scores import fit_logistic
+from components.models.base_models import resolve_base_model
+from components.models.golden import check_model
+from components.models.inference import TOLERANCE, Predictor
+from components.models.model_directory import Manifest, read_manifest, verify_model
+from components.prompts.label_prompts import default_template, question_of
+from components.prompts.prompt_network import entailment_columns
+from components.prompts.prompt_scores import fit_logistic
+from components.reports.evaluation import evaluate_model
+from components.reports.plots import draw_training
 from components.task_types import Spec, find_task_type
-from components.tokenization import tokenize_dataset
-from components.training import train_model
+from components.training.fine_tuning import train_model
+from components.training.tokenization import tokenize_dataset
 from service.problems import Problem
 from service.requests import request_reader
 from service.schemas import find_speech

@@ -6,11 +6,11 @@ import random
 from pathlib import Path
 from typing import Any
 
-from components.base_models import resolve_base_model
 from components.config import RunConfig
 from components.digests import digest_file, digest_of
+from components.models.base_models import resolve_base_model
 from components.records import BaseModel, TokenizedDataset, ValidatedDataset
-from components.tokenization import tokenize_dataset
+from components.training.tokenization import tokenize_dataset
 
 LABELS = ("card", "hotel", "movie")
 WORDS = {

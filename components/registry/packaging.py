@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from components.digests import project_sources
-from components.model_directory import Manifest, read_golden
-from components.pyfunc import DEFAULT_TOP_K
+from components.models.model_directory import Manifest, read_golden
+from components.models.pyfunc import DEFAULT_TOP_K
 from components.step_store import storage_errors
 
-LOADER = "components.pyfunc"
+LOADER = "components.models.pyfunc"
 # What the loader imports; MLflow adds itself. Training, validation and serving need much more.
 PACKAGES = ("numpy", "pandas", "pydantic", "safetensors", "scipy", "tokenizers", "torch", "transformers")
 EXAMPLE_ROWS = 2

@@ -12,12 +12,12 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from components.model_card import without_header
-from components.model_directory import Manifest, model_digest, verify_model
+from components.models.model_directory import Manifest, model_digest, verify_model
 from components.records import EvaluationReport, RegisteredVersion
 from components.registry.packaging import upload_model
 from components.registry.store import mlflow_errors, open_store
 from components.registry.versions import DIGEST, LABELS, record_of, registry_lock, with_digest
+from components.reports.model_card import without_header
 from components.settings import Settings
 
 LONGEST_DESCRIPTION = 5000  # characters in MLflow's database

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BundleError, RegistryError
-from components.model_directory import MANIFEST, model_digest, verify_model
+from components.models.model_directory import MANIFEST, model_digest, verify_model
 from components.records import RegisteredVersion
 from components.registry.store import mlflow_errors, open_store
 from components.settings import Settings

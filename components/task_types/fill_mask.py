@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from components.config import Section, Training
-from components.mask_drawing import IGNORED
+from components.masks.mask_drawing import IGNORED
 from components.task_types.base import (
     Answer,
     Column,
@@ -56,17 +56,17 @@ class FillMask(TaskType):
     metric_names = ("top1_accuracy", "top5_accuracy")
 
     def build_network(self, base: Path, spec: Spec) -> Any:
-        from components.mask_network import build_mask_network
+        from components.masks.mask_network import build_mask_network
 
         return build_mask_network(base)
 
     def load_network(self, folder: Path, spec: Spec) -> Any:
-        from components.mask_network import load_mask_network
+        from components.masks.mask_network import load_mask_network
 
         return load_mask_network(folder)
 
     def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
-        from components.mask_windows import window_masks
+        from components.masks.mask_windows import window_masks
 
         scored_tokens = spec.settings.get("scored_tokens", FillMaskSettings().scored_tokens)
         return window_masks(tokenizer, rows, spec.max_length, spec.window_overlap, scored_tokens)
@@ -79,7 +79,7 @@ class FillMask(TaskType):
         """The batch with tokens hidden, and as `truth` the hidden ones' ids."""
         import torch
 
-        from components.mask_drawing import draw_masks
+        from components.masks.mask_drawing import draw_masks
 
         device = inputs["input_ids"].device
         hidden, truth = draw_masks(inputs["input_ids"].cpu().numpy(), tokenizer, seed)
@@ -91,7 +91,7 @@ class FillMask(TaskType):
 
     def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> Any:
         """Logits of the hidden tokens (tokens, vocabulary) in training; what is found in each window otherwise."""
-        from components.mask_guessing import guess, logits_at
+        from components.masks.mask_guessing import guess, logits_at
 
         if "truth" not in inputs:
             return guess(network, inputs)
@@ -109,7 +109,7 @@ class FillMask(TaskType):
         return cross_entropy(outputs.float(), truths, label_smoothing=training.label_smoothing)
 
     def split(self, outputs: Any, inputs: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
-        from components.mask_guessing import likelihoods
+        from components.masks.mask_guessing import likelihoods
 
         if "truth" not in inputs:
             return list(outputs)
@@ -129,7 +129,7 @@ class FillMask(TaskType):
         return [(gaps, np.concatenate(found) if found else nothing) for gaps, found in zip(notes, own, strict=True)]
 
     def answers(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> list[Answer]:
-        from components.mask_answers import filled_answer, scored_answer
+        from components.masks.mask_answers import filled_answer, scored_answer
 
         return [
             scored_answer(row["text"], found if found.shape[1] == 2 else found[:0, :2])
@@ -166,12 +166,12 @@ class FillMask(TaskType):
         return np.array([row["top1"] / row["tokens"] if row["tokens"] else 1.0 for row in counts], np.float64)
 
     def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
-        from components.mask_answers import sums_of
+        from components.masks.mask_answers import sums_of
 
         return sums_of(answers)
 
     def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
-        from components.mask_answers import share_statistic
+        from components.masks.mask_answers import share_statistic
 
         counts = [json.loads(text) for text in said]
         hits = np.array([row[metric.removesuffix("_accuracy")] for row in counts], np.float64)

@@ -58,7 +58,7 @@ class MultiLabel(TaskType):
     shares = ("subset_accuracy",)
 
     def read(self, values: Mapping[str, str | None], settings: Mapping[str, Any]) -> Mapping[str, str] | Fault:
-        from components.label_cells import read_labels
+        from components.sequences.label_cells import read_labels
 
         labels = read_labels(values["labels"])
         if isinstance(labels, str):
@@ -71,7 +71,7 @@ class MultiLabel(TaskType):
         return labels
 
     def build_network(self, base: Path, spec: Spec) -> Any:
-        from components.sequence_network import build_sequence_network
+        from components.sequences.sequence_network import build_sequence_network
 
         network = build_sequence_network(base, spec.labels, "multi_label_classification")
         if "shares" in spec.fitted:
@@ -83,12 +83,12 @@ class MultiLabel(TaskType):
         return {"shares": targets.reshape(-1, len(spec.labels)).mean(axis=0, dtype=np.float64).tolist()}
 
     def load_network(self, folder: Path, spec: Spec) -> Any:
-        from components.sequence_network import load_sequence_network
+        from components.sequences.sequence_network import load_sequence_network
 
         return load_sequence_network(folder)
 
     def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
-        from components.text_windows import window_texts
+        from components.sequences.text_windows import window_texts
 
         return window_texts(tokenizer, rows, spec)
 
@@ -116,15 +116,15 @@ class MultiLabel(TaskType):
         self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
     ) -> Outputs:
         """Logits (rows, labels)."""
-        from components.text_windows import mean_of_windows
+        from components.sequences.text_windows import mean_of_windows
 
         return mean_of_windows(windows, outputs, len(rows))
 
     def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
         from scipy.special import expit
 
-        from components.calibration import fit_temperature
-        from components.multi_label_metrics import fit_thresholds
+        from components.models.calibration import fit_temperature
+        from components.sequences.multi_label_metrics import fit_thresholds
 
         logits = np.asarray(outputs, np.float64)  # (rows, labels)
         actual = self._actual([row["label"] for row in rows], spec.labels)
@@ -167,26 +167,26 @@ class MultiLabel(TaskType):
 
     def quality(self, truths: Sequence[str], said: Sequence[str]) -> Numbers:
         """The Jaccard similarity of the labels that apply and those that are given."""
-        from components.multi_label_metrics import overlaps
+        from components.sequences.multi_label_metrics import overlaps
 
         return overlaps(truths, said)
 
     def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
         """While nothing is fitted, as during training, labels are decided by the thresholds that suit these rows."""
-        from components.multi_label_metrics import multi_label_metrics
+        from components.sequences.multi_label_metrics import multi_label_metrics
 
         labels, actual, scores = self._compared(truths, answers, spec)
         return multi_label_metrics(actual, self._given(labels, actual, scores, answers, spec), scores)
 
     def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
-        from components.multi_label_metrics import label_statistic
+        from components.sequences.multi_label_metrics import label_statistic
 
         return label_statistic(metric, truths, said)
 
     def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
         """Beside the table of labels, how often a label applies that has a score of about so much."""
-        from components.classification_metrics import reliability
-        from components.multi_label_metrics import UNFITTED, per_label
+        from components.sequences.classification_metrics import reliability
+        from components.sequences.multi_label_metrics import UNFITTED, per_label
 
         labels, actual, scores = self._compared(truths, answers, spec)
         given = self._given(labels, actual, scores, answers, spec)
@@ -195,12 +195,12 @@ class MultiLabel(TaskType):
         return {"per_class": table, "reliability": reliability(actual.ravel(), scores.ravel())}
 
     def _actual(self, truths: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
-        from components.multi_label_metrics import flags
+        from components.sequences.multi_label_metrics import flags
 
         return flags([self.words(truth) for truth in truths], labels)
 
     def _thresholds(self, spec: Spec) -> Numbers:
-        from components.multi_label_metrics import UNFITTED
+        from components.sequences.multi_label_metrics import UNFITTED
 
         fitted = spec.fitted.get("thresholds", {})
         return np.array([fitted.get(label, UNFITTED) for label in spec.labels], np.float64)
@@ -219,7 +219,7 @@ class MultiLabel(TaskType):
     def _given(
         labels: Sequence[str], actual: NDArray[np.bool_], scores: Numbers, answers: Sequence[Answer], spec: Spec
     ) -> NDArray[np.bool_]:
-        from components.multi_label_metrics import fit_thresholds, flags
+        from components.sequences.multi_label_metrics import fit_thresholds, flags
 
         if "thresholds" in spec.fitted:
             return flags([answer["labels"] for answer in answers], labels)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from components.answer_labels import FAULTS, read_answers
+from components.answers.answer_labels import FAULTS, read_answers
 from components.config import Section, Training
 from components.task_types.base import (
     Answer,
@@ -79,7 +79,7 @@ class QuestionAnswering(TaskType):
         import torch
         from transformers import AutoModelForQuestionAnswering
 
-        from components.sequence_network import SAFE
+        from components.sequences.sequence_network import SAFE
 
         return AutoModelForQuestionAnswering.from_pretrained(base, dtype=torch.float32, **SAFE)
 
@@ -87,7 +87,7 @@ class QuestionAnswering(TaskType):
         return self.build_network(folder, spec)
 
     def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
-        from components.answer_windows import encode_questions
+        from components.answers.answer_windows import encode_questions
 
         return encode_questions(tokenizer, rows, spec)
 
@@ -95,7 +95,7 @@ class QuestionAnswering(TaskType):
         """Start and end position of the first true answer, in each window that holds it whole."""
         import json
 
-        from components.answer_windows import CLS, answer_targets, windows_by_row
+        from components.answers.answer_windows import CLS, answer_targets, windows_by_row
 
         found: list[tuple[int, int]] = []
         for row, numbers in zip(rows, windows_by_row(windows, len(rows)), strict=True):
@@ -132,8 +132,8 @@ class QuestionAnswering(TaskType):
         self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
     ) -> Outputs:
         """The `Spans` of each row."""
-        from components.answer_spans import best_spans
-        from components.answer_windows import windows_by_row
+        from components.answers.answer_spans import best_spans
+        from components.answers.answer_windows import windows_by_row
 
         limits = {name: int(spec.settings[name]) for name in ("n_best", "max_answer_length")}
         return [
@@ -142,12 +142,12 @@ class QuestionAnswering(TaskType):
         ]
 
     def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
-        from components.answer_choice import fit_choice
+        from components.answers.answer_choice import fit_choice
 
         return fit_choice([row["context"] for row in rows], [row["label"] for row in rows], outputs)
 
     def answers(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> list[Answer]:
-        from components.answer_choice import EVEN, TEMPERATURE, THRESHOLD, answer_of, probabilities
+        from components.answers.answer_choice import EVEN, TEMPERATURE, THRESHOLD, answer_of, probabilities
 
         threshold = spec.fitted.get(THRESHOLD, EVEN)
         table = probabilities(outputs, spec.fitted.get(TEMPERATURE, 1.0), threshold)
@@ -174,13 +174,13 @@ class QuestionAnswering(TaskType):
 
     def quality(self, truths: Sequence[str], said: Sequence[str]) -> Numbers:
         """F1 of each row."""
-        from components.answer_metrics import answer_scores
+        from components.answers.answer_metrics import answer_scores
 
         return answer_scores("f1", truths, said)
 
     def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
-        from components.answer_metrics import answer_metrics, answer_scores
-        from components.classification_metrics import expected_calibration_error
+        from components.answers.answer_metrics import answer_metrics, answer_scores
+        from components.sequences.classification_metrics import expected_calibration_error
 
         said = [self.said(answer) for answer in answers]
         right = answer_scores("exact_match", truths, said) == 1
@@ -189,13 +189,13 @@ class QuestionAnswering(TaskType):
         return {**answer_metrics(truths, said), "expected_calibration_error": error}
 
     def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
-        from components.answer_metrics import answer_statistic
+        from components.answers.answer_metrics import answer_statistic
 
         return answer_statistic(metric, truths, said)
 
     def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
-        from components.answer_metrics import answer_scores
-        from components.classification_metrics import reliability
+        from components.answers.answer_metrics import answer_scores
+        from components.sequences.classification_metrics import reliability
 
         right = answer_scores("exact_match", truths, [self.said(answer) for answer in answers]) == 1
         return {"reliability": reliability(right, np.array([answer["score"] for answer in answers]))}

@@ -85,19 +85,19 @@ class Regression(TaskType):
         return {**texts, "label": repr(number)}
 
     def build_network(self, base: Path, spec: Spec) -> Any:
-        from components.sequence_network import build_sequence_network
+        from components.sequences.sequence_network import build_sequence_network
 
         network = build_sequence_network(base, ["value"], "regression")
         network.config.target_line = self._line(spec)  # in what units `loss` compares; saved with checkpoints
         return network
 
     def load_network(self, folder: Path, spec: Spec) -> Any:
-        from components.sequence_network import load_sequence_network
+        from components.sequences.sequence_network import load_sequence_network
 
         return load_sequence_network(folder)
 
     def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
-        from components.text_windows import window_texts
+        from components.sequences.text_windows import window_texts
 
         return window_texts(tokenizer, rows, spec)
 
@@ -122,7 +122,7 @@ class Regression(TaskType):
         self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
     ) -> Outputs:
         """Standardised numbers (rows,)."""
-        from components.text_windows import mean_of_windows
+        from components.sequences.text_windows import mean_of_windows
 
         return mean_of_windows(windows, outputs, len(rows))[:, 0]
 
@@ -157,17 +157,17 @@ class Regression(TaskType):
         return quality
 
     def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
-        from components.regression_metrics import regression_metrics
+        from components.sequences.regression_metrics import regression_metrics
 
         return regression_metrics(_numbers(truths), np.array([answer["value"] for answer in answers]))
 
     def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
-        from components.regression_metrics import CORRELATIONS
+        from components.sequences.regression_metrics import CORRELATIONS
 
         return CORRELATIONS[metric](_numbers(truths), _numbers(said))
 
     def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
-        from components.regression_metrics import error_quantiles
+        from components.sequences.regression_metrics import error_quantiles
 
         said = np.array([answer["value"] for answer in answers])
         return {"errors": error_quantiles(_numbers(truths), said)}

@@ -31,17 +31,17 @@ class TextClassification(TaskType):
     shares = ("accuracy", "micro_f1")
 
     def build_network(self, base: Path, spec: Spec) -> Any:
-        from components.sequence_network import build_sequence_network
+        from components.sequences.sequence_network import build_sequence_network
 
         return build_sequence_network(base, spec.labels, "single_label_classification")
 
     def load_network(self, folder: Path, spec: Spec) -> Any:
-        from components.sequence_network import load_sequence_network
+        from components.sequences.sequence_network import load_sequence_network
 
         return load_sequence_network(folder)
 
     def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
-        from components.text_windows import window_texts
+        from components.sequences.text_windows import window_texts
 
         return window_texts(tokenizer, rows, spec)
 
@@ -65,14 +65,14 @@ class TextClassification(TaskType):
         self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
     ) -> Outputs:
         """Logits (rows, labels)."""
-        from components.text_windows import mean_of_windows
+        from components.sequences.text_windows import mean_of_windows
 
         return mean_of_windows(windows, outputs, len(rows))
 
     def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
         from scipy.special import log_softmax
 
-        from components.calibration import fit_temperature
+        from components.models.calibration import fit_temperature
 
         logits = np.asarray(outputs, np.float64)  # (rows, labels)
         index = {label: position for position, label in enumerate(spec.labels)}
@@ -101,17 +101,17 @@ class TextClassification(TaskType):
         return float(best - second)
 
     def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
-        from components.classification_metrics import classification_metrics
+        from components.sequences.classification_metrics import classification_metrics
 
         return classification_metrics(truths, np.array([answer["scores"] for answer in answers]), spec.labels)
 
     def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
-        from components.classification_metrics import class_statistic
+        from components.sequences.classification_metrics import class_statistic
 
         return class_statistic(metric, truths, said)
 
     def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
-        from components.classification_metrics import per_class, reliability
+        from components.sequences.classification_metrics import per_class, reliability
 
         said = [answer["label"] for answer in answers]
         right = np.array([truth == answer for truth, answer in zip(truths, said, strict=True)])

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from components.config import Section, Training
-from components.entities import as_label, spans_of_label
-from components.entity_metrics import METRICS, entity_metrics, entity_statistic, per_label, row_f1
-from components.entity_rows import FAULTS, read_spans, read_tagged
+from components.entities.entity_metrics import METRICS, entity_metrics, entity_statistic, per_label, row_f1
+from components.entities.entity_rows import FAULTS, read_spans, read_tagged
+from components.entities.tags import as_label, spans_of_label
 from components.task_types.base import Answer, Column, Fault, Numbers, Outputs, Row, Spec, Statistic, TaskType, Windows
 
 if TYPE_CHECKING:
@@ -63,27 +63,27 @@ class TokenClassification(TaskType):
 
     # --- network ----------------------------------------------------------------------------------------------------
     def build_network(self, base: Path, spec: Spec) -> Any:
-        from components.token_network import build_token_network
+        from components.entities.token_network import build_token_network
 
         return build_token_network(base, spec.labels, with_crf=_has_crf(spec))
 
     def load_network(self, folder: Path, spec: Spec) -> Any:
-        from components.token_network import load_token_network
+        from components.entities.token_network import load_token_network
 
         return load_token_network(folder, spec.labels, with_crf=_has_crf(spec))
 
     def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
-        from components.unit_windows import window_units
+        from components.entities.unit_windows import window_units
 
         return window_units(tokenizer, rows, spec)
 
     def targets(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> Sequence[Sequence[float]]:
-        from components.unit_emissions import window_targets
+        from components.entities.unit_emissions import window_targets
 
         return window_targets(rows, windows, spec.labels)
 
     def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        from components.token_network import token_scores
+        from components.entities.token_network import token_scores
 
         return token_scores(network, inputs)
 
@@ -91,14 +91,14 @@ class TokenClassification(TaskType):
         self, network: Any, outputs: torch.Tensor, targets: torch.Tensor, training: Training, weights: Any
     ) -> torch.Tensor:
         """Mean over the units; training.label_smoothing has no part in a CRF's."""
-        from components.token_network import crf_loss, tag_loss
+        from components.entities.token_network import crf_loss, tag_loss
 
         if hasattr(network, "crf"):
             return crf_loss(outputs, targets)
         return tag_loss(outputs, targets, training.label_smoothing)
 
     def split(self, outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
-        from components.token_network import without_padding
+        from components.entities.token_network import without_padding
 
         return without_padding(outputs, inputs)
 
@@ -107,21 +107,21 @@ class TokenClassification(TaskType):
         self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
     ) -> Outputs:
         """`Emissions` of each row."""
-        from components.unit_emissions import gather_emissions
+        from components.entities.unit_emissions import gather_emissions
 
         tags = 1 + 2 * len(spec.labels)
         return gather_emissions(rows, windows, outputs, tags + 2 if _has_crf(spec) else 0)
 
     def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
-        from components.calibration import fit_temperature
-        from components.tag_decoding import mean_log_loss
-        from components.unit_emissions import true_tags
+        from components.entities.tag_decoding import mean_log_loss
+        from components.entities.unit_emissions import true_tags
+        from components.models.calibration import fit_temperature
 
         tags = true_tags(outputs, rows, spec.labels)
         return {"temperature": fit_temperature(lambda t: mean_log_loss(outputs, tags, t))}
 
     def answers(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> list[Answer]:
-        from components.tag_decoding import decode, entities_of
+        from components.entities.tag_decoding import decode, entities_of
 
         tagged = decode(outputs, spec.fitted.get("temperature", 1.0))
         return [
@@ -147,7 +147,7 @@ class TokenClassification(TaskType):
         return row_f1(truths, said)
 
     def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
-        from components.classification_metrics import expected_calibration_error
+        from components.sequences.classification_metrics import expected_calibration_error
 
         found = entity_metrics(truths, [self.said(answer) for answer in answers])
         right, scores = _right_entities(truths, answers)
@@ -158,7 +158,7 @@ class TokenClassification(TaskType):
         return entity_statistic(metric, truths, said)
 
     def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
-        from components.classification_metrics import reliability
+        from components.sequences.classification_metrics import reliability
 
         table = per_label(truths, [self.said(answer) for answer in answers])
         points = reliability(*_right_entities(truths, answers))

@@ -52,7 +52,7 @@ class ZeroShot(TaskType):
     shares = ("accuracy", "micro_f1")
 
     def settle(self, settings: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
-        from components.prompt_network import find_source
+        from components.prompts.prompt_network import find_source
 
         return {**settings, "source": find_source(base, settings["source"])}
 
@@ -61,13 +61,13 @@ class ZeroShot(TaskType):
         return self.load_network(base, spec)
 
     def load_network(self, folder: Path, spec: Spec) -> Any:
-        from components.prompt_network import load_prompt_network
+        from components.prompts.prompt_network import load_prompt_network
 
         return load_prompt_network(folder, spec.settings["source"])
 
     def encode(self, tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
-        from components.label_prompts import question_of
-        from components.prompt_windows import window_pairs, window_texts_and_prompts
+        from components.prompts.label_prompts import question_of
+        from components.prompts.prompt_windows import window_pairs, window_texts_and_prompts
 
         questions = [question_of(row, spec) for row in rows]
         encode = window_pairs if spec.settings["source"] == "nli" else window_texts_and_prompts
@@ -78,7 +78,7 @@ class ZeroShot(TaskType):
         return [[index[rows[row]["label"]]] for row in windows.rows]
 
     def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        from components.prompt_network import read_windows
+        from components.prompts.prompt_network import read_windows
 
         outputs: torch.Tensor = read_windows(network, inputs)
         return outputs
@@ -92,8 +92,8 @@ class ZeroShot(TaskType):
         self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
     ) -> Outputs:
         """Evidence for each label of each row: (labels, 2) from entailment, (labels,) from embeddings."""
-        from components.label_prompts import question_of
-        from components.prompt_scores import cosine_evidence, entailment_evidence
+        from components.prompts.label_prompts import question_of
+        from components.prompts.prompt_scores import cosine_evidence, entailment_evidence
 
         questions = [question_of(row, spec) for row in rows]
         evidence = entailment_evidence if spec.settings["source"] == "nli" else cosine_evidence
@@ -102,8 +102,8 @@ class ZeroShot(TaskType):
     def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
         from scipy.special import log_softmax
 
-        from components.calibration import fit_temperature
-        from components.prompt_scores import fit_logistic
+        from components.models.calibration import fit_temperature
+        from components.prompts.prompt_scores import fit_logistic
 
         evidence = np.stack(outputs)
         logits = evidence[..., 0] if evidence.ndim == 3 else evidence  # (rows, labels)
@@ -114,8 +114,8 @@ class ZeroShot(TaskType):
         return fitted
 
     def answers(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> list[Answer]:
-        from components.label_prompts import question_of
-        from components.prompt_scores import exclusive_scores, independent_scores
+        from components.prompts.label_prompts import question_of
+        from components.prompts.prompt_scores import exclusive_scores, independent_scores
 
         fitted = spec.fitted
         found: list[Answer] = []
@@ -141,17 +141,17 @@ class ZeroShot(TaskType):
         return float(best - second)
 
     def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
-        from components.classification_metrics import classification_metrics
+        from components.sequences.classification_metrics import classification_metrics
 
         return classification_metrics(truths, np.array([answer["scores"] for answer in answers]), spec.labels)
 
     def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
-        from components.classification_metrics import class_statistic
+        from components.sequences.classification_metrics import class_statistic
 
         return class_statistic(metric, truths, said)
 
     def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
-        from components.classification_metrics import per_class, reliability
+        from components.sequences.classification_metrics import per_class, reliability
 
         said = [answer["label"] for answer in answers]
         right = np.array([truth == answer for truth, answer in zip(truths, said, strict=True)])

@@ -13,7 +13,6 @@ from typing import Any
 
 from components.digests import digest_file, digest_of
 from components.errors import ProjectError, RegistryAway, RegistryError, RejectedData
-from components.model_card import without_header
 from components.records import (
     SPLITS,
     Bundle,
@@ -26,6 +25,7 @@ from components.records import (
 )
 from components.registry.registration import SHORT_DIGEST, log_scores
 from components.registry.store import is_away, mlflow_errors, open_store
+from components.reports.model_card import without_header
 from components.settings import Settings, without_passwords
 from components.step_store import MARKER, storage_errors
 from components.tracking.curves import send_history

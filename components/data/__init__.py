@@ -1,0 +1,1 @@
+"""Data files, read strictly: rows of words, with everything that is no word beside them."""

@@ -1,0 +1,162 @@
+"""What the columns of somebody's data look like, and which task type they are therefore for: a table of forms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+from components.data.data_files import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
+
+# texts: lists of texts; spans: lists of objects with start and end; answers: objects with text and answer_start;
+# number: numbers with a fraction, or many whole ones written as if they had one; text: all else.
+Look = Literal["texts", "spans", "answers", "number", "text"]
+LOOKED_AT = 1000  # values of a column that are parsed
+MOST_LABELS = 500
+MOST_WHOLE_LABELS = 3  # 0.0, 1.0 and 2.0 are labels that some program took for numbers; more are marks
+SHORTEST_TEXT = 3  # mean characters of a second text; less is a code
+
+# fmt: off
+SEVERAL_LABELS_NAMES = ("labels", "tags", "categories", "topics", "emotions", "intents", *LABEL_NAMES)
+VALUE_NAMES = (*LABEL_NAMES, "value", "score", "similarity", "relatedness", "rating", "得分", "相似度")
+TOKENS_NAMES = ("tokens", "words", "characters")
+TAGS_NAMES = ("ner_tags", "tags", "bio_tags", "labels")
+ENTITIES_NAMES = ("entities", "spans", "annotations", "实体")
+QUESTION_NAMES = ("question", "query", "问题")
+CONTEXT_NAMES = ("context", "passage", "paragraph", "document", "article", "text", "上下文", "段落", "文章")
+ANSWERS_NAMES = ("answers", "answer", "答案")
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of somebody's file."""
+
+    name: str
+    look: Look
+    filled: int
+    different: int
+    mean_characters: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """A column that a task type reads, and how it is found: by its name, else by `content`.
+
+    `look` is what it must look like, None anything; the first column with one of the `names` decides.
+    """
+
+    role: str
+    names: tuple[str, ...]
+    look: Look | None = "text"
+    content: Literal["only one", "longest", "label", ""] = ""
+    optional: bool = False
+
+
+TEXT = Sought("text", TEXT_NAMES, content="longest")
+PAIR = Sought("text_pair", PAIR_NAMES, optional=True)
+# The most telling first: a file that has all of the columns of a form is for its task type. The true answer is found
+# first, so that it is taken for no text, and written last.
+FORMS: tuple[tuple[str, tuple[Sought, ...]], ...] = (
+    (
+        "question_answering",
+        (
+            Sought("answers", ANSWERS_NAMES, "answers"),
+            Sought("question", QUESTION_NAMES),
+            Sought("context", CONTEXT_NAMES, content="longest"),
+        ),
+    ),
+    ("token_classification", (Sought("tags", TAGS_NAMES, "texts"), Sought("tokens", TOKENS_NAMES, "texts"))),
+    ("token_classification", (Sought("entities", ENTITIES_NAMES, "spans"), TEXT)),
+    ("multi_label", (Sought("labels", SEVERAL_LABELS_NAMES, "texts", "only one"), TEXT)),
+    ("regression", (Sought("value", VALUE_NAMES, "number"), TEXT, PAIR)),
+    ("text_classification", (Sought("label", LABEL_NAMES, None, "label"), TEXT, PAIR)),
+)
+ALONE = ("fill_mask", "text")  # of a file that has nothing but texts
+
+
+def look_at_column(name: str, values: Sequence[str]) -> Column:
+    """What a column holds; its values are text, or JSON text where the file has more than text."""
+    filled = [value for value in values if value.strip()]
+    mean = sum(map(len, filled)) / max(len(filled), 1)
+    return Column(name, _look(list(islice(filled, LOOKED_AT))), len(filled), len(set(filled)), mean)
+
+
+def recognise(columns: Sequence[Column], known: Sequence[str]) -> tuple[str, dict[str, str]] | None:
+    """The task type that these columns are for, and its roles with the columns' names.
+
+    Args:
+        columns: those of one file.
+        known: names of the task types that there are.
+    """
+    for task_type, sought in FORMS:
+        found = _match(columns, sought) if task_type in known else None
+        if found:
+            return task_type, found
+    if ALONE[0] in known and [column.look for column in columns] == ["text"]:
+        return ALONE[0], {ALONE[1]: columns[0].name}
+    return None
+
+
+def _look(values: Sequence[str]) -> Look:
+    parsed = [_json(value) for value in values]
+    lists = [item for item in parsed if isinstance(item, list)]
+    if values and len(lists) == len(values):
+        items = [item for each in lists for item in each]
+        if items and all(isinstance(item, dict) and {"start", "end"} <= set(item) for item in items):
+            return "spans"
+        return "texts" if items and all(isinstance(item, str) for item in items) else "text"
+    if values and all(isinstance(item, dict) and {"text", "answer_start"} <= set(item) for item in parsed):
+        return "answers"
+    numbers = [item for item in parsed if isinstance(item, int | float) and not isinstance(item, bool)]
+    many = len(set(numbers)) > MOST_WHOLE_LABELS and all(isinstance(item, float) for item in numbers)
+    are_numbers = values and len(numbers) == len(values) and (many or any(item % 1 for item in numbers))
+    return "number" if are_numbers else "text"
+
+
+def _json(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _match(columns: Sequence[Column], sought: Sequence[Sought]) -> dict[str, str] | None:
+    found: dict[str, str] = {}
+    for each in sought:
+        rest = {column.name: column for column in columns if column.name not in found.values() and column.filled}
+        name = _find(rest, each)
+        if name is not None:
+            found[each.role] = name
+        elif not each.optional:
+            return None
+    truth = next(iter(found))
+    return {role: found[role] for role in (*list(found)[1:], truth)}
+
+
+def _find(columns: Mapping[str, Column], sought: Sought) -> str | None:
+    if sought.optional:
+        columns = {name: column for name, column in columns.items() if column.mean_characters > SHORTEST_TEXT}
+    evened = {name.strip().casefold(): column for name, column in columns.items()}
+    named = next((evened[name] for name in sought.names if name in evened), None)
+    if named is not None and sought.look in (None, named.look):
+        return named.name
+    alike = [column for column in columns.values() if column.look == sought.look]
+    match sought.content:
+        case "longest":
+            return max(alike, key=lambda column: column.mean_characters).name if alike else None
+        case "only one" if named is None and len(alike) == 1:
+            return alike[0].name
+        case "label":
+            return _like_a_label(columns.values())
+    return None
+
+
+def _like_a_label(columns: Any) -> str | None:
+    """The column with the fewest different values, each of which recurs."""
+    recurring = [column for column in columns if 2 <= column.different <= min(MOST_LABELS, max(column.filled // 2, 2))]
+    longest = max(columns, key=lambda column: column.mean_characters, default=None)
+    likely = [column for column in recurring if column is not longest]
+    return min(likely, key=lambda column: column.different).name if likely else None

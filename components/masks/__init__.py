@@ -1,0 +1,1 @@
+"""What fill_mask is made of: drawing masks, guessing words, and scoring texts."""

@@ -1,0 +1,1 @@
+"""A model as a directory, and everything that asks it."""

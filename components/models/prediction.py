@@ -1,0 +1,95 @@
+"""Answers for every row of a file: a model directory and a data file in, a file with one line a row out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.data.data_files import find_files, read_rows
+from components.data.rows import LINE
+from components.errors import DataError
+from components.models.inference import Predictor
+from components.models.model_directory import read_golden
+from components.step_store import storage_errors
+
+ROWS_AT_A_TIME = 2048
+TOP_K = 3  # likeliest labels that a line names
+
+
+def predict_file(model: Path, source: Path, target: Path, columns: Mapping[str, str], device: str = "cpu") -> int:
+    """Write the answer to each row of `source` into `target`, JSON lines or CSV by its name; returns the rows.
+
+    An answer has the keys that the endpoint gives; in CSV, lists are JSON text. A row that cannot be answered, such as
+    one without a text, stays in its place with a `problem`.
+
+    Args:
+        columns: the project's names (text, text_pair) to those of the file.
+
+    Raises:
+        DataError: the source cannot be read, or the target is of another kind.
+        StorageError: the target cannot be written.
+    """
+    if target.suffix not in (".jsonl", ".csv"):
+        raise DataError(f"{target} is neither .jsonl nor .csv.", "name the output file with one of these endings.")
+    predictor = Predictor.load(model, device)
+    wanted = {name: columns.get(name, name) for name in read_golden(model)[0].row}
+    found = find_files([str(source)], Path())
+    if len(found) > 1:
+        raise DataError(f"{source} names {len(found)} files.", "name one file, and run once for each.")
+    if not target.parent.is_dir():
+        raise DataError(f"There is no folder {target.parent}.", "make it, or name another output file.")
+    with storage_errors(target):
+        draft = target.with_name(f".{target.name}.part")
+        try:
+            fields = ("row", *read_golden(model)[0].answer, "problem")
+            count = _write(draft, target.suffix, fields, _answers(predictor, found[0], wanted))
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+    return count
+
+
+def _answers(predictor: Predictor, path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    names = list(columns.values())
+    read = read_rows(path, dict.fromkeys(names, "text"))
+    found: list[tuple[int, dict[str, str] | None, str]] = [
+        (bad.line, None, f"cannot be read: {bad.reason}") for bad in read.bad
+    ]
+    for values in read.table.to_pylist():
+        row = {ours: values[theirs] for ours, theirs in columns.items()}
+        whole = all(text and text.strip() for text in row.values())
+        found.append((values[LINE], row if whole else None, "" if whole else "the text is missing or blank"))
+    found.sort(key=lambda item: item[0])
+    for start in range(0, len(found), ROWS_AT_A_TIME):
+        yield from _batch(predictor, path.name, found[start : start + ROWS_AT_A_TIME])
+
+
+def _batch(
+    predictor: Predictor, file: str, found: Sequence[tuple[int, dict[str, str] | None, str]]
+) -> Iterator[dict[str, Any]]:
+    answers = iter(predictor.predict([row for _, row, _ in found if row is not None]))
+    for line, row, problem in found:
+        said = predictor.task_type.present(next(answers), TOP_K) if row is not None else {}
+        yield {"row": f"{file}:{line}", **said, "problem": problem or None}
+
+
+def _write(path: Path, kind: str, fields: Sequence[str], answers: Iterable[Mapping[str, Any]]) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, fields)
+        if kind == ".csv":
+            table.writeheader()
+        for count, answer in enumerate(answers, 1):  # noqa: B007 - the count is what is returned
+            if kind == ".csv":
+                table.writerow({name: _cell(value) for name, value in answer.items()})
+            else:
+                file.write(json.dumps({name: answer.get(name) for name in fields}, ensure_ascii=False) + "\n")
+    return count
+
+
+def _cell(value: Any) -> Any:
+    """What a table cannot hold in one cell becomes JSON text."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value

@@ -1,0 +1,1 @@
+"""What zero_shot is made of: labels as sentences, compared with a text."""

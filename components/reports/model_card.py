@@ -1,0 +1,231 @@
+"""The model card: what a model is, what it learned from, how good it is and where its limits are, for a person.
+
+Markdown with the YAML header of the Hugging Face hub, so that its tools read the scores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from components.config import RunConfig
+from components.models.model_directory import Manifest, read_manifest
+from components.records import EvaluationReport, TrainedModel, ValidatedDataset
+from components.task_types import find_task_type
+
+# Names of our metrics in the header; the hub knows the family, our name says which of it.
+HUB_METRICS = {
+    "accuracy": "accuracy",
+    "macro_f1": "f1",
+    "micro_f1": "f1",
+    "weighted_f1": "f1",
+    "mcc": "matthews_correlation",
+}
+MOST_LABELS_NAMED = 100
+MOST_CLASSES = 10
+CLOSED = "- It knows the labels below and no others: a text about something else gets one of them, often surely.\n"
+LIMITS = """\
+- It has seen texts like those it was trained on. On texts of another kind, time, place or language it is worse, and the
+  scores above do not say by how much.
+- What is unfair or wrong in the training data, it has learned. The scores by slice, if any, show differences between
+  the groups that were named in the run file; nothing else was examined for bias.
+- BERT models do not explain themselves. Where an answer has consequences for a person, a person should make it."""
+
+
+def write_model_card(
+    config: RunConfig,
+    dataset: ValidatedDataset,
+    model: TrainedModel,
+    report: EvaluationReport,
+    *,
+    license_id: str = "unknown",
+) -> str:
+    """The model card as markdown.
+
+    Args:
+        license_id: identifier of the hub, such as apache-2.0; unknown where nobody has said.
+    """
+    manifest = read_manifest(model.folder)
+    content = json.loads((report.folder / "report.json").read_text(encoding="utf-8"))
+    parts = [
+        _header(config, manifest, report, license_id),
+        f"# {config.name}",
+        config.description,
+        _summary(dataset, report, manifest),
+        _purpose(manifest),
+        _scores(report, content),
+        _slices(content["slices"]),
+        _data(dataset, manifest),
+        _training(config, manifest, model),
+        f"## Limits and bias\n\n{CLOSED if manifest.labels else ''}{LIMITS}",
+        _usage(manifest),
+        _labels(manifest),
+        _origin(manifest, model, report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _header(config: RunConfig, manifest: Manifest, report: EvaluationReport, license_id: str) -> str:
+    task = {"type": manifest.task_type.replace("_", "-")}
+    metrics = [
+        {"type": HUB_METRICS[name], "name": _title(name), "value": round(value, 4)}
+        for name, value in report.metrics.items()
+        if name in HUB_METRICS
+    ]
+    frozen = {
+        "name": f"{config.name}, frozen rows",
+        "type": config.name,
+        "split": "test",
+        "revision": report.test_digest,
+    }
+    header = {
+        "license": license_id,
+        "library_name": "transformers",
+        "pipeline_tag": task["type"],
+        "tags": ["bert", "rebert"],
+        "metrics": sorted({str(metric["type"]) for metric in metrics}),
+        "model-index": [{"name": config.name, "results": [{"task": task, "dataset": frozen, "metrics": metrics}]}],
+    }
+    return f"---\n{yaml.safe_dump(header, allow_unicode=True, sort_keys=False, width=120)}---"
+
+
+def without_header(card: str) -> str:
+    """A card without its YAML header and its title, for pages that show neither."""
+    body = card.split("\n---\n", 1)[-1].lstrip() if card.startswith("---\n") else card
+    title, _, rest = body.partition("\n")
+    return rest.lstrip() if title.startswith("# ") else body
+
+
+def _summary(dataset: ValidatedDataset, report: EvaluationReport, manifest: Manifest) -> str:
+    name = report.primary_metric
+    low_high = "95 % interval {:.4f} to {:.4f}".format(*report.intervals[name]) if name in report.intervals else ""
+    interval = f" ({low_high})" if low_high else ""
+    return (
+        f"**{_title(name).capitalize()} {report.metrics[name]:.4f}**{interval} on {report.rows:,} frozen rows; "
+        f"{f'{len(manifest.labels)} labels, ' if manifest.labels else ''}learned from {dataset.rows['train']:,} rows."
+    )
+
+
+def _purpose(manifest: Manifest) -> str:
+    what = find_task_type(manifest.task_type).purpose
+    return (
+        f"## What it does\n\n{what} What is longer than {manifest.max_length} tokens is read in windows that share "
+        f"{manifest.window_overlap}."
+    )
+
+
+def _labels(manifest: Manifest) -> str:
+    if not manifest.labels:
+        return ""
+    shown = ", ".join(f"`{label}`" for label in manifest.labels[:MOST_LABELS_NAMED])
+    more = len(manifest.labels) - MOST_LABELS_NAMED
+    return f"## Labels\n\n{shown}{f' and {more} more, in `manifest.json`' if more > 0 else ''}."
+
+
+def _data(dataset: ValidatedDataset, manifest: Manifest) -> str:
+    purpose = {"train": "training", "validation": "choice of the best epoch, calibration", "test": "the scores above"}
+    rows = [(split, f"{dataset.rows[split]:,}", purpose[split]) for split in purpose if split in dataset.rows]
+    files = [(f"`{name}`", f"`{digest[:16]}`") for name, digest in sorted(dataset.source_digests.items())]
+    aside = f"{dataset.quarantined_rows:,} rows were set aside by the validation."
+    return "\n\n".join(
+        [
+            "## Data",
+            _table(("split", "rows", "used for"), rows),
+            f"{aside} Digest of the rows: `{manifest.data_digest[:16]}`.",
+            _table(("file", "SHA-256 begins with"), files) if files else "",
+        ]
+    ).strip()
+
+
+def _training(config: RunConfig, manifest: Manifest, model: TrainedModel) -> str:
+    training = config.training
+    fitted = {name: value for name, value in manifest.fitted.items() if isinstance(value, int | float)}
+    rows = [
+        ("base model", f"`{manifest.base_model}` (`{manifest.base_model_digest[:16]}`)"),
+        ("epochs", f"at most {training.epochs:g}, the weights of epoch {model.best_epoch:g} kept"),
+        ("rows a step", f"{training.batch_size * training.accumulation_steps}"),
+        ("learning rate", f"{training.learning_rate:g}, {training.warmup_share:.0%} warm-up"),
+        ("seed", f"{training.seed}"),
+        ("device", f"{model.device}, {model.precision}"),
+        ("time", f"{model.seconds:,.0f} s, {model.samples_per_second:,.0f} rows/s"),
+        *((name.replace("_", " "), f"{value:g}, fitted on the validation rows") for name, value in fitted.items()),
+    ]
+    return f"## Training\n\n{_table(('', ''), rows)}"
+
+
+def _scores(report: EvaluationReport, content: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            f"**{_title(name)}**" if name == report.primary_metric else _title(name),
+            f"{value:.4f}",
+            "{:.4f} to {:.4f}".format(*report.intervals[name]) if name in report.intervals else "",
+        )
+        for name, value in report.metrics.items()
+    ]
+    parts = [
+        f"## Scores\n\nOn {report.rows:,} rows that were kept out of the training.",
+        _table(("metric", "score", "95 % interval"), rows),
+    ]
+    return "\n\n".join([*parts, *_worst_classes(content.get("per_class", []))])
+
+
+def _worst_classes(per_class: Sequence[Mapping[str, Any]]) -> list[str]:
+    worst = sorted(per_class, key=lambda row: (row["f1"], row["label"]))[:MOST_CLASSES]
+    if not worst:
+        return []
+    classes = [
+        (f"`{row['label']}`", *(f"{row[name]:.2f}" for name in ("precision", "recall", "f1")), f"{row['support']:,}")
+        for row in worst
+    ]
+    which = "all labels" if len(worst) == len(per_class) else f"the {len(worst)} labels that it knows worst"
+    return [f"By label, {which}:", _table(("label", "precision", "recall", "F1", "rows"), classes)]
+
+
+def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            str(row["column"]),
+            f"`{row['value']}`",
+            f"{row['score']:.4f}",
+            f"{row['rows']:,}{'' if row['judged'] else ' (too few to judge)'}",
+        )
+        for row in slices
+    ]
+    return f"## Scores by slice\n\n{_table(('column', 'value', 'score', 'rows'), rows)}" if rows else ""
+
+
+def _usage(manifest: Manifest) -> str:
+    row = {name: "..." for name in find_task_type(manifest.task_type).texts if name != "text_pair"}
+    return f"""## How to call it
+
+```python
+import mlflow
+
+model = mlflow.pyfunc.load_model("models:/{manifest.name}@champion")
+model.predict([{json.dumps(row)}])
+```
+
+The endpoint that `rebert serve {manifest.name}` starts gives the same answers over HTTP."""
+
+
+def _origin(manifest: Manifest, model: TrainedModel, report: EvaluationReport) -> str:
+    rows = [
+        ("model", f"`{model.digest}`"),
+        ("code", f"`{manifest.code_digest}`"),
+        ("training data", f"`{manifest.data_digest}`"),
+        ("frozen rows", f"`{report.test_digest}`"),
+    ]
+    return f"## Digests\n\n{_table(('', 'SHA-256'), rows)}"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _title(name: str) -> str:
+    return {"mcc": "MCC"}.get(name, name.replace("_", " ").replace("f1", "F1"))

@@ -1,0 +1,1 @@
+"""What types that answer once a text share: windows, the network, and scores."""

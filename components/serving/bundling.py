@@ -1,0 +1,250 @@
+"""Bundles: a model version, the code that serves it and its pinned requirements, as a Bento in the local store.
+
+The Bento is built in a private folder by a child process whose only project code is what goes into it, so that a
+missing file shows here and not in production; it appears in the store in one rename.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from components.config import RunConfig, Serving
+from components.digests import SOURCE_ROOT, canonical, digest_file, digest_files, digest_of, project_sources
+from components.errors import BundleError
+from components.models.model_directory import model_digest, verify_model
+from components.records import Bundle, RegisteredVersion
+from components.serving.releases import MODEL, RELEASE, Evidence, Release, read_bundle_release
+from components.serving.requirements import pinned_requirements
+from components.settings import Settings, environment_of
+from components.step_store import storage_errors
+
+SERVICE = "service.endpoint:Endpoint"
+BUILD_SECONDS = 300
+
+
+def build_bundle(
+    settings: Settings, config: RunConfig, version: RegisteredVersion, model: Path, release: Evidence
+) -> Bundle:
+    """A Bento `name:VERSION-CONTENT` that serves a registered version; the one in the store where it is there already.
+
+    Args:
+        settings: where the store is.
+        config: name, description and serving limits.
+        version: the registered version that is bundled.
+        model: its model directory; it is copied.
+        release: scores and the reason of the decision, shown by the endpoint.
+
+    Raises:
+        BundleError: the model directory is damaged, or BentoML cannot build from it.
+        StorageError: the disk is full, or a folder cannot be written.
+    """
+    return _bundle_of(settings, _facts(config, version, model, release), model)
+
+
+def find_bundle(settings: Settings, version: RegisteredVersion) -> Bundle | None:
+    """The newest bundle of a registered version in the store."""
+    for path in _newest_first(settings, version.name, f"{version.version}-*"):
+        facts = _facts_of(path)
+        if facts and facts.model_digest == version.digest:
+            return Bundle(f"{version.name}:{path.name}", path.resolve(), version.version, version.digest)
+    return None
+
+
+def rebuild_bundle(settings: Settings, version: RegisteredVersion, model: Path) -> Bundle:
+    """A bundle of a version that the store lost, or never had on this machine.
+
+    Its limits are those of the newest bundle of the same model, or the defaults where there is none.
+
+    Args:
+        settings: where the store is.
+        version: the registered version that is bundled.
+        model: its model directory.
+
+    Raises:
+        BundleError: the model directory is damaged, or BentoML cannot build from it.
+        StorageError: the disk is full, or a folder cannot be written.
+    """
+    others = (facts for path in _newest_first(settings, version.name, "*") if (facts := _facts_of(path)))
+    like = next(others, None)
+    facts = Release(
+        name=version.name,
+        version=version.version,
+        run_id=version.run_id,
+        model_digest=version.digest,
+        description=like.description if like else "",
+        metrics={},
+        decision="",
+        serving=like.serving if like else Serving(),
+    )
+    return _bundle_of(settings, facts, model)
+
+
+def _newest_first(settings: Settings, name: str, pattern: str) -> list[Path]:
+    found = (settings.bento_home / "bentos" / name).glob(pattern)
+    return sorted((path for path in found if path.is_dir()), key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _facts_of(bundle: Path) -> Release | None:
+    try:
+        return read_bundle_release(bundle / "src")
+    except BundleError:
+        return None
+
+
+def _bundle_of(settings: Settings, facts: Release, model: Path) -> Bundle:
+    verify_model(model)
+    sources, requirements = bundle_sources(), pinned_requirements()
+    content = digest_of([facts.model_dump(mode="json"), _digests(sources), requirements])
+    tag = f"{facts.name}:{facts.version}-{content[:12]}"
+    path = settings.bento_home / "bentos" / tag.replace(":", "/")
+    bundle = Bundle(tag, path.resolve(), facts.version, facts.model_digest)
+    if _is_whole(bundle, facts):
+        return bundle
+    with _room(settings) as room:
+        staging = room / "staging"
+        _stage(staging, sources, facts)
+        built = _build(replace(settings, bento_home=room / "home"), staging, tag, facts.description, requirements)
+        _copy_model(model, built / "src" / MODEL)
+        _publish(built, bundle.path)
+    return bundle
+
+
+def _facts(config: RunConfig, version: RegisteredVersion, model: Path, release: Evidence) -> Release:
+    return Release(
+        name=config.name,
+        version=version.version,
+        run_id=version.run_id,
+        model_digest=model_digest(model),
+        description=config.description,
+        metrics=release.metrics,
+        decision=release.decision,
+        serving=config.serving,
+    )
+
+
+def bundle_sources() -> dict[str, Path]:
+    """The project's files that travel in a bundle: the service and what it imports, by path below `src`."""
+    folders = ("service", "service/schemas", "components/task_types")
+    files = [path for folder in folders for path in sorted((SOURCE_ROOT / folder).glob("*.py"))]
+    return project_sources(*(_module(path) for path in files))
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE_ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _digests(sources: Mapping[str, Path]) -> dict[str, str]:
+    return {name: digest_file(path) for name, path in sources.items()}
+
+
+def _is_whole(bundle: Bundle, facts: Release) -> bool:
+    """Whether the store has this bundle undamaged; a damaged one is removed, to be built again."""
+    if not bundle.path.exists():
+        return False
+    try:
+        verify_model(bundle.path / "src" / MODEL)
+        if read_bundle_release(bundle.path / "src") == facts and _sources_are_whole(bundle.path / "src"):
+            return True
+    except BundleError:
+        pass
+    shutil.rmtree(bundle.path)
+    return False
+
+
+def _sources_are_whole(source: Path) -> bool:
+    expected = bundle_sources()
+    there = [source / name for name in expected]
+    return all(path.is_file() for path in there) and digest_files(there, source) == _digests(expected)
+
+
+@contextmanager
+def _room(settings: Settings) -> Iterator[Path]:
+    """A private folder on the store's disk that is gone afterwards, whatever happens."""
+    with storage_errors(settings.bento_home):
+        settings.bento_home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="building-", dir=settings.bento_home) as folder:
+            yield Path(folder).resolve()
+
+
+def _stage(staging: Path, sources: Mapping[str, Path], facts: Release) -> None:
+    for name, path in sources.items():
+        target = staging / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    (staging / RELEASE).write_text(canonical(facts.model_dump(mode="json")), encoding="utf-8")
+
+
+BUILD = """
+import json, sys
+# An editable installation would lend the modules that the bundle lacks.
+sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in str(finder)]
+import bentoml
+order = json.load(sys.stdin)
+try:
+    import service.endpoint  # BentoML alone would not say what is missing
+    bentoml.bentos.build(
+        order["service"], name=order["name"], version=order["version"], build_ctx=order["staging"],
+        description=order["description"], labels=order["labels"],
+        python={"packages": order["requirements"], "lock_packages": False},
+    )
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+"""
+
+
+def _build(settings: Settings, staging: Path, tag: str, description: str, requirements: Iterable[str]) -> Path:
+    name, _, version = tag.partition(":")
+    order = {
+        "service": SERVICE,
+        "name": name,
+        "version": version,
+        "staging": str(staging),
+        "description": f"{description or name}\n",
+        "labels": {"built-by": "rebert"},
+        "requirements": list(requirements),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD],
+        cwd=staging,
+        env={**os.environ, **environment_of(settings)},
+        input=json.dumps(order),
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
+    built = settings.bento_home / "bentos" / name / version
+    if done.returncode or not (built / "bento.yaml").is_file():
+        reason = (done.stderr.strip() or "no output").splitlines()[-1]
+        raise BundleError(f"BentoML cannot build {tag}: {reason}", "run 'rebert doctor'; if it is fine, report this.")
+    return built
+
+
+def _copy_model(model: Path, target: Path) -> None:
+    for path in sorted(path for path in model.rglob("*") if path.is_file()):  # copytree would hide a full disk
+        copy = target / path.relative_to(model)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    verify_model(target)
+
+
+def _publish(built: Path, target: Path) -> None:
+    """Move the Bento into the store in one step; whoever was there first has the same content."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        built.rename(target)
+    except OSError:
+        if not (target / "bento.yaml").is_file():
+            raise
+    latest = target.parent / ".latest.new"
+    latest.write_text(target.name, encoding="utf-8")
+    latest.replace(target.parent / "latest")

@@ -1,0 +1,246 @@
+"""The HF Trainer with our batches, losses, evaluation and whole checkpoints. Imports transformers: import it late."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from components.config import Training
+from components.errors import TrainingError
+from components.task_types import TaskType
+from components.training.best_weights import BestWeights
+from components.training.checkpoints import commit_checkpoint, remove_old_checkpoints
+from components.training.fast_dropout import DropoutMasks
+from components.training.token_table import ShuffledBatches, TokenTable, sorted_batches
+from components.training.training_history import History
+
+EVALUATION_TOKENS = 8192  # padded tokens in an evaluation batch
+LOGS = 50  # lines of training loss in a history, about
+CHECKPOINT_SECONDS = 60.0  # work that a kill may cost
+
+Evaluate = Callable[[list[Any]], dict[str, float]]  # raw outputs of the validation windows, in their order
+
+
+class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
+    """Trains one network.
+
+    Args:
+        network: what learns.
+        args: made by `training_arguments`.
+        training: the run file's section.
+        task_type: how the network is asked, and what its loss is.
+        tokenizer: of the network, for what is drawn anew in each batch.
+        weights: of the loss, or None.
+        tables: the windows of "train" and "validation".
+        score: metrics of the validation outputs; the one named `metric` chooses the best weights.
+        masks: of the network's fast dropout, if it has been given that.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        args: TrainingArguments,
+        *,
+        training: Training,
+        task_type: TaskType,
+        tokenizer: Any,
+        weights: torch.Tensor | None,
+        tables: dict[str, TokenTable],
+        score: Evaluate,
+        metric: str,
+        history: History,
+        masks: DropoutMasks | None,
+    ) -> None:
+        self.training = training
+        self.masks = masks
+        self.task_type = task_type
+        self.own_tokenizer = tokenizer
+        self.weights = weights
+        self.tables = tables
+        self.score = score
+        self.metric = metric
+        self.history = history
+        self.step, self.part = -1, 0  # of accumulated batches in one step, each is drawn for itself
+        self.best = BestWeights(network, training.early_stopping_patience)
+        super().__init__(network, args, train_dataset=tables["train"], eval_dataset=tables["validation"])
+        self.model_accepts_loss_kwargs = False  # nothing to count before each step
+        self.loss_is_scaled_for_ga = False  # a mean over the batch: the Trainer divides by the accumulated steps
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_Flow(self))
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        table: Any = self.tables["train"]
+        batches: Any = ShuffledBatches(table.lengths, self.args.per_device_train_batch_size, self.args.seed)
+        loader: DataLoader[Any] = DataLoader(
+            table, batch_sampler=batches, collate_fn=table.batch, pin_memory=not self.args.use_cpu
+        )
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        if self.masks is not None:
+            self.masks.start(self.state.global_step)
+        self.part = self.part + 1 if self.state.global_step == self.step else 0
+        self.step = self.state.global_step
+        inputs = self.task_type.prepare(inputs, self.own_tokenizer, (self.training.seed, self.step, self.part))
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        return loss
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        targets = inputs.pop("labels")
+        outputs = self.task_type.forward(model, inputs)
+        loss = self._loss(model, outputs, targets)
+        return (loss, outputs) if return_outputs else loss
+
+    def _loss(self, model: Any, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        network = self.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        return self.task_type.loss(network, outputs, targets, self.training, self.weights)
+
+    def evaluate(self, *_args: Any, **_options: Any) -> dict[str, float]:
+        outputs, loss = self.validation_outputs()
+        metrics = {f"validation_{name}": value for name, value in {"loss": loss, **self.score(outputs)}.items()}
+        self.best.offer(metrics[f"validation_{self.metric}"], self.state.epoch or 0.0)
+        self.log(metrics)
+        return metrics
+
+    def validation_outputs(self) -> tuple[list[Any], float]:
+        """Raw outputs of the validation windows in their order, in the precision of the training, and their loss."""
+        table, model = self.tables["validation"], self.model_wrapped
+        model.eval()
+        found: list[Any] = [None] * len(table)
+        losses = 0.0
+        with torch.inference_mode():
+            for places in sorted_batches(table.lengths, EVALUATION_TOKENS):
+                batch = self.task_type.prepare(table.batch(places), self.own_tokenizer, (self.training.seed, places[0]))
+                inputs = self._prepare_inputs(batch)
+                targets = inputs.pop("labels")
+                outputs = self.task_type.forward(model, inputs)
+                losses += float(self._loss(model, outputs, targets)) * len(places)
+                for place, output in zip(places, self.task_type.split(outputs, inputs), strict=True):
+                    found[place] = output
+        return found, losses / len(table)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        return 0  # not reported, and counting takes its time in every step
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        self.best.save(folder)
+        commit_checkpoint(folder)
+        remove_old_checkpoints(folder.parent)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        from safetensors.torch import save_file
+
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = state_dict or self.model.state_dict()
+        # Copies, since safetensors takes no tensor that shares its memory with another, as tied weights do.
+        save_file({name: value.clone() for name, value in weights.items()}, folder / "model.safetensors")
+
+
+class _Flow(TrainerCallback):  # type: ignore[misc]
+    """When to log, to evaluate, to save and to stop."""
+
+    def __init__(self, tuner: FineTuner) -> None:
+        self.tuner = tuner
+        self.saved = self.logged = self.began = time.monotonic()
+        self.logged_step = self.first_step = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.saved = self.logged = self.began = time.monotonic()
+        self.logged_step = self.first_step = state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        steps_an_epoch = math.ceil(len(self.tuner.tables["train"]) / self._rows_a_step(args))
+        inside = state.global_step % steps_an_epoch != 0 and state.global_step < state.max_steps
+        # After the last step of an epoch comes its evaluation, and only then a checkpoint: `on_epoch_end`. Inside an
+        # epoch only a logged step is saved, so that the losses after a resumption are averages over the same steps.
+        control.should_save = inside and control.should_log and self._save_is_due()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_log = control.should_evaluate = True
+        control.should_save = self._save_is_due()
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.saved = time.monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        if "loss" in logs:
+            self._log_training(args, state, logs)
+        elif f"validation_{self.tuner.metric}" in logs:
+            metrics = {name: value for name, value in logs.items() if name.startswith("validation_")}
+            self.tuner.history.add(state.global_step, state.epoch, metrics)
+            self.logged = time.monotonic()  # evaluation is no training time
+            if self.tuner.best.exhausted:
+                control.should_training_stop = True
+        self._tell(state)
+
+    def _log_training(self, args: Any, state: Any, logs: dict[str, float]) -> None:
+        if not math.isfinite(logs["loss"]):
+            raise TrainingError(
+                f"The loss is {logs['loss']} at step {state.global_step} of {state.max_steps}: training diverged.",
+                f"lower training.learning_rate, now {self.tuner.training.learning_rate:g}, to a third of it.",
+            )
+        now = time.monotonic()
+        rows = (state.global_step - self.logged_step) * self._rows_a_step(args)
+        metrics = {
+            "train_loss": logs["loss"],
+            "learning_rate": logs["learning_rate"],
+            "grad_norm": logs.get("grad_norm", 0.0),
+            "samples_per_second": round(rows / max(now - self.logged, 1e-9), 2),
+        }
+        self.tuner.history.add(state.global_step, state.epoch, metrics)
+        self.logged, self.logged_step = now, state.global_step
+
+    def _tell(self, state: Any) -> None:
+        done = state.global_step - self.first_step
+        spent = time.monotonic() - self.began
+        left = spent / done * (state.max_steps - state.global_step) if done else math.inf
+        self.tuner.history.tell(state.global_step, state.max_steps, state.epoch or 0.0, left)
+
+    def _save_is_due(self) -> bool:
+        return time.monotonic() - self.saved >= CHECKPOINT_SECONDS
+
+    @staticmethod
+    def _rows_a_step(args: Any) -> int:
+        rows: int = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        return rows
+
+
+def training_arguments(training: Training, folder: Path, device: str, precision: str, rows: int) -> TrainingArguments:
+    """The Trainer's arguments: what the run file says, and nothing that costs time in every step."""
+    steps = math.ceil(rows / (training.batch_size * training.accumulation_steps)) * training.epochs
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.accumulation_steps,
+        num_train_epochs=training.epochs,
+        learning_rate=training.learning_rate,
+        warmup_steps=training.warmup_share,
+        weight_decay=training.weight_decay,
+        optim="adamw_torch_fused",
+        use_cpu=device == "cpu",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        activation_checkpointing=training.gradient_checkpointing,
+        seed=training.seed,
+        logging_steps=max(1, math.ceil(steps / LOGS)),
+        logging_nan_inf_filter=False,
+        eval_strategy="no",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=device == "cuda",
+        remove_unused_columns=False,
+    )

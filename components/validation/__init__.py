@@ -1,0 +1,1 @@
+"""What a delivery must be like before anything is trained on it."""
