@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any, cast
 
 from components.config import RunConfig
@@ -17,6 +20,7 @@ from flows.results import RunResult
 
 MENDABLE = 2
 HEALTH_SECONDS = 5
+IMPORTED_AHEAD = ("great_expectations", "transformers.modeling_utils")
 
 
 def run_model(run_file: Path, settings: Settings, as_json_object: bool) -> int:
@@ -61,7 +65,15 @@ def _execute(run_file: Path, settings: Settings, log: RunLog) -> dict[str, Any]:
     prepare_prefect(settings)
     from flows.retrain import retrain
 
+    Thread(target=_import_ahead, daemon=True).start()
     return cast(dict[str, Any], retrain(str(run_file)))
+
+
+def _import_ahead() -> None:
+    """Import what the steps need while Prefect's server starts, which takes as long in a process of its own."""
+    with suppress(ImportError):  # whoever needs it says so
+        for library in IMPORTED_AHEAD:
+            import_module(library)
 
 
 def _nothing_to_do(config: RunConfig, settings: Settings, log: RunLog) -> RunResult | None:

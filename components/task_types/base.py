@@ -134,7 +134,7 @@ class TaskType(ABC):
 
     def read(self, values: Mapping[str, str | None], settings: Mapping[str, Any]) -> Mapping[str, str] | Fault:
         """Texts and label of a row from the columns of its file, or why it has none. Called if `rewrites`."""
-        raise NotImplementedError
+        return {role: value for role, value in values.items() if value is not None}
 
     def words(self, label: str) -> Sequence[str]:
         """The labels that a true answer is made of."""

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.config import Training
-from components.task_types.base import Answer, Column, Outputs, Row, Spec, Statistic, TaskType, Windows
+from components.sequences.one_label import OneLabel
+from components.task_types.base import Answer, Column, Outputs, Row, Spec, TaskType, Windows
 
 if TYPE_CHECKING:
     import torch
 
 
-class TextClassification(TaskType):
+class TextClassification(OneLabel):
     """Softmax over a linear layer on the pooled [CLS] token, cross-entropy loss."""
 
     name = "text_classification"
@@ -27,8 +28,6 @@ class TextClassification(TaskType):
     forms = ((Column("text"), Column("text_pair", optional=True), Column("label", "word")),)
     texts = ("text", "text_pair")
     balances = True
-    metric_names = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc")
-    shares = ("accuracy", "micro_f1")
 
     def build_network(self, base: Path, spec: Spec) -> Any:
         from components.sequences.sequence_network import build_sequence_network
@@ -89,34 +88,6 @@ class TextClassification(TaskType):
             {"label": spec.labels[index], "score": row[index], "labels": spec.labels, "scores": row}
             for row, index in zip(scores.tolist(), best.tolist(), strict=True)
         ]
-
-    def present(self, answer: Answer, top_k: int) -> dict[str, Any]:
-        scores: Sequence[float] = answer["scores"]
-        best = sorted(range(len(scores)), key=lambda index: -scores[index])[:top_k]
-        top = [{"label": answer["labels"][index], "score": round(scores[index], 6)} for index in best]
-        return {"label": answer["label"], "score": round(answer["score"], 6), "top": top}
-
-    def margin(self, answer: Answer) -> float:
-        best, second = sorted(answer["scores"], reverse=True)[:2]
-        return float(best - second)
-
-    def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
-        from components.sequences.classification_metrics import classification_metrics
-
-        return classification_metrics(truths, np.array([answer["scores"] for answer in answers]), spec.labels)
-
-    def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
-        from components.sequences.classification_metrics import class_statistic
-
-        return class_statistic(metric, truths, said)
-
-    def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
-        from components.sequences.classification_metrics import per_class, reliability
-
-        said = [answer["label"] for answer in answers]
-        right = np.array([truth == answer for truth, answer in zip(truths, said, strict=True)])
-        confidence = np.array([answer["score"] for answer in answers])
-        return {**per_class(truths, said), "reliability": reliability(right, confidence)}
 
 
 TASK_TYPE: TaskType = TextClassification()

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from components.config import Section, Training
-from components.task_types.base import Answer, Column, Outputs, Row, Spec, Statistic, TaskType, Windows
+from components.sequences.one_label import OneLabel
+from components.task_types.base import Answer, Column, Outputs, Row, Spec, TaskType, Windows
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +41,7 @@ class ZeroShotSettings(Section):
     )
 
 
-class ZeroShot(TaskType):
+class ZeroShot(OneLabel):
     """Softmax over the labels' entailment logits or scaled cosines; with several labels a sigmoid for each."""
 
     name = "zero_shot"
@@ -48,8 +49,6 @@ class ZeroShot(TaskType):
     forms = ((Column("text"), Column("label", "word")),)
     settings = ZeroShotSettings
     trains = False
-    metric_names = ("accuracy", "macro_f1", "micro_f1", "weighted_f1", "mcc")
-    shares = ("accuracy", "micro_f1")
 
     def settle(self, settings: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
         from components.prompts.prompt_network import find_source
@@ -86,7 +85,7 @@ class ZeroShot(TaskType):
     def loss(
         self, network: Any, outputs: torch.Tensor, targets: torch.Tensor, training: Training, weights: Any
     ) -> torch.Tensor:
-        raise NotImplementedError("zero_shot learns nothing")
+        raise TypeError("zero_shot learns nothing: trains is False")
 
     def combine(
         self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec
@@ -129,34 +128,6 @@ class ZeroShot(TaskType):
             labels = question.labels
             found.append({"label": labels[best], "score": scores[best], "labels": labels, "scores": scores})
         return found
-
-    def present(self, answer: Answer, top_k: int) -> dict[str, Any]:
-        scores: Sequence[float] = answer["scores"]
-        best = sorted(range(len(scores)), key=lambda index: -scores[index])[:top_k]
-        top = [{"label": answer["labels"][index], "score": round(scores[index], 6)} for index in best]
-        return {"label": answer["label"], "score": round(answer["score"], 6), "top": top}
-
-    def margin(self, answer: Answer) -> float:
-        best, second = [*sorted(answer["scores"], reverse=True), 0.0][:2]
-        return float(best - second)
-
-    def metrics(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, float]:
-        from components.sequences.classification_metrics import classification_metrics
-
-        return classification_metrics(truths, np.array([answer["scores"] for answer in answers]), spec.labels)
-
-    def statistic(self, metric: str, truths: Sequence[str], said: Sequence[str]) -> Statistic:
-        from components.sequences.classification_metrics import class_statistic
-
-        return class_statistic(metric, truths, said)
-
-    def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
-        from components.sequences.classification_metrics import per_class, reliability
-
-        said = [answer["label"] for answer in answers]
-        right = np.array([truth == answer for truth, answer in zip(truths, said, strict=True)])
-        confidence = np.array([answer["score"] for answer in answers])
-        return {**per_class(truths, said), "reliability": reliability(right, confidence)}
 
 
 TASK_TYPE: TaskType = ZeroShot()
