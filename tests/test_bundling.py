@@ -122,6 +122,6 @@ def test_a_module_that_the_bundle_lacks_stops_the_build_and_leaves_nothing(
     lacking = {name: path for name, path in bundle_sources().items() if name != "components/models/golden.py"}
     monkeypatch.setattr(bundling, "bundle_sources", lambda: lacking)
     settings, config = tiny_settings(tmp_path), tiny_config()
-    with pytest.raises(BundleError, match=r"No module named 'components\.golden'"):
+    with pytest.raises(BundleError, match=r"No module named 'components\.models\.golden'"):
         build_bundle(settings, config, registered(config, 1), support_model, Evidence())
     assert files_of(settings.bento_home) == set()
