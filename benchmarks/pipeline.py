@@ -91,8 +91,8 @@ def prepare(folder: Path, rows: int, epochs: float, name: str) -> Path:
     header, *lines = (source / "train.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     random.Random(1).shuffle(lines)
     (folder / f"{name}.csv").write_text(header + "".join(lines[:rows]), encoding="utf-8")
-    for name in ("validation.csv", "test.csv"):
-        shutil.copy(source / name, folder / name)
+    for held_out in ("validation.csv", "test.csv"):
+        shutil.copy(source / held_out, folder / held_out)
     content: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "banking77.yaml").read_text(encoding="utf-8"))
     content["name"] = name
     content["gate"]["floor"] = 0.0

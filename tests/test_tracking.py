@@ -244,6 +244,8 @@ def test_a_line_that_is_being_written_waits(tmp_path: Path) -> None:
 def test_the_machine_is_watched(settings: Settings, run_id: str, tmp_path: Path) -> None:
     with tracking.LiveCurves(settings, run_id, tmp_path / "history.jsonl"):
         wait_for(lambda: bool(curve(settings, run_id, "system/cpu_utilization_percentage")))
+    steps = curve(settings, run_id, "system/cpu_utilization_percentage")
+    assert steps == sorted(set(steps))
 
 
 @pytest.mark.parametrize(
