@@ -115,6 +115,7 @@ DEFAULTS = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "rebert",
     "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",  # else it tells of every head that is new, and of every layer that is ours
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
 
