@@ -69,7 +69,7 @@ def measure(rows: int, epochs: float) -> dict[str, float]:
     """Wall-clock seconds of one whole run, of its training alone, and of a second run."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        rebert(folder, prepare(folder, 200, 1, "first"))
+        rebert(folder, prepare(folder, 1500, 0.2, "first"))
         run_file = prepare(folder, rows, epochs, "banking77")
         whole, result = rebert(folder, run_file)
         steps = {f"  {step['name']}": step["seconds"] for step in result["steps"]}
