@@ -30,7 +30,7 @@ DEMO = Path("demo")
 MARK = ".made-by-the-demo"
 NAME = "banking77"
 QUESTION = "How do I activate my new card?"
-WEEK_1_ROWS, WEEK_2_ROWS, WEEK_3_ROWS = 1_000, 900, 500
+WEEK_1_ROWS, WEEK_2_ROWS, WEEK_3_ROWS = 900, 700, 400
 VALIDATION_ROWS, TEST_ROWS = 385, 1_540
 SHUFFLED_SHARE = 0.7
 PORT = 3000
@@ -119,7 +119,7 @@ def spoiled(rows: Rows) -> Rows:
     generator.shuffle(labels)
     for index, label in zip(shuffled, labels, strict=True):
         bad[index]["label"] = label
-    for index in (10, 120, 230, 340, 450):
+    for index in (10, 90, 180, 270, 360):
         bad[index]["text"] = "  "
     bad[100]["label"] = "crypto_wallet"
     return bad
