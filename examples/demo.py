@@ -23,6 +23,8 @@ from typing import Any
 
 import httpx
 
+from components.garbage import collect_rarely
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "examples" / "banking77"
 RUN_FILE = ROOT / "examples" / "demo.yaml"
@@ -30,8 +32,8 @@ DEMO = Path("demo")
 MARK = ".made-by-the-demo"
 NAME = "banking77"
 QUESTION = "How do I activate my new card?"
-WEEK_1_ROWS, WEEK_2_ROWS, WEEK_3_ROWS = 900, 700, 400
-VALIDATION_ROWS, TEST_ROWS = 385, 1_540
+WEEK_1_ROWS, WEEK_2_ROWS, WEEK_3_ROWS = 700, 600, 250
+VALIDATION_ROWS, TEST_ROWS = 231, 924
 SHUFFLED_SHARE = 0.7
 PORT = 3000
 
@@ -52,6 +54,7 @@ class Week:
 def main() -> None:
     """Live through the three weeks."""
     begun = time.monotonic()
+    collect_rarely()
     rows = prepare()
     port = free_port()
     weeks: list[Week] = []
@@ -119,7 +122,7 @@ def spoiled(rows: Rows) -> Rows:
     generator.shuffle(labels)
     for index, label in zip(shuffled, labels, strict=True):
         bad[index]["label"] = label
-    for index in (10, 90, 180, 270, 360):
+    for index in (10, 60, 120, 180, 240):
         bad[index]["text"] = "  "
     bad[100]["label"] = "crypto_wallet"
     return bad

@@ -16,6 +16,7 @@ from typing import Annotated, ParamSpec
 import typer
 
 from components.errors import ProjectError
+from components.garbage import collect_rarely
 from components.settings import Settings, apply_settings, read_settings
 from flows import console
 
@@ -178,6 +179,7 @@ def doctor(json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line; on SIGTERM everything that was begun is closed, as on Ctrl-C."""
+    collect_rarely()
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     try:
         app()

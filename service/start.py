@@ -17,12 +17,15 @@ import socket
 import sys
 from typing import Any
 
+from components.garbage import collect_rarely
+
 STOP_SECONDS = 15  # for requests under way when the process shall end
 PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT, or until the parent is gone."""
+    collect_rarely()
     options = _options()
     if options.parent:
         die_with(options.parent)

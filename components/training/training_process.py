@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, TypeVar
 from components import errors
 from components.config import RunConfig
 from components.errors import ProjectError, TrainingError
+from components.garbage import collect_rarely
 from components.records import BaseModel, TokenizedDataset, TrainedModel, ValidatedDataset, as_json
 from components.settings import Settings, environment_of
 from components.training.devices import choose_device
@@ -189,6 +190,7 @@ def _record(kind: type[Record], values: Mapping[str, Any]) -> Record:
 
 def main(job_file: Path, messages: int) -> None:
     """The child: train as the job says and report through the pipe."""
+    collect_rarely()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     with os.fdopen(messages, "w", encoding="utf-8", buffering=1) as pipe:
