@@ -43,7 +43,10 @@ def write_rows(path: Path, rows: int) -> None:
 
 
 def validate(path: Path) -> dict[str, Any]:
-    """Validate in this process: seconds, with and without imports, and the highest memory."""
+    """Validate in this process, as `rebert run` does: seconds, with and without imports, and the highest memory."""
+    from components.garbage import collect_rarely
+
+    collect_rarely()
     from components.config import RunConfig
     from components.records import BaseModel
     from components.validation.examination import validate_dataset

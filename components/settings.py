@@ -12,6 +12,8 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+SECRET_NAME = re.compile(r"_(TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?|AUTH_STRING)(_|$)", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -76,6 +78,15 @@ def without_passwords(text: str) -> str:
     return re.sub(
         r"(?<=[?&])([^=&\s]*(?:password|token|secret|key)[^=&\s]*)=[^&\s]+", r"\1=…", text, flags=re.IGNORECASE
     )
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that name no password, token or key and hold no address with one: for children that ask nobody."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not SECRET_NAME.search(name) and without_passwords(value) == value
+    }
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

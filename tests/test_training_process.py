@@ -120,6 +120,15 @@ def test_the_child_dies_with_its_parent(tmp_path: Path):
     assert not psutil.pid_exists(number)
 
 
+def test_the_child_learns_no_secrets(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "me:hunter2")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hunter2@mlflow.example")
+    environment = child_environment(1, None)
+    assert "hunter2" not in " ".join(environment.values())
+    assert environment["PATH"] == os.environ["PATH"]
+
+
 def test_the_childs_threads_are_chosen(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "99")
     environment = child_environment(3, None)

@@ -24,7 +24,7 @@ from components.models.model_directory import model_digest, verify_model
 from components.records import Bundle, RegisteredVersion
 from components.serving.releases import MODEL, RELEASE, Evidence, Release, read_bundle_release
 from components.serving.requirements import pinned_requirements
-from components.settings import Settings, environment_of
+from components.settings import Settings, environment_of, without_secrets
 from components.step_store import storage_errors
 
 SERVICE = "service.endpoint:Endpoint"
@@ -215,7 +215,7 @@ def _build(settings: Settings, staging: Path, tag: str, description: str, requir
     done = subprocess.run(
         [sys.executable, "-c", BUILD],
         cwd=staging,
-        env={**os.environ, **environment_of(settings)},
+        env=without_secrets({**os.environ, **environment_of(settings)}),
         input=json.dumps(order),
         capture_output=True,
         text=True,

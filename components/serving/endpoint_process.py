@@ -21,7 +21,7 @@ from typing import Any
 from components.errors import ServingError
 from components.records import Bundle
 from components.serving.releases import RELEASE_VARIABLE
-from components.settings import DEFAULTS, Settings, environment_of
+from components.settings import DEFAULTS, Settings, environment_of, without_secrets
 
 # Variables that the child gets: the system's, threads and devices, and what keeps its libraries quiet.
 NEEDED = re.compile(
@@ -29,7 +29,6 @@ NEEDED = re.compile(
     r"|PYTHON(?!PATH$)\w+|(OMP|GOMP|KMP|MKL|OPENBLAS|NUMEXPR|CUDA|NVIDIA|CUBLAS|TORCH|PYTORCH|ONEDNN)_\w+"
     r"|(HF|TRANSFORMERS|TOKENIZERS|TQDM|BENTOML)_\w+|DO_NOT_TRACK"
 )
-SECRET = re.compile(r"_(TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0  # a little longer than the child takes for requests under way
 POLL_SECONDS = 0.02
@@ -200,7 +199,7 @@ def _environment(settings: Settings, release_file: Path | None) -> dict[str, str
     """What the child needs and no more: it answers strangers, and needs none of our secrets."""
     watched = {RELEASE_VARIABLE: str(release_file)} if release_file else {}
     known = {**DEFAULTS, **os.environ, **environment_of(settings)}
-    kept = {name: value for name, value in known.items() if NEEDED.fullmatch(name) and not SECRET.search(name)}
+    kept = {name: value for name, value in without_secrets(known).items() if NEEDED.fullmatch(name)}
     return {**kept, **watched, "PYTHONUNBUFFERED": "1"}
 
 

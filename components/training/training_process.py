@@ -26,7 +26,7 @@ from components.config import RunConfig
 from components.errors import ProjectError, TrainingError
 from components.garbage import collect_rarely
 from components.records import BaseModel, TokenizedDataset, TrainedModel, ValidatedDataset, as_json
-from components.settings import Settings, environment_of
+from components.settings import Settings, environment_of, without_secrets
 from components.training.devices import choose_device
 from components.training.training_history import Progress
 
@@ -76,8 +76,7 @@ def train_in_process(
 def child_environment(threads: int, settings: Settings | None) -> dict[str, str]:
     """Variables of the child: one OpenMP team of that many threads, a heap that keeps its memory, no progress bars."""
     return {
-        **os.environ,
-        **(environment_of(settings) if settings else {}),
+        **without_secrets({**os.environ, **(environment_of(settings) if settings else {})}),
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         # Waiting threads spin for half a millisecond, not for fifteen: beside other programs that is ten times faster.
