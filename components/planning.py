@@ -1,60 +1,22 @@
-"""What each step of a run depends on, and so which steps a run would do and which it would find done.
-
-A step's parts are named as a person would say what changed: `data.train`, `training`, `base model`, `code`.
-"""
+"""Which steps a run would do, and which it would find done, as far as that can be known without doing anything."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from components.config import RunConfig
-from components.data.data_files import DataFile
-from components.digests import digest_code, digest_of, digest_once
 from components.records import (
     SPLITS,
-    BaseModel,
     EvaluationReport,
     PromotionDecision,
-    Split,
     TokenizedDataset,
     TrainedModel,
     ValidatedDataset,
 )
+from components.step_parts import Inputs, decide_step, evaluate_step, tokenize_step, train_step, validate_step
 from components.step_store import Step, StepStore
 
-Record = TypeVar("Record")
 STEPS = ("validate", "tokenize", "fine_tune", "evaluate", "register", "decide", "bundle", "prove", "promote")
-
-
-@dataclass(frozen=True, slots=True)
-class Champion:
-    """What a run must know of the model that is live: `folder` is its model directory, `digest` that directory's."""
-
-    version: int
-    run_id: str
-    digest: str
-    labels: tuple[str, ...]
-    folder: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What a run starts from, looked up once: whatever changes later belongs to the next run.
-
-    `rolled_back` has the reason for each model that a person took back, by its digest; `hardware` is the device's kind
-    and the precision, such as "cpu fp32".
-    """
-
-    config: RunConfig
-    files: Mapping[Split, Sequence[DataFile]]
-    base: BaseModel
-    champion: Champion | None
-    rolled_back: Mapping[str, str]
-    hardware: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +36,6 @@ class Plan:
     unchanged: str | None
 
 
-def validate_step(inputs: Inputs) -> Step:
-    """Validation depends on the files' content, on how they are read and checked, and on the tokenizer."""
-    config, champion = inputs.config, inputs.champion
-    settings = config.data.model_dump(mode="json", exclude={"train", "validation", "test"})
-    parts = {f"data.{split}": _content(files) for split, files in inputs.files.items()} | {
-        "data": digest_of(settings),
-        "validation": _section(config.validation),
-        "model.max_length": str(config.model.max_length),
-        "model.window_overlap": str(config.model.window_overlap),
-        "task": digest_of(config.task),
-        "evaluation.slices": digest_of(config.evaluation.slices),
-        "tokenizer": inputs.base.tokenizer_digest,
-        "champion's labels": digest_of(champion.labels if champion else None),
-        "code": _code("components.validation.examination", config),
-        "libraries": _versions("great-expectations", "numpy", "pandas", "pyarrow", "tokenizers", "transformers"),
-    }
-    return Step("validate", config.name, parts)
-
-
 def find_validated(inputs: Inputs, store: StepStore) -> ValidatedDataset | None:
     """The finished validation of these inputs.
 
@@ -105,79 +48,6 @@ def find_validated(inputs: Inputs, store: StepStore) -> ValidatedDataset | None:
         if found and (standard is champion or (champion and found.labels == champion.labels)):
             return found
     return None
-
-
-def tokenize_step(inputs: Inputs, dataset: ValidatedDataset) -> Step:
-    """Tokens depend on the rows that learn or choose the epoch, not on the frozen ones."""
-    config = inputs.config
-    parts = {
-        "training rows": digest_once(dataset.split_file("train")),
-        "validation rows": digest_once(dataset.split_file("validation")),
-        "labels": digest_of(dataset.labels),
-        "task_type": config.task_type,
-        "model.max_length": str(config.model.max_length),
-        "model.window_overlap": str(config.model.window_overlap),
-        "task": digest_of(config.task),
-        "tokenizer": inputs.base.tokenizer_digest,
-        "code": _code("components.training.tokenization", config),
-        "libraries": _versions("numpy", "pyarrow", "tokenizers", "transformers"),
-    }
-    return Step("tokenize", config.name, parts)
-
-
-def train_step(inputs: Inputs, dataset: ValidatedDataset, tokens: TokenizedDataset) -> Step:
-    """A model directory depends on its tokens, its base, the training settings and the kind of hardware.
-
-    It also holds what the tokens do not: the labels' names, the longest input, and golden rows with their texts.
-    """
-    config = inputs.config
-    # What device and precision come to is in the hardware; the time limit changes no model.
-    settings = config.training.model_dump(mode="json", exclude={"device", "precision", "max_hours"})
-    parts = {
-        "tokens": tokens.digest,
-        "validation rows": digest_once(dataset.split_file("validation")),
-        "labels": digest_of(dataset.labels),
-        "task_type": config.task_type,
-        "model.max_length": str(config.model.max_length),
-        "model.window_overlap": str(config.model.window_overlap),
-        "task": digest_of(config.task),
-        "base model": inputs.base.digest,
-        "training": digest_of(settings),
-        "evaluation.metric": config.evaluation.metric,
-        "hardware": inputs.hardware,
-        "code": _code("components.training.fine_tuning", config),
-        "libraries": _versions("accelerate", "numpy", "torch", "transformers"),
-    }
-    return Step("fine_tune", config.name, parts)
-
-
-def evaluate_step(inputs: Inputs, dataset: ValidatedDataset, model_digest: str) -> Step:
-    """A report depends on the model and the frozen rows; the champion's is found by the same rule."""
-    config = inputs.config
-    parts = {
-        "model": model_digest,
-        "frozen rows": digest_once(dataset.split_file("test")),
-        "evaluation": _section(config.evaluation),
-        "code": _code("components.reports.evaluation", config),
-        "libraries": _versions("numpy", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "transformers"),
-    }
-    return Step("evaluate", config.name, parts)
-
-
-def decide_step(inputs: Inputs, candidate: EvaluationReport, champion: EvaluationReport | None) -> Step:
-    """A decision depends on what was said about every row and slice, and on the gate."""
-    config = inputs.config
-    parts = {
-        "candidate": candidate.digest,
-        "candidate's model": candidate.model_digest,
-        "champion": champion.digest if champion else "none",
-        "champion's model": champion.model_digest if champion else "none",
-        "evaluation": _section(config.evaluation),
-        "gate": _section(config.gate),
-        "code": _code("components.reports.promotion", config),
-        "libraries": _versions("numpy", "pandas", "scipy"),
-    }
-    return Step("decide", config.name, parts)
 
 
 def plan_run(inputs: Inputs, store: StepStore) -> Plan:
@@ -237,21 +107,3 @@ def _unchanged(inputs: Inputs, dataset: ValidatedDataset, candidate: EvaluationR
 def _compared(dataset: ValidatedDataset) -> str:
     rows = ", ".join(f"{dataset.rows[split]:,} {split}" for split in SPLITS if split in dataset.rows)
     return f"The data ({rows} rows), the base model, the settings, the code and the libraries"
-
-
-def _content(files: Sequence[DataFile]) -> str:
-    """Digest of what files hold and of how they are read, which their endings say."""
-    return digest_of([(file.path.suffix.lower(), file.digest) for file in files])
-
-
-def _code(module: str, config: RunConfig) -> str:
-    """Digest of a component with the task type, which is found by its name and not by an import."""
-    return digest_code(module, f"components.task_types.{config.task_type}")
-
-
-def _section(section: Any) -> str:
-    return digest_of(section.model_dump(mode="json"))
-
-
-def _versions(*packages: str) -> str:
-    return ", ".join(f"{name} {version(name)}" for name in packages)

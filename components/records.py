@@ -73,7 +73,8 @@ class ValidatedDataset:
 class TokenizedDataset:
     """Token ids of the train and validation rows as Arrow data sets, `folder/<split>`, one line a window.
 
-    `long_rows` counts rows of more than one window, `cut_rows` those of which a part is in none.
+    `long_rows` counts rows of more than one window, `cut_rows` those of which a part is in none, and
+    `unreachable_rows` those whose true answer the model cannot give.
     """
 
     folder: Path
@@ -84,6 +85,7 @@ class TokenizedDataset:
     long_rows: Mapping[str, int]
     cut_rows: Mapping[str, int]
     max_length: int
+    unreachable_rows: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,10 +96,14 @@ def dataset_in_words(dataset: ValidatedDataset) -> str:
 def tokens_in_words(tokens: TokenizedDataset) -> str:
     long, cut = sum(tokens.long_rows.values()), sum(tokens.cut_rows.values())
     windows = f", {long:,} rows in several windows of {tokens.max_length}" if long else ""
-    return f"{sum(tokens.tokens.values()):,} tokens{windows}{f', {cut:,} rows cut' if cut else ''}"
+    lost = sum(tokens.unreachable_rows.values())
+    parts = [f"{sum(tokens.tokens.values()):,} tokens{windows}", f"{cut:,} rows cut", f"{lost:,} answers out of reach"]
+    return ", ".join([parts[0], *([parts[1]] if cut else []), *([parts[2]] if lost else [])])
 
 
 def training_in_words(model: TrainedModel) -> str:
+    if not model.best_epoch:
+        return f"nothing to learn: the base model as it is, on {model.device}"
     return (
         f"best epoch {model.best_epoch:g}, {model.samples_per_second:.0f} rows/s on {model.device} in {model.precision}"
     )

@@ -10,10 +10,11 @@ from components.config import RunConfig
 from components.data.data_files import find_data
 from components.models.base_models import require_positions, resolve_base_model
 from components.models.model_directory import read_manifest
-from components.planning import Champion, Inputs, Plan, Record, plan_run
+from components.planning import Plan, plan_run
 from components.records import BaseModel, TrainedModel
 from components.settings import Settings
-from components.step_store import Step, StepStore
+from components.step_parts import Champion, Inputs
+from components.step_store import Record, Step, StepStore
 from components.training.devices import choose_device
 from flows.progress import RunLog
 

@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from components.errors import ProjectError, RegistryAway, RejectedData
-from components.planning import decide_step, evaluate_step, find_validated, tokenize_step, train_step, validate_step
+from components.planning import find_validated
 from components.records import (
     Bundle,
     EvaluationReport,
@@ -29,6 +29,7 @@ from components.records import (
     ValidatedDataset,
 )
 from components.serving.proving import Proof
+from components.step_parts import decide_step, evaluate_step, tokenize_step, train_step, validate_step
 from flows import artifacts
 from flows.job import Job
 from flows.tracked import record_rejection
@@ -172,7 +173,8 @@ def register(
         with TemporaryDirectory() as place:
             pictures = Path(place)
             draw_evaluation(report.folder / "report.json", pictures)
-            draw_training(model.history, report.primary_metric, model.best_epoch, pictures / "training.png")
+            if model.best_epoch:  # where something was learned
+                draw_training(model.history, report.primary_metric, model.best_epoch, pictures / "training.png")
             tracking.log_evaluation(job.settings, run_id, report, pictures)
         tracking.log_card(job.settings, run_id, card)
         version = register_model(job.settings, run_id, model.folder, report=report, card=card)

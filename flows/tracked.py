@@ -10,8 +10,8 @@ from pathlib import Path
 from prefect.runtime import flow_run
 
 from components.errors import ProjectError, RejectedData
-from components.planning import train_step
 from components.records import TokenizedDataset, ValidatedDataset
+from components.step_parts import train_step
 from components.training.devices import choose_device
 from flows import artifacts
 from flows.job import Job
@@ -35,6 +35,7 @@ def tracked_run(job: Job, dataset: ValidatedDataset, tokens: TokenizedDataset) -
     params = tracking.run_params(job.config, dataset, job.base)
     run_id = tracking.start_run(job.settings, job.config, step.digest, params=params, tags=tags)
     with tracking.running(job.settings, run_id):
+        tracking.log_tokens(job.settings, run_id, tokens)
         yield run_id
 
 

@@ -18,7 +18,7 @@ from service.guard import MOST_BODY_BYTES, BodyReader, Guard, Receive, Reply, Sc
 from service.live import Live, Refused
 from service.metrics import Metrics
 from service.openapi import describe
-from service.problems import no_such_page, not_ready, wrong_media_type, wrong_method
+from service.problems import no_such_page, not_ready, too_costly, wrong_media_type, wrong_method
 
 PREDICT = "/predict"
 # A character takes at most six bytes in JSON (\uXXXX), one outside the BMP twelve; quotes, commas and keys come on top.
@@ -95,7 +95,10 @@ class Application:
         _require_json(scope)
         body = await self.bodies.read(scope, receive, largest_body(limits))
         asked = engine.requests.read(body, limits)
-        answered = await self.batcher.ask(asked.rows, limits.timeout_seconds)
+        cost = engine.cost(asked.rows)
+        if cost > engine.most_cost():
+            raise too_costly(cost, engine.most_cost())
+        answered = await self.batcher.ask(asked.rows, limits.timeout_seconds, cost)
         engine = answered.engine  # a swap may have come in between
         predictions = engine.present(answered.answers, asked.top_k)
         release = engine.release

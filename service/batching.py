@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from components.task_types import Answer, Row
+from components.task_types.base import READING
 from service.problems import not_in_time, own_fault, too_busy
 
 Engine = TypeVar("Engine")
 MOST_TEXTS_TOGETHER = 64  # in one turn of the thread; the network's own batches are made in inference.py
 MOST_TEXTS_WAITING = 4096
-CHARACTERS_OF_A_CALL = 100  # what a text costs beside its characters, in characters
 SAFE_SHARE = 0.8  # of a request's time that may be spent waiting, by the estimate; what is admitted should be in time
 SMOOTHING = 0.2  # weight of the newest turn in the mean cost
 
@@ -94,26 +94,25 @@ class Batcher(Generic[Engine]):
         Raises:
             Problem: 429, with the seconds after which to come again.
         """
-        expected = (self.waiting_cost + CHARACTERS_OF_A_CALL) * self.seconds_per_cost
+        expected = (self.waiting_cost + READING) * self.seconds_per_cost
         late = self.waiting_cost > 0 and expected > SAFE_SHARE * timeout_seconds
         if late or self.waiting_texts >= MOST_TEXTS_WAITING:
             raise too_busy(expected)
 
-    async def ask(self, rows: Sequence[Row], timeout_seconds: float) -> Answered[Engine]:
-        """The answers to one request's rows.
+    async def ask(self, rows: Sequence[Row], timeout_seconds: float, cost: int) -> Answered[Engine]:
+        """The answers to one request's rows, which cost the model about so many characters to read.
 
         Raises:
             Problem: 429 when they could not be answered in time, 503 when they were not, 500 when the model fails.
         """
-        job = self._queue(rows, timeout_seconds)
+        job = self._queue(rows, timeout_seconds, cost)
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await job.future
         except TimeoutError:
             raise not_in_time(timeout_seconds) from None
 
-    def _queue(self, rows: Sequence[Row], timeout_seconds: float) -> Job[Engine]:
-        cost = sum(CHARACTERS_OF_A_CALL + sum(map(len, row.values())) for row in rows)
+    def _queue(self, rows: Sequence[Row], timeout_seconds: float, cost: int) -> Job[Engine]:
         future: asyncio.Future[Answered[Engine]] = asyncio.get_running_loop().create_future()
         job = Job(rows, cost, time.monotonic() + timeout_seconds, future)
         with self.news:

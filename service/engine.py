@@ -14,6 +14,7 @@ from components.models.inference import Predictor
 from components.models.model_directory import Manifest, model_digest, read_golden, verify_model
 from components.serving.releases import MODEL, Release, read_bundle_release
 from components.task_types import Answer, Row
+from components.task_types.base import READING
 from service.requests import RequestReader, request_reader
 from service.schemas import Speech, find_speech
 
@@ -32,6 +33,15 @@ class Engine:
     def predict(self, rows: Sequence[Row]) -> list[Answer]:
         """What the model says about each row; one call at a time."""
         return self.predictor.predict(rows)
+
+    def cost(self, rows: Sequence[Row]) -> int:
+        """What these rows cost, about, in characters that the model reads."""
+        return self.predictor.task_type.cost(rows, self.predictor.spec)
+
+    def most_cost(self) -> int:
+        """The cost that a request may have: twice what the largest one of plain texts has."""
+        limits = self.release.serving
+        return 2 * limits.max_texts * (READING + limits.max_characters)
 
     def present(self, answers: Sequence[Answer], top_k: int) -> list[dict[str, Any]]:
         """The answers as a response shows them."""

@@ -67,6 +67,11 @@ def wrong_values(sentences: list[str]) -> Problem:
     return Problem(422, "; ".join(sentences) + ".", "correct that; /openapi.json describes the request.")
 
 
+def too_costly(cost: int, limit: int) -> Problem:
+    problem = f"The model would have to read about {cost:,} characters for this request; the limit is {limit:,}."
+    return Problem(422, problem, "send fewer or shorter texts, or fewer labels, in one request.")
+
+
 def too_busy(seconds: float) -> Problem:
     """More waits than can be answered in time; `seconds` from now it may be otherwise."""
     wait = str(max(1, round(seconds)))

@@ -154,6 +154,8 @@ def _sentence(item: dict[str, Any]) -> str:
             return f"{place} holds a NUL character"
         case "string_pattern_mismatch":
             return f"{place} is blank; every text must hold something to read"
+        case "form":  # what a task type's own key wants, in its own words
+            return f"{place} {item['msg']}"
     return f"{place} {KINDS.get(item['type'], 'has a wrong value')}"
 
 

@@ -54,7 +54,9 @@ def batcher(model: Model) -> Iterator[Batcher[int]]:
 async def ask(batcher: Batcher[int], *texts: str, seconds: float = 5) -> tuple[int, list[str]] | int:
     """Who answered what, or the status of the refusal."""
     try:
-        answered = await batcher.ask([{"text": text} for text in texts], seconds)
+        answered = await batcher.ask(
+            [{"text": text} for text in texts], seconds, sum(100 + len(text) for text in texts)
+        )
     except Problem as problem:
         return problem.status
     return answered.engine, [answer["label"] for answer in answered.answers]

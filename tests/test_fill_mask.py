@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from components.config import Evaluation, RunConfig, Serving
 from components.errors import DataError
-from components.masks.mask_drawing import IGNORED, draw_masks
 from components.masks.mask_guessing import logits_at
 from components.masks.mask_windows import GUESSED, window_masks, word_pieces
 from components.models.base_models import resolve_base_model
@@ -196,42 +195,6 @@ def test_a_mask_may_be_written_as_bert_writes_it_whatever_the_tokenizer_calls_it
     other = Predictor(predictor.network, tokenizer, predictor.manifest)
     for text in ("a [MASK] day, <mask>", "a <mask> day, [MASK]"):
         assert [mask["position"] for mask in answer_of(other, text)["masks"]] == [2, 14]
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**31), lengths=st.lists(st.integers(0, 60), min_size=1, max_size=5))
-def test_masks_are_drawn_as_in_bert(tiny_tokenizer, seed: int, lengths: list[int]):
-    draw = np.random.default_rng(seed)
-    special = tiny_tokenizer.all_special_ids
-    lines = [[2, *draw.integers(5, len(tiny_tokenizer), n), 3] for n in lengths]
-    ids = np.array([line + [0] * (62 - len(line)) for line in lines], np.int64)
-    hidden, truth = draw_masks(ids, tiny_tokenizer, (seed, 1))
-    chosen = truth != IGNORED
-    assert not np.isin(ids[chosen], special).any()
-    assert (hidden[~chosen] == ids[~chosen]).all()
-    assert (truth[chosen] == ids[chosen]).all()
-    expected = [min(n, max(1, round((n + 2) * 0.15))) for n in lengths]
-    assert chosen.sum(axis=1).tolist() == expected
-    again = draw_masks(ids, tiny_tokenizer, (seed, 1))
-    assert (again[0] == hidden).all()
-    assert (again[1] == truth).all()
-
-
-def test_of_the_drawn_tokens_80_percent_are_masked_and_10_replaced(tiny_tokenizer):
-    ids = np.random.default_rng(0).integers(5, len(tiny_tokenizer), (400, 100))
-    hidden, truth = draw_masks(ids, tiny_tokenizer, (0,))
-    chosen = truth != IGNORED
-    assert chosen.mean() == pytest.approx(0.15)
-    masked = hidden[chosen] == tiny_tokenizer.mask_token_id
-    changed = ~masked & (hidden[chosen] != ids[chosen])
-    assert masked.mean() == pytest.approx(0.8, abs=0.02)
-    assert changed.mean() == pytest.approx(0.1, abs=0.015)
-    assert not np.isin(hidden[chosen & (hidden != tiny_tokenizer.mask_token_id)], tiny_tokenizer.all_special_ids).any()
-
-
-@pytest.fixture(scope="module")
-def tiny_tokenizer(predictor: Predictor):
-    return predictor.tokenizer
 
 
 CONFIGS = ("Bert", "Roberta", "DistilBert", "Electra", "Albert", "ModernBert", "MPNet", "DebertaV2")

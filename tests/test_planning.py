@@ -9,18 +9,17 @@ import pytest
 
 from components.data.data_files import find_data
 from components.digests import digest_code
-from components.planning import (
+from components.planning import find_validated, plan_run
+from components.records import SPLITS, BaseModel, EvaluationReport, TokenizedDataset, ValidatedDataset
+from components.step_parts import (
     Champion,
     Inputs,
     decide_step,
     evaluate_step,
-    find_validated,
-    plan_run,
     tokenize_step,
     train_step,
     validate_step,
 )
-from components.records import SPLITS, BaseModel, EvaluationReport, TokenizedDataset, ValidatedDataset
 from components.step_store import Step, StepStore
 from tests.reviews import reviews, run_config, write_csv
 

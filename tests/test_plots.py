@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.reports import plots
+from components.reports import plot_style, plots
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -60,7 +60,7 @@ def test_a_training_is_drawn(tmp_path: Path) -> None:
 
 
 def test_labels_that_no_font_can_write_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "_fonts", lambda: ["DejaVu Sans"])
-    assert plots._names(["good", "好评"]) == ["good", "label 2"]
-    monkeypatch.setattr(plots, "_fonts", lambda: ["DejaVu Sans", "Noto Sans CJK SC"])
-    assert plots._names(["好评", "x" * 99]) == ["好评", "x" * 33 + "…"]
+    monkeypatch.setattr(plot_style, "_fonts", lambda: ["DejaVu Sans"])
+    assert plot_style.shown_names(["good", "好评"]) == ["good", "label 2"]
+    monkeypatch.setattr(plot_style, "_fonts", lambda: ["DejaVu Sans", "Noto Sans CJK SC"])
+    assert plot_style.shown_names(["好评", "x" * 99]) == ["好评", "x" * 33 + "…"]

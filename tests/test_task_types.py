@@ -23,6 +23,9 @@ from tests.bundles import build_source, tiny_config
 from tests.model_folders import build_model
 
 # Words, Chinese, full-width, emoji outside the BMP, mixed scripts, signs alone, and what is far beyond one window.
+PIPELINES = (  # tasks of the Hugging Face hub
+    *("text-classification", "token-classification", "question-answering", "fill-mask", "zero-shot-classification"),
+)
 PIECES = (
     "Where is my card?",
     "酒店的服务很好，位置也不错。",
@@ -78,6 +81,8 @@ def test_every_type_speaks():
 def test_a_type_says_what_it_is(predictor: Predictor):
     kind = predictor.task_type
     assert kind.purpose.endswith(".")
+    assert kind.limits.endswith(".")
+    assert kind.hub_task in PIPELINES
     assert kind.metric_names
     assert set(kind.shares) <= set(kind.metric_names)
     assert all(column.role for form in kind.forms for column in form)
@@ -135,6 +140,25 @@ def test_the_endpoint_gives_the_models_answers(predictor: Predictor, model: Path
     for answer, found in zip([*expected, expected[0]], [*together, *alone], strict=True):
         assert distance(plain(answer), found) <= TOLERANCE
     assert many in document["components"]["schemas"]["PredictRequest"]["properties"]
+
+
+def test_the_endpoint_takes_every_option_of_the_type(predictor: Predictor, model: Path, rows, tmp_path: Path):
+    speech = find_speech(predictor.task_type.name)
+    options = {name: speech.example[name] for name in speech.options if name in speech.example}
+    with TestClient(Application(build_source(tmp_path, model, tiny_config(top_k=3, max_texts=64)))) as client:
+        answer = client.post("/predict", json={**rows[0], **options})
+        document = client.get("/openapi.json").json()
+    assert answer.status_code == 200, answer.text
+    expected = predictor.task_type.present(predictor.predict([{**rows[0], **options}])[0], 3)
+    assert distance(plain(expected), answer.json()["predictions"][0]) <= TOLERANCE
+    assert set(speech.options) <= set(document["components"]["schemas"]["PredictRequest"]["properties"])
+
+
+def test_a_request_costs_what_its_rows_cost(predictor: Predictor, rows):
+    kind, spec = predictor.task_type, predictor.spec
+    assert kind.cost([], spec) == 0
+    assert 0 < kind.cost(rows[:1], spec) < kind.cost(rows, spec)
+    assert kind.cost(rows, spec) >= sum(len(text) for row in rows for text in row.values())
 
 
 def test_the_scores_follow_from_what_was_said(predictor: Predictor, scored):

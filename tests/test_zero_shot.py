@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from components.config import Evaluation, RunConfig, Serving
 from components.errors import BaseModelError, DataError
@@ -22,9 +23,12 @@ from components.reports.plots import draw_training
 from components.task_types import Spec, find_task_type
 from components.training.fine_tuning import train_model
 from components.training.tokenization import tokenize_dataset
+from service.application import Application
 from service.problems import Problem
 from service.requests import request_reader
 from service.schemas import find_speech
+from tests.bundles import build_source, tiny_config
+from tests.model_folders import build_model
 from tests.training_data import LABELS, small_dataset
 
 TYPE = find_task_type("zero_shot")
@@ -251,6 +255,28 @@ def test_a_run_without_training_ends_in_a_whole_model(
     report = evaluate_model(model.folder, dataset.split_file("test"), Evaluation(), tmp_path / "evaluation")
     low, high = report.intervals["accuracy"]
     assert low <= report.metrics["accuracy"] <= high
+
+
+@pytest.mark.parametrize(("source", "cost"), [("nli", 4 * (3 * 150 + 14)), ("embeddings", 4 * 150 + 300 + 14)])
+def test_labels_cost_as_much_as_they_are_read(source: str, cost: int):
+    rows = [{"text": "a" * 50, "labels": ["card", "refund", "fees"], "template": "{}"}] * 4
+    assert TYPE.cost(rows, Spec(LABELS, 48, 12, {"source": source})) == cost
+
+
+def test_a_request_that_asks_too_much_is_refused_before_it_is_read(tiny_base: Path, tmp_path: Path):
+    folder = build_model(tmp_path / "model", tiny_base, task_type="zero_shot")
+    source = build_source(tmp_path, folder, tiny_config(max_texts=2, max_characters=1000))
+    with TestClient(Application(source)) as client:
+        labels = [f"{number} {'x' * 150}" for number in range(100)]
+        fits = client.post("/predict", json={"text": "card", "labels": labels[:2]})
+        refused = client.post("/predict", json={"text": "card", "labels": labels, "template": "y" * 490 + "{}"})
+        wrong = client.post("/predict", json={"text": "card", "template": "about a card"})
+    assert fits.status_code == 200
+    assert refused.status_code == 422
+    assert "fewer labels" in refused.json()["error"]["hint"]
+    assert wrong.json()["error"]["problem"] == (
+        "'template' must hold {} once, where the label stands, and no other brace."
+    )
 
 
 def test_requests_name_labels_template_and_multi_label():

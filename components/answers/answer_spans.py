@@ -75,6 +75,22 @@ def best_spans(
     return Spans(first, last, best, null)
 
 
+def can_be_found(features: Sequence[Features], first: int, last: int, max_answer_length: int) -> bool:
+    """Whether `best_spans` could give that part of the context: its length, and one window that holds it, allow it.
+
+    Args:
+        features: the windows of one row.
+        first: the first character of the part.
+        last: the one after its last.
+    """
+    place, start, end, window = positions_of(features)
+    touched = place[(start < last) & (end > first)]
+    if not len(touched) or touched.max() - touched.min() >= max_answer_length:
+        return False
+    begins = window[(place == touched.min()) & maximum_context(place, window)]
+    return bool(np.isin(window[place == touched.max()], begins).any())
+
+
 def maximum_context(place: Integers, window: Integers) -> Flags:
     """Whether a token of the context is in the window where it has most context on its poorer side.
 

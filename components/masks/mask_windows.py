@@ -17,6 +17,7 @@ from components.task_types.base import Features, Row, Windows
 
 READ, GUESSED, ASKED = 1, 2, -1
 WRITTEN_MASK = "[MASK]"  # understood by every model, whatever its own mask is called
+WRITTEN_MASKS = (WRITTEN_MASK, "<mask>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ class _Text:
         spaces = [min(token - a, a + n - 1 - token) for a, n in zip(self.starts, self.lengths, strict=True)]
         best = max(range(len(spaces)), key=lambda window: (spaces[window], -window))
         self.windows[best]["attention_mask"][self.firsts[best] + token - self.starts[best]] = GUESSED
+
+
+def has_mask(text: str) -> bool:
+    """Whether a text has a mask, as BERT and as most other models write it."""
+    return any(mask in text for mask in WRITTEN_MASKS)
 
 
 def window_masks(tokenizer: Any, rows: Sequence[Row], max_length: int, overlap: int, scored_tokens: int) -> Windows:

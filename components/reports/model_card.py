@@ -14,24 +14,31 @@ import yaml
 from components.config import RunConfig
 from components.models.model_directory import Manifest, read_manifest
 from components.records import EvaluationReport, TrainedModel, ValidatedDataset
+from components.reports.metric_words import begin_with_capital, metric_number, metric_words
 from components.task_types import find_task_type
 
 # Names of our metrics in the header; the hub knows the family, our name says which of it.
 HUB_METRICS = {
-    "accuracy": "accuracy",
-    "macro_f1": "f1",
-    "micro_f1": "f1",
-    "weighted_f1": "f1",
+    **dict.fromkeys(("accuracy", "subset_accuracy", "top1_accuracy", "top5_accuracy"), "accuracy"),
+    **dict.fromkeys(("f1", "macro_f1", "micro_f1", "weighted_f1"), "f1"),
+    **{name: name for name in ("precision", "recall", "exact_match", "rmse", "mae")},
     "mcc": "matthews_correlation",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+    "pseudo_perplexity": "perplexity",
 }
 MOST_LABELS_NAMED = 100
 MOST_CLASSES = 10
-CLOSED = "- It knows the labels below and no others: a text about something else gets one of them, often surely.\n"
-LIMITS = """\
+LEARNED = """\
 - It has seen texts like those it was trained on. On texts of another kind, time, place or language it is worse, and the
   scores above do not say by how much.
 - What is unfair or wrong in the training data, it has learned. The scores by slice, if any, show differences between
   the groups that were named in the run file; nothing else was examined for bias.
+"""
+ADOPTED = """\
+- What is unfair or wrong in the texts that the base model has read, it has learned; nothing was examined for bias here.
+"""
+ALWAYS = """\
 - BERT models do not explain themselves. Where an answer has consequences for a person, a person should make it."""
 
 
@@ -60,7 +67,7 @@ def write_model_card(
         _slices(content["slices"]),
         _data(dataset, manifest),
         _training(config, manifest, model),
-        f"## Limits and bias\n\n{CLOSED if manifest.labels else ''}{LIMITS}",
+        _limits(manifest),
         _usage(manifest),
         _labels(manifest),
         _origin(manifest, model, report),
@@ -69,9 +76,9 @@ def write_model_card(
 
 
 def _header(config: RunConfig, manifest: Manifest, report: EvaluationReport, license_id: str) -> str:
-    task = {"type": manifest.task_type.replace("_", "-")}
+    task = {"type": find_task_type(manifest.task_type).hub_task}
     metrics = [
-        {"type": HUB_METRICS[name], "name": _title(name), "value": round(value, 4)}
+        {"type": HUB_METRICS[name], "name": metric_words(name), "value": round(value, 4)}
         for name, value in report.metrics.items()
         if name in HUB_METRICS
     ]
@@ -103,10 +110,11 @@ def _summary(dataset: ValidatedDataset, report: EvaluationReport, manifest: Mani
     name = report.primary_metric
     low_high = "95 % interval {:.4f} to {:.4f}".format(*report.intervals[name]) if name in report.intervals else ""
     interval = f" ({low_high})" if low_high else ""
-    return (
-        f"**{_title(name).capitalize()} {report.metrics[name]:.4f}**{interval} on {report.rows:,} frozen rows; "
-        f"{f'{len(manifest.labels)} labels, ' if manifest.labels else ''}learned from {dataset.rows['train']:,} rows."
-    )
+    labels = f"{len(manifest.labels)} labels, " if manifest.labels else ""
+    trains = find_task_type(manifest.task_type).trains
+    source = f"learned from {dataset.rows['train']:,} rows" if trains else "nothing learned: the base model as it is"
+    score = f"{begin_with_capital(metric_words(name))} {report.metrics[name]:.4f}"
+    return f"**{score}**{interval} on {report.rows:,} frozen rows; {labels}{source}."
 
 
 def _purpose(manifest: Manifest) -> str:
@@ -115,6 +123,11 @@ def _purpose(manifest: Manifest) -> str:
         f"## What it does\n\n{what} What is longer than {manifest.max_length} tokens is read in windows that share "
         f"{manifest.window_overlap}."
     )
+
+
+def _limits(manifest: Manifest) -> str:
+    task_type = find_task_type(manifest.task_type)
+    return f"## Limits and bias\n\n- {task_type.limits}\n{LEARNED if task_type.trains else ADOPTED}{ALWAYS}"
 
 
 def _labels(manifest: Manifest) -> str:
@@ -126,10 +139,16 @@ def _labels(manifest: Manifest) -> str:
 
 
 def _data(dataset: ValidatedDataset, manifest: Manifest) -> str:
-    purpose = {"train": "training", "validation": "choice of the best epoch, calibration", "test": "the scores above"}
+    trains = find_task_type(manifest.task_type).trains
+    purpose = {
+        "train": "training" if trains else "the list of labels",
+        "validation": "choice of the best epoch, calibration" if trains else "calibration",
+        "test": "the scores above",
+    }
     rows = [(split, f"{dataset.rows[split]:,}", purpose[split]) for split in purpose if split in dataset.rows]
     files = [(f"`{name}`", f"`{digest[:16]}`") for name, digest in sorted(dataset.source_digests.items())]
-    aside = f"{dataset.quarantined_rows:,} rows were set aside by the validation."
+    were = "row was" if dataset.quarantined_rows == 1 else "rows were"
+    aside = f"{dataset.quarantined_rows:,} {were} set aside by the validation."
     return "\n\n".join(
         [
             "## Data",
@@ -143,14 +162,20 @@ def _data(dataset: ValidatedDataset, manifest: Manifest) -> str:
 def _training(config: RunConfig, manifest: Manifest, model: TrainedModel) -> str:
     training = config.training
     fitted = {name: value for name, value in manifest.fitted.items() if isinstance(value, int | float)}
-    rows = [
-        ("base model", f"`{manifest.base_model}` (`{manifest.base_model_digest[:16]}`)"),
+    learning = [
         ("epochs", f"at most {training.epochs:g}, the weights of epoch {model.best_epoch:g} kept"),
         ("rows a step", f"{training.batch_size * training.accumulation_steps}"),
         ("learning rate", f"{training.learning_rate:g}, {training.warmup_share:.0%} warm-up"),
         ("seed", f"{training.seed}"),
+    ]
+    trains = find_task_type(manifest.task_type).trains
+    speed = f", {model.samples_per_second:,.0f} rows/s" if trains else ""
+    rows = [
+        ("base model", f"`{manifest.base_model}` (`{manifest.base_model_digest[:16]}`)"),
+        *(learning if trains else [("epochs", "none: this type of model does not learn")]),
+        *((f"task.{name}", f"`{json.dumps(value, ensure_ascii=False)}`") for name, value in manifest.settings.items()),
         ("device", f"{model.device}, {model.precision}"),
-        ("time", f"{model.seconds:,.0f} s, {model.samples_per_second:,.0f} rows/s"),
+        ("time", f"{model.seconds:,.0f} s{speed}"),
         *((name.replace("_", " "), f"{value:g}, fitted on the validation rows") for name, value in fitted.items()),
     ]
     return f"## Training\n\n{_table(('', ''), rows)}"
@@ -159,14 +184,14 @@ def _training(config: RunConfig, manifest: Manifest, model: TrainedModel) -> str
 def _scores(report: EvaluationReport, content: Mapping[str, Any]) -> str:
     rows = [
         (
-            f"**{_title(name)}**" if name == report.primary_metric else _title(name),
-            f"{value:.4f}",
+            f"**{metric_words(name)}**" if name == report.primary_metric else metric_words(name),
+            metric_number(name, value),
             "{:.4f} to {:.4f}".format(*report.intervals[name]) if name in report.intervals else "",
         )
         for name, value in report.metrics.items()
     ]
     parts = [
-        f"## Scores\n\nOn {report.rows:,} rows that were kept out of the training.",
+        f"## Scores\n\nOn {report.rows:,} rows that nothing was learned from.",
         _table(("metric", "score", "95 % interval"), rows),
     ]
     return "\n\n".join([*parts, *_worst_classes(content.get("per_class", []))])
@@ -176,12 +201,10 @@ def _worst_classes(per_class: Sequence[Mapping[str, Any]]) -> list[str]:
     worst = sorted(per_class, key=lambda row: (row["f1"], row["label"]))[:MOST_CLASSES]
     if not worst:
         return []
-    classes = [
-        (f"`{row['label']}`", *(f"{row[name]:.2f}" for name in ("precision", "recall", "f1")), f"{row['support']:,}")
-        for row in worst
-    ]
+    names = [name for name in ("precision", "recall", "f1", "average_precision", "threshold") if name in worst[0]]
+    classes = [(f"`{row['label']}`", *(f"{row[name]:.2f}" for name in names), f"{row['support']:,}") for row in worst]
     which = "all labels" if len(worst) == len(per_class) else f"the {len(worst)} labels that it knows worst"
-    return [f"By label, {which}:", _table(("label", "precision", "recall", "F1", "rows"), classes)]
+    return [f"By label, {which}:", _table(("label", *map(metric_words, names), "rows"), classes)]
 
 
 def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
@@ -225,7 +248,3 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = list(head)
     lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _title(name: str) -> str:
-    return {"mcc": "MCC"}.get(name, name.replace("_", " ").replace("f1", "F1"))

@@ -28,6 +28,7 @@ Features = dict[str, list[int]]  # of one window: one number a token in each lis
 Answer = Mapping[str, Any]  # what a model says about one row, in JSON's values
 Outputs = Any  # what the network gave, one item a row: an array or a list; each type has its own
 Numbers = NDArray[np.float64]
+READING = 100  # what one reading by the network costs beside its characters, in characters
 # The metric on resampled rows: how often each row is drawn (resamplings, rows) in, one value a resampling out.
 Statistic = Callable[[Numbers], Numbers]
 
@@ -91,6 +92,8 @@ class TaskType(ABC):
 
     name: ClassVar[str]
     purpose: ClassVar[str]  # one sentence for the model card: what it gives
+    limits: ClassVar[str]  # and what must not be expected of it
+    hub_task: ClassVar[str]  # what the Hugging Face hub calls its task
     # --- data -------------------------------------------------------------------------------------------------------
     # Sets of columns that a file may have; the first whose columns are all there is read.
     forms: ClassVar[tuple[tuple[Column, ...], ...]]
@@ -99,6 +102,7 @@ class TaskType(ABC):
     grouped_by: ClassVar[tuple[str, ...]] = ()
     rewrites: ClassVar[bool] = False  # whether `read` must be called: columns of a file are not texts and label as such
     faults: ClassVar[Mapping[str, str]] = {}  # names of the checks that `read` makes, with what to do then
+    unreachable: ClassVar[str] = ""  # what to do about rows that are out of reach; empty: no row is
     has_labels: ClassVar[bool] = True  # whether answers are made of a closed set of labels
     settings: ClassVar[type[Section]] = NoSettings  # what the section `task` may hold
     many: ClassVar[str] = "texts"  # the key of a request with several rows
@@ -161,6 +165,10 @@ class TaskType(ABC):
     def targets(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> Sequence[Sequence[float]]:
         """What the network should answer for each window, in the form of `targets_are`; -100 in tokens is ignored."""
 
+    def out_of_reach(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> list[int]:
+        """Positions of rows whose true answer this model cannot give, however well it learns."""
+        return []
+
     def start(self, targets: NDArray[Any], spec: Spec) -> dict[str, Any]:
         """The first `Spec.fitted`: what training must know of all its windows' targets, such as their scale."""
         return {}
@@ -169,7 +177,9 @@ class TaskType(ABC):
         """What `loss` gets as weights where training.class_weights is balanced; `targets` are those of all windows."""
         return None
 
-    def prepare(self, inputs: dict[str, torch.Tensor], tokenizer: Any, seed: Sequence[int]) -> dict[str, torch.Tensor]:
+    def prepare(
+        self, inputs: dict[str, torch.Tensor], tokenizer: Any, spec: Spec, seed: Sequence[int]
+    ) -> dict[str, torch.Tensor]:
         """A batch just before the network gets it, in training and in its evaluations: for what is drawn anew."""
         return inputs
 
@@ -187,6 +197,10 @@ class TaskType(ABC):
     def split(self, outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
         """The raw outputs of each window of a batch, without those of the padding."""
         return list(outputs.float().cpu().numpy())
+
+    def cost(self, rows: Sequence[Row], spec: Spec) -> int:
+        """What a request's rows cost the network together, about, in characters that it reads."""
+        return sum(READING + sum(len(row[name]) for name in self.texts if name in row) for row in rows)
 
     # --- answers ----------------------------------------------------------------------------------------------------
     @abstractmethod

@@ -11,15 +11,16 @@ import json
 from collections.abc import Mapping, Sequence
 from math import exp
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from components.config import Section, Training
 from components.masks.mask_drawing import IGNORED
 from components.task_types.base import (
+    READING,
     Answer,
     Column,
     Numbers,
@@ -36,12 +37,31 @@ if TYPE_CHECKING:
     import torch
 
 
+CHARACTERS_OF_A_TOKEN = 4  # of English, about; for the estimate of a request's cost alone
+
+
 class FillMaskSettings(Section):
     """The section `task` of fill_mask."""
 
     scored_tokens: int = Field(
         16, ge=1, le=512, description="Most tokens of a text that are hidden and guessed, one by one, to score a model."
     )
+    whole_words: Literal["none", "pieces", "chinese"] = Field(
+        "none",
+        description="What training hides together: none draws each token by itself, pieces a word with all its pieces, "
+        "chinese also the characters of a Chinese word (needs the package rjieba).",
+    )
+
+    @field_validator("whole_words")
+    @classmethod
+    def _words_can_be_found(cls, whole: str) -> str:
+        from components.masks.mask_words import SEGMENTER, has_segmenter
+
+        if whole == "chinese" and not has_segmenter():
+            raise ValueError(
+                f"'chinese' needs the package {SEGMENTER}, which is not installed: pip install {SEGMENTER}"
+            )
+        return whole
 
 
 class FillMask(TaskType):
@@ -49,6 +69,8 @@ class FillMask(TaskType):
 
     name = "fill_mask"
     purpose = "Names the likeliest tokens for each [MASK] of a text; says of a text without masks how usual it is."
+    limits = "What is likely in a sentence need not be true, and repeats what the texts it has read say of people."
+    hub_task = "fill-mask"
     forms = ((Column("text"),),)
     has_labels = False
     settings = FillMaskSettings
@@ -71,18 +93,32 @@ class FillMask(TaskType):
         scored_tokens = spec.settings.get("scored_tokens", FillMaskSettings().scored_tokens)
         return window_masks(tokenizer, rows, spec.max_length, spec.window_overlap, scored_tokens)
 
+    def cost(self, rows: Sequence[Row], spec: Spec) -> int:
+        """A text without masks is read once for each token that is scored, but only the window around it."""
+        from components.masks.mask_windows import has_mask
+
+        window = READING + CHARACTERS_OF_A_TOKEN * spec.max_length
+        scored = sum(not has_mask(row["text"]) for row in rows)
+        return super().cost(rows, spec) + scored * window * int(spec.settings.get("scored_tokens", 1))
+
     def targets(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> Sequence[Sequence[float]]:
         """Nothing to learn yet: `prepare` hides tokens."""
         return [[IGNORED] * len(features["input_ids"]) for features in windows.features]
 
-    def prepare(self, inputs: dict[str, torch.Tensor], tokenizer: Any, seed: Sequence[int]) -> dict[str, torch.Tensor]:
+    def prepare(
+        self, inputs: dict[str, torch.Tensor], tokenizer: Any, spec: Spec, seed: Sequence[int]
+    ) -> dict[str, torch.Tensor]:
         """The batch with tokens hidden, and as `truth` the hidden ones' ids."""
         import torch
 
         from components.masks.mask_drawing import draw_masks
+        from components.masks.mask_words import find_segmenter, word_begins
 
-        device = inputs["input_ids"].device
-        hidden, truth = draw_masks(inputs["input_ids"].cpu().numpy(), tokenizer, seed)
+        device, ids = inputs["input_ids"].device, inputs["input_ids"].cpu().numpy()
+        begins = None
+        if (whole := spec.settings.get("whole_words", "none")) != "none":
+            begins = word_begins(ids, tokenizer, find_segmenter() if whole == "chinese" else None)
+        hidden, truth = draw_masks(ids, tokenizer, seed, begins=begins)
         targets = torch.from_numpy(truth).to(device)
         prepared = {**inputs, "input_ids": torch.from_numpy(hidden).to(device), "labels": targets, "truth": targets}
         if "attention_mask" in inputs:  # without the marks of what is scored

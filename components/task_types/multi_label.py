@@ -45,6 +45,8 @@ class MultiLabel(TaskType):
 
     name = "multi_label"
     purpose = "Gives each text, or each pair of texts, all labels that apply, or none, with a score for each label."
+    limits = "It knows the labels below and no others: a text about something else gets some of them, or none."
+    hub_task = "text-classification"
     forms = ((Column("text"), Column("text_pair", optional=True), Column("labels", "json")),)
     texts = ("text", "text_pair")
     rewrites = True

@@ -37,7 +37,12 @@ class Settings(Section):
     """How answers are looked for; the defaults are those of Google's run_squad.py."""
 
     max_query_length: int = Field(64, ge=1, description="Longest question in tokens; the rest is cut, and counted.")
-    max_answer_length: int = Field(30, ge=1, le=512, description="Longest answer in tokens; more costs time.")
+    max_answer_length: int = Field(
+        30,
+        ge=1,
+        le=512,
+        description="Longest answer in tokens; rows with longer ones are counted, and missed. More costs time.",
+    )
     n_best: int = Field(20, ge=1, le=100, description="Candidates that are kept of each context.")
 
 
@@ -46,6 +51,8 @@ class QuestionAnswering(TaskType):
 
     name = "question_answering"
     purpose = "Finds the part of a text that answers a question, or says that there is none, with a score."
+    limits = "It finds what stands in a text, word for word: it neither counts, nor concludes, nor knows anything else."
+    hub_task = "question-answering"
     forms = (
         (
             Column("question"),
@@ -58,6 +65,9 @@ class QuestionAnswering(TaskType):
     grouped_by = ("context",)  # a passage that was learned from must not be asked about in the test
     rewrites = True
     faults = FAULTS
+    unreachable = (
+        "raise task.max_answer_length or model.max_length; until then they are learned from, and count as missed."
+    )
     has_labels = False
     settings = Settings
     many = "questions"
@@ -105,6 +115,24 @@ class QuestionAnswering(TaskType):
                 found += answer_targets([windows.features[k] for k in numbers], first, first + len(text))
             else:
                 found += [(CLS, CLS)] * len(numbers)
+        return found
+
+    def out_of_reach(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> list[int]:
+        """Rows of which every true answer is longer than `max_answer_length`, or in no window where it counts."""
+        import json
+
+        from components.answers.answer_spans import can_be_found
+        from components.answers.answer_windows import windows_by_row
+
+        longest = int(spec.settings["max_answer_length"])
+        found: list[int] = []
+        for place, (row, numbers) in enumerate(zip(rows, windows_by_row(windows, len(rows)), strict=True)):
+            truth, own = json.loads(row["label"]), [windows.features[k] for k in numbers]
+            spans = [
+                (start, start + len(text)) for text, start in zip(truth["text"], truth["answer_start"], strict=True)
+            ]
+            if spans and not any(can_be_found(own, first, last, longest) for first, last in spans):
+                found.append(place)
         return found
 
     def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

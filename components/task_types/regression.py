@@ -63,6 +63,8 @@ class Regression(TaskType):
 
     name = "regression"
     purpose = "Gives each text, or each pair of texts, a number in the unit of the training data."
+    limits = "It does not say how sure it is, and it gives texts of any other kind a number as well."
+    hub_task = "text-classification"
     forms = ((Column("text"), Column("text_pair", optional=True), Column("value", "word")),)
     texts = ("text", "text_pair")
     rewrites = True

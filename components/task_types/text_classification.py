@@ -25,6 +25,8 @@ class TextClassification(OneLabel):
 
     name = "text_classification"
     purpose = "Gives each text, or each pair of texts, one label, with a score for each label."
+    limits = "It knows the labels below and no others: a text about something else gets one of them, often surely."
+    hub_task = "text-classification"
     forms = ((Column("text"), Column("text_pair", optional=True), Column("label", "word")),)
     texts = ("text", "text_pair")
     balances = True

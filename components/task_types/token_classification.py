@@ -42,6 +42,8 @@ class TokenClassification(TaskType):
 
     name = "token_classification"
     purpose = "Finds the entities in a text: where each begins and ends, its label and a score."
+    limits = "It knows the labels below and no others, and its entities neither overlap nor hold each other."
+    hub_task = "token-classification"
     forms = (
         (Column("text"), Column("entities", "json")),
         (Column("tokens", "json"), Column("tags", "json")),

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from components.config import Section, Training
 from components.sequences.one_label import OneLabel
-from components.task_types.base import Answer, Column, Outputs, Row, Spec, TaskType, Windows
+from components.task_types.base import READING, Answer, Column, Outputs, Row, Spec, TaskType, Windows
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +46,8 @@ class ZeroShot(OneLabel):
 
     name = "zero_shot"
     purpose = "Gives each text one of the labels, or several, that are named when it is asked."
+    limits = "The scores above hold for the labels below and their template: with others it may be better or worse."
+    hub_task = "zero-shot-classification"
     forms = ((Column("text"), Column("label", "word")),)
     settings = ZeroShotSettings
     trains = False
@@ -71,6 +73,19 @@ class ZeroShot(OneLabel):
         questions = [question_of(row, spec) for row in rows]
         encode = window_pairs if spec.settings["source"] == "nli" else window_texts_and_prompts
         return encode(tokenizer, rows, questions, spec)
+
+    def cost(self, rows: Sequence[Row], spec: Spec) -> int:
+        """Every text with each of its labels, or, with embeddings, each text and each label once."""
+        from components.prompts.label_prompts import numbered_prompts, question_of
+
+        questions = [question_of(row, spec) for row in rows]
+        if spec.settings["source"] == "nli":
+            return sum(
+                READING + len(row["text"]) + len(prompt)
+                for row, question in zip(rows, questions, strict=True)
+                for prompt in question.prompts
+            )
+        return super().cost(rows, spec) + sum(READING + len(prompt) for prompt in numbered_prompts(questions))
 
     def targets(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> Sequence[Sequence[float]]:
         index = {label: position for position, label in enumerate(spec.labels)}

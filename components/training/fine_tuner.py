@@ -14,7 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from components.config import Training
 from components.errors import TrainingError
-from components.task_types import TaskType
+from components.task_types import Spec, TaskType
 from components.training.best_weights import BestWeights
 from components.training.checkpoints import commit_checkpoint, remove_old_checkpoints
 from components.training.fast_dropout import DropoutMasks
@@ -35,7 +35,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         network: what learns.
         args: made by `training_arguments`.
         training: the run file's section.
-        task_type: how the network is asked, and what its loss is.
+        task_type, spec: how the network is asked, and what its loss is.
         tokenizer: of the network, for what is drawn anew in each batch.
         weights: of the loss, or None.
         tables: the windows of "train" and "validation".
@@ -50,6 +50,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         *,
         training: Training,
         task_type: TaskType,
+        spec: Spec,
         tokenizer: Any,
         weights: torch.Tensor | None,
         tables: dict[str, TokenTable],
@@ -60,12 +61,11 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
     ) -> None:
         self.training = training
         self.masks = masks
-        self.task_type = task_type
+        self.task_type, self.spec = task_type, spec
         self.own_tokenizer = tokenizer
         self.weights = weights
         self.tables = tables
-        self.score = score
-        self.metric = metric
+        self.score, self.metric = score, metric
         self.history = history
         self.step, self.part = -1, 0  # of accumulated batches in one step, each is drawn for itself
         self.best = BestWeights(network, training.early_stopping_patience)
@@ -89,9 +89,13 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
             self.masks.start(self.state.global_step)
         self.part = self.part + 1 if self.state.global_step == self.step else 0
         self.step = self.state.global_step
-        inputs = self.task_type.prepare(inputs, self.own_tokenizer, (self.training.seed, self.step, self.part))
+        inputs = self._prepared(inputs, self.step, self.part)
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
         return loss
+
+    def _prepared(self, inputs: dict[str, torch.Tensor], *place: int) -> dict[str, torch.Tensor]:
+        """The batch as the network gets it; what is drawn in it depends on the seed and on its place."""
+        return self.task_type.prepare(inputs, self.own_tokenizer, self.spec, (self.training.seed, *place))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -120,7 +124,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         losses = 0.0
         with torch.inference_mode():
             for places in sorted_batches(table.lengths, EVALUATION_TOKENS):
-                batch = self.task_type.prepare(table.batch(places), self.own_tokenizer, (self.training.seed, places[0]))
+                batch = self._prepared(table.batch(places), places[0])
                 inputs = self._prepare_inputs(batch)
                 targets = inputs.pop("labels")
                 outputs = self.task_type.forward(model, inputs)

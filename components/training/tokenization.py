@@ -44,6 +44,7 @@ class _Counts:
     tokens: int = 0
     long_rows: int = 0
     cut: int = 0
+    unreachable: int = 0
     highest_id: int = 0
 
 
@@ -70,6 +71,7 @@ def tokenize_dataset(config: RunConfig, dataset: ValidatedDataset, base: BaseMod
         long_rows={split: count.long_rows for split, count in counts.items()},
         cut_rows={split: count.cut for split, count in counts.items()},
         max_length=config.model.max_length,
+        unreachable_rows={split: count.unreachable for split, count in counts.items()},
     )
 
 
@@ -122,6 +124,7 @@ def _tokenize_split(
         writer = writer or pa.ipc.new_stream(path, table.schema)
         writer.write_table(table)
         _count(counts, len(rows), windows, table)
+        counts.unreachable += len(task_type.out_of_reach(rows, windows, spec))
     if writer is not None:
         writer.close()
     return counts

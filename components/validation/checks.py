@@ -54,6 +54,7 @@ CHECKS: Mapping[str, tuple[Kind, Severity]] = {
     "label_balance": ("delivery", "warn"),
     "windowed_rows": ("delivery", "warn"),
     "unknown_tokens": ("delivery", "stop"),
+    "unreachable_answers": ("delivery", "warn"),
     "quarantined_share": ("delivery", "stop"),
 }
 
@@ -63,6 +64,9 @@ LABEL_SET_CHECKS = (
     *("unmeasured_label", "label_balance"),
 )
 LABEL_CHECKS = ("missing_label", "conflicting_labels")
+# These keep training rows from telling held-out answers, or count what each label teaches.
+TRAINING_CHECKS = ("leakage", "near_duplicates", "straddling_rows", "label_support", "label_balance")
+REACH = "unreachable_answers"
 FAULT: tuple[Kind, Severity] = ("unusable rows", "quarantine")  # what a check is that a task type makes when it reads
 
 
@@ -102,6 +106,8 @@ def checks_of(task_type: TaskType) -> dict[str, tuple[Kind, Severity]]:
     """The checks of a delivery for this task type: those that make sense for it, and its own."""
     without = [] if has_label_set(task_type) else [*LABEL_SET_CHECKS]
     without += [] if has_truth(task_type) else [*LABEL_CHECKS]
+    without += [] if task_type.trains else [*TRAINING_CHECKS]
+    without += [] if task_type.unreachable else [REACH]
     return {name: check for name, check in CHECKS.items() if name not in without} | dict.fromkeys(
         task_type.faults, FAULT
     )

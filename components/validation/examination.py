@@ -22,7 +22,16 @@ from components.records import SPLITS, BaseModel, CheckResult, Severity, Split, 
 from components.step_store import storage_errors
 from components.task_types import find_task_type
 from components.validation import cross_checks
-from components.validation.checks import Integers, Outcome, as_result, checks_of, either, has_label_set, severity_of
+from components.validation.checks import (
+    REACH,
+    Integers,
+    Outcome,
+    as_result,
+    checks_of,
+    either,
+    has_label_set,
+    severity_of,
+)
 from components.validation.cross_checks import Compared, compare
 from components.validation.label_checks import check_counts, check_labels, count_labels
 from components.validation.label_words import LabelSet, LabelWords, find_labels, label_words
@@ -34,7 +43,7 @@ from components.validation.validation_report import Content, write_report
 # Set aside because they say nothing new or would flatter the scores: no sign of a bad delivery.
 HARMLESS = ("duplicate_rows", "near_duplicates", "straddling_rows")
 MOST_NAMED = 10_000  # rows of a check in validation.json; quarantine.jsonl has all that were set aside
-TOKEN_CHECKS = ("windowed_rows", "unknown_tokens")
+TOKEN_CHECKS = ("windowed_rows", "unknown_tokens", REACH)
 # What is said where a check could not be made: a consequence of another failure, never the reason.
 CONSEQUENCES = ("Not evaluated", "There are no rows to evaluate")
 
@@ -139,16 +148,20 @@ class _Examination:
             compared = self._remaining(compared)
         self.add(cross_checks.duplicate_rows(compared))
         compared = self._remaining(compared)
-        similarity = self.config.validation.near_duplicate_similarity
+        trains, similarity = self.task_type.trains, self.config.validation.near_duplicate_similarity
+        compared = self._without_leaks(compared, similarity) if trains else compared
+        splits = cross_checks.assign_splits(compared, self.config.data, self.task_type.grouped_by)
+        if trains:
+            self.add(cross_checks.straddling_rows(compared, splits, similarity))
+        kept = self.usable[compared.rows]
+        self.rows, self.splits = compared.rows[kept], splits[kept]
+
+    def _without_leaks(self, compared: Compared, similarity: float) -> Compared:
+        """The rows without those on the training side that tell a held-out row's answer."""
         self.add(cross_checks.leakage(compared, cross_checks.delivered_splits(compared)))
         compared = self._remaining(compared)
         self.add(cross_checks.near_duplicates(compared, cross_checks.delivered_splits(compared), similarity))
-        compared = self._remaining(compared)
-        grouped = find_task_type(self.config.task_type).grouped_by
-        splits = cross_checks.assign_splits(compared, self.config.data, grouped)
-        self.add(cross_checks.straddling_rows(compared, splits, similarity))
-        kept = self.usable[compared.rows]
-        self.rows, self.splits = compared.rows[kept], splits[kept]
+        return self._remaining(compared)
 
     def _remaining(self, compared: Compared) -> Compared:
         return compared.only(self.usable[compared.rows])
@@ -161,11 +174,13 @@ class _Examination:
             for outcome in check_labels(words, self.splits, self.labels.known, champion, self.config):
                 self.add(outcome)
         if base is not None and len(self.rows):
-            from components.validation.token_checks import check_tokens
+            from components.validation.token_checks import check_reach, check_tokens
 
-            columns = [self.delivery.column(role, self.rows) for role in self.delivery.texts]
-            for outcome in check_tokens(columns, base, self.config):
+            columns = {role: self.delivery.column(role, self.rows) for role in self.delivery.roles}
+            for outcome in check_tokens([columns[role] for role in self.delivery.texts], base, self.config):
                 self.add(outcome)
+            if self.task_type.unreachable:
+                self.add(check_reach(columns, self.rows, base, self.config))
 
     def _quarantined_share(self) -> Outcome:
         limit = self.config.validation.max_quarantined_share

@@ -10,7 +10,7 @@ import numpy as np
 from components.config import RunConfig
 from components.records import SPLITS
 from components.task_types import find_task_type
-from components.validation.checks import Integers, Outcome, either
+from components.validation.checks import Integers, Outcome, checks_of, either
 from components.validation.label_words import LabelWords
 
 MOST_IMBALANCE = 50  # rows of the largest label to rows of the smallest
@@ -24,15 +24,17 @@ def count_labels(words: LabelWords, splits: Integers) -> Counts:
 
 def check_counts(splits: Integers, config: RunConfig) -> Outcome:
     """Whether there are rows enough; `splits` has the position in SPLITS of each usable row."""
-    return _row_count(np.bincount(splits, minlength=len(SPLITS)).tolist(), config.validation.min_rows)
+    floor = config.validation.min_rows if find_task_type(config.task_type).trains else 1  # that name the labels
+    return _row_count(np.bincount(splits, minlength=len(SPLITS)).tolist(), floor)
 
 
 def check_labels(
     words: LabelWords, splits: Integers, known: Sequence[str], champion: Sequence[str] | None, config: RunConfig
 ) -> list[Outcome]:
-    """One outcome for each check of the labels of all usable rows together."""
+    """One outcome for each check of the labels of all usable rows together, of those that the task type has."""
     counts = count_labels(words, splits)
-    return [
+    known_checks = checks_of(find_task_type(config.task_type))
+    outcomes = [
         _single_label(counts[0], words.only(splits == 0).different_answers()),
         _label_support(counts[0], known, config.validation.min_rows_per_label),
         _vanished_label(counts[0], known, champion),
@@ -40,6 +42,7 @@ def check_labels(
         _unmeasured_label(counts, known),
         _label_balance(counts[0], config),
     ]
+    return [outcome for outcome in outcomes if outcome.name in known_checks]
 
 
 def _row_count(rows: Sequence[int], floor: int) -> Outcome:

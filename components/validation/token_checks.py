@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from components.config import RunConfig
 from components.records import BaseModel
-from components.training.tokenization import load_tokenizer
-from components.validation.checks import Integers, Outcome, either
+from components.task_types import find_task_type
+from components.training.tokenization import load_tokenizer, spec_of
+from components.validation.checks import REACH, Integers, Outcome, either
 
 SAMPLE_ROWS = 20_000  # evenly spread; a share is then known to within half a percentage point
 BATCH_ROWS = 1000
@@ -43,6 +44,32 @@ def check_tokens(columns: Sequence[Any], base: BaseModel, config: RunConfig) -> 
     """
     counts = count_tokens(columns, load_tokenizer(base), config.model.max_length)
     return [_windowed(counts, config), _unknown(counts, base, config)]
+
+
+def check_reach(columns: Mapping[str, Any], rows: Integers, base: BaseModel, config: RunConfig) -> Outcome:
+    """The rows whose true answer the model could not give, however well it learns; all rows are looked at.
+
+    Args:
+        columns: texts and `label` of the usable rows, Arrow arrays.
+        rows: their positions in the delivery.
+    """
+    task_type, tokenizer, spec = find_task_type(config.task_type), load_tokenizer(base), spec_of(config, (), base)
+    found: list[int] = []
+    for start in range(0, len(rows), BATCH_ROWS):
+        part = {role: column.slice(start, BATCH_ROWS).to_pylist() for role, column in columns.items()}
+        texts = [dict(zip(part, values, strict=True)) for values in zip(*part.values(), strict=True)]
+        found += [start + row for row in task_type.out_of_reach(texts, task_type.encode(tokenizer, texts, spec), spec)]
+    count = f"{len(found):,} of {len(rows):,} rows"
+    return Outcome(
+        REACH,
+        passed=not found,
+        sentence=f"{count} {either(len(found), 'has', 'have')} an answer that the model cannot give: it is too "
+        "long, or parted by every window."
+        if found
+        else "Every answer is within reach of the model.",
+        hint=task_type.unreachable,
+        rows=rows[np.array(found, np.int64)],
+    )
 
 
 def count_tokens(columns: Sequence[Any], tokenizer: Any, max_length: int) -> TokenCounts:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from components.config import Serving
 
@@ -39,6 +41,17 @@ class LabelScore(BaseModel):
 
     label: str
     score: Score
+
+
+def of_form(pattern: str, wish: str) -> Any:
+    """A validator of texts that match a pattern; `wish` says in words what they must be."""
+
+    def check(text: str) -> str:
+        if re.search(pattern, text) is None:
+            raise PydanticCustomError("form", wish)  # type: ignore[arg-type]  # pydantic wants a literal
+        return text
+
+    return AfterValidator(check)
 
 
 def readable_text(limits: Serving) -> Any:
