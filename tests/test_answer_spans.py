@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.answers.answer_choice import best_threshold, probabilities
-from components.answers.answer_spans import Spans, best_spans, maximum_context
+from components.answers.answer_spans import Spans, best_spans, can_be_found, maximum_context
 
 QUESTION = 2  # tokens before the context in the windows that are made here: [CLS] and one more
 
@@ -94,6 +94,19 @@ def test_each_token_has_maximum_context_in_the_window_that_the_official_rule_nam
     assert sorted(place[chosen].tolist()) == list(range(tokens))
     for token in np.flatnonzero(chosen).tolist()[:50]:
         assert number[token] == official_window_of(int(place[token]), windows)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 25), st.integers(2, 9), st.integers(1, 8), st.data())
+def test_an_answer_is_within_reach_where_decoding_can_give_it(tokens: int, size: int, longest: int, data):
+    windows = windows_of(tokens, size, data.draw(st.integers(0, size - 1)))
+    context = "".join(chr(0x4E00 + place) for place in range(tokens))  # no text twice
+    logits = [np.zeros((len(window["place"]), 2), np.float32) for window in windows]
+    spans = best_spans(context, windows, logits, n_best=10_000, max_answer_length=longest)
+    possible = set(zip(spans.starts, spans.ends, strict=True))
+    for first in range(tokens):
+        for last in range(first + 1, tokens + 1):
+            assert can_be_found(windows, first, last, longest) == ((first, last) in possible)
 
 
 def test_a_context_without_tokens_has_no_spans():

@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from components.entities.crf_decoding import best_tags, log_likelihood, tag_probabilities
 from components.entities.tags import first_orphan, tag_names
@@ -30,7 +32,8 @@ def random_crf(draw: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]
     return [draw.normal(scale=2, size=(length, 5)).astype(np.float32) for length in draw.integers(1, 5, size=4)], moves
 
 
-@pytest.mark.parametrize("seed", range(8))
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**31))
 def test_decoding_is_that_of_brute_force(seed: int):
     texts, moves = random_crf(np.random.default_rng(seed))
     for scores, tags, probabilities in zip(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seqeval.metrics.v1 import precision_recall_fscore_support
+from seqeval.scheme import IOB2, IOBES
 
 from components.entities.entity_metrics import METRICS, entity_metrics, entity_statistic, per_label, row_f1
 from components.entities.tags import as_label, runs_of_tags, spans_of_tags, tag_names, tags_of_spans
@@ -54,30 +56,12 @@ def test_a_span_inside_a_unit_is_taught_as_the_whole_unit():
     assert tags.tolist() == [0, 1, 2, 2, 3, 0]
 
 
-def reference_f1(truths: Sequence[Sequence[str]], said: Sequence[Sequence[str]]) -> tuple[float, float, float, float]:
-    """Precision, recall, F1 and macro F1 from IOB2 tags, by the definition of seqeval's strict mode."""
-
-    def chunks(rows: Sequence[Sequence[str]]) -> set[tuple[str, int, int, int]]:
-        found = set()
-        for row, tags in enumerate(rows):
-            start = None
-            for place, tag in enumerate([*tags, "O"]):
-                if start is not None and tag != "I" + tags[start][1:]:
-                    found.add((tags[start][2:], row, start, place))
-                    start = None
-                if tag[0] == "B":
-                    start = place
-        return found
-
-    def scores(true: set[Any], other: set[Any]) -> tuple[float, float, float]:
-        right = len(true & other)
-        p, r = (right / len(part) if part else 0.0 for part in (other, true))
-        return p, r, 2 * p * r / (p + r) if right else 0.0
-
-    true, other = chunks(truths), chunks(said)
-    labels = sorted({chunk[0] for chunk in true | other})
-    each = [scores({c for c in true if c[0] == x}, {c for c in other if c[0] == x})[2] for x in labels]
-    return *scores(true, other), sum(each) / len(each) if each else 0.0
+def scored_by_seqeval(truths: Sequence[Any], said: Sequence[Any], scheme: Any, average: str | None) -> Any:
+    """Precision, recall, F1 and support; where there is nothing at all seqeval fails or warns, and all are 0."""
+    if not any(tag != "O" for rows in (truths, said) for tags in rows for tag in tags):
+        return [0.0] * 4 if average else []
+    scored = precision_recall_fscore_support(truths, said, average=average, scheme=scheme, zero_division=0)
+    return [part if part is not None else 0 for part in scored]
 
 
 def legal(tags: list[str]) -> list[str]:
@@ -100,19 +84,43 @@ documents = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(documents)
 def test_scores_are_those_of_strict_seqeval(rows):
     truths, said = ([legal(row[side]) for row in rows] for side in (0, 1))
+    labels = [[as_label(spans_of_tags(tags)) for tags in column] for column in (truths, said)]
+    found = entity_metrics(*labels)
+    micro, macro = (scored_by_seqeval(truths, said, IOB2, average) for average in ("micro", "macro"))
+    expected = dict(zip(("precision", "recall", "f1"), micro, strict=True)) | {"macro_f1": macro[2]}
+    assert found == pytest.approx(expected)
+    table = {
+        line["label"]: [line[name] for name in ("precision", "recall", "f1", "support")] for line in per_label(*labels)
+    }
+    each = np.array(scored_by_seqeval(truths, said, IOB2, None)).T.reshape(-1, 4)
+    assert list(table.values()) == [pytest.approx(line) for line in each.tolist()]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("ab")), max_size=6), min_size=2, max_size=8))
+def test_scores_of_bioes_tags_are_those_of_strict_seqeval(rows):
+    """Entities of so many tokens, with an O where there are none, as each scheme writes them."""
+    half = len(rows) // 2
+    truths, said = ([bioes(row) for row in part] for part in (rows[:half], rows[half : 2 * half]))
+    for true, other in zip(truths, said, strict=True):
+        longest = max(len(true), len(other))
+        true += ["O"] * (longest - len(true))
+        other += ["O"] * (longest - len(other))
     found = entity_metrics(*([as_label(spans_of_tags(tags)) for tags in column] for column in (truths, said)))
-    p, r, f1, macro = reference_f1(truths, said)
-    assert found == pytest.approx({"f1": f1, "precision": p, "recall": r, "macro_f1": macro})
-    try:
-        from seqeval.metrics import f1_score
-        from seqeval.scheme import IOB2
-    except ImportError:
-        return
-    assert found["f1"] == pytest.approx(f1_score(truths, said, mode="strict", scheme=IOB2, zero_division=0))
+    precision, recall, f1, _ = scored_by_seqeval(truths, said, IOBES, "micro")
+    assert [found["precision"], found["recall"], found["f1"]] == pytest.approx([precision, recall, f1])
+
+
+def bioes(entities: Sequence[tuple[int, str]]) -> list[str]:
+    tags: list[str] = []
+    for size, label in entities:
+        letters = {0: "O", 1: "S"}.get(size) or "B" + "I" * (size - 2) + "E"
+        tags += ["O" if letter == "O" else f"{letter}-{label}" for letter in letters]
+    return tags
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,30 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from components.config import Evaluation, RunConfig, Training
-from components.models.base_models import resolve_base_model
+from components.config import Evaluation, Training
 from components.models.golden import check_model
 from components.models.inference import TOLERANCE, Predictor
 from components.models.model_directory import read_manifest
 from components.reports.evaluation import evaluate_model
-from components.reports.statistics import bootstrap_scores
 from components.sequences.multi_label_metrics import (
-    fit_thresholds,
     flags,
-    label_statistic,
-    multi_label_metrics,
-    per_label,
 )
 from components.task_types import Fault, Spec, Windows, find_task_type
 from components.task_types.base import json_text
-from components.training.fine_tuning import train_model
-from components.training.tokenization import tokenize_dataset
-from service.schemas import find_speech
-from tests.training_data import LABELS, WORDS, write_dataset
+from tests.training_data import LABELS, WORDS, train_small
 
 TYPE = find_task_type("multi_label")
 SPEC = Spec(("a", "b", "c"), 64, 16)
@@ -86,117 +75,6 @@ def test_a_row_keeps_both_texts_of_a_pair():
     assert row == {"text": "x", "text_pair": "y", "label": "[]"}
 
 
-@st.composite
-def compared(draw):
-    """Which labels apply, which are given, and scores, with empty rows and labels that never occur."""
-    rows, labels = draw(st.integers(1, 12)), draw(st.integers(1, 5))
-    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    density = draw(st.sampled_from([0.0, 0.2, 0.5, 1.0]))
-    actual = generator.random((rows, labels)) < density
-    said = np.where(generator.random((rows, labels)) < 0.5, actual, generator.random((rows, labels)) < density)
-    return actual, said, generator.integers(0, 5, (rows, labels)) / 4  # with ties
-
-
-@settings(max_examples=600, deadline=None)
-@given(compared())
-def test_metrics_are_those_of_scikit_learn(case):
-    actual, said, scores = case
-    found = multi_label_metrics(actual, said, scores)
-    occurring = np.flatnonzero((actual | said).any(axis=0))
-    of_labels = [reference.f1_score(actual[:, k], said[:, k]) for k in occurring]
-    micro = reference.f1_score(actual.ravel(), said.ravel(), zero_division=1.0)
-    precisions = [reference.average_precision_score(actual[:, k], scores[:, k]) for k in np.flatnonzero(actual.any(0))]
-    assert found["micro_f1"] == pytest.approx(micro)
-    assert found["macro_f1"] == pytest.approx(np.mean(of_labels) if of_labels else 1.0)
-    assert found["subset_accuracy"] == pytest.approx((actual == said).all(axis=1).mean())
-    assert found["hamming_loss"] == pytest.approx(np.mean(actual != said))
-    assert found["mean_average_precision"] == pytest.approx(np.mean(precisions) if precisions else 0.0)
-    assert found["log_loss"] == pytest.approx(reference.log_loss(actual.ravel(), scores.ravel(), labels=[False, True]))
-
-
-@settings(max_examples=200, deadline=None)
-@given(compared())
-def test_the_table_of_labels_is_scikit_learns(case):
-    actual, said, scores = case
-    names = [f"label {k}" for k in range(actual.shape[1])]
-    table = per_label(actual, said, scores, names, np.full(len(names), 0.5))
-    for k, line in enumerate(table):
-        expected = reference.precision_recall_fscore_support(
-            actual[:, k], said[:, k], pos_label=True, zero_division=0, labels=[True]
-        )
-        assert [line[name] for name in ("precision", "recall", "f1", "support")] == pytest.approx(
-            [part[0] for part in expected]
-        )
-
-
-def as_labels(part: np.ndarray) -> list[str]:
-    return [json_text([f"label {k}" for k in np.flatnonzero(row)]) for row in part]
-
-
-@settings(max_examples=200, deadline=None)
-@given(compared(), st.integers(0, 2**32 - 1))
-def test_a_statistic_is_the_metric_of_the_drawn_rows(case, seed: int):
-    actual, said, scores = case
-    drawn = np.random.default_rng(seed).integers(0, len(actual), (3, len(actual)))
-    weights = np.array([np.bincount(rows, minlength=len(actual)) for rows in drawn], float)
-    for metric in TYPE.metric_names:
-        found = TYPE.statistic(metric, as_labels(actual), as_labels(said))(weights)
-        expected = [multi_label_metrics(actual[rows], said[rows], scores[rows])[metric] for rows in drawn]
-        assert found == pytest.approx(expected)
-
-
-@settings(max_examples=200, deadline=None)
-@given(compared())
-def test_a_row_is_right_if_all_its_labels_are_and_else_as_good_as_they_overlap(case):
-    actual, said, _ = case
-    quality = TYPE.quality(as_labels(actual), as_labels(said))
-    assert ((quality == 1) == (actual == said).all(axis=1)).all()
-    twice = [np.hstack([part, part]) for part in (actual, said)]  # scikit-learn wants at least two labels
-    overlapping = reference.jaccard_score(*twice, average="samples", zero_division=1.0)
-    assert quality.mean() == pytest.approx(overlapping)
-
-
-def test_ten_thousand_resamplings_of_thousands_of_rows_take_seconds():
-    generator = np.random.default_rng(0)
-    actual, said = generator.random((2, 2000, 28)) < 0.05
-    statistic = label_statistic("macro_f1", as_labels(actual), as_labels(said))
-    assert bootstrap_scores([statistic], 2000, 2000, seed=0).shape == (1, 2000)
-
-
-def best_f1(actual: np.ndarray, scores: np.ndarray) -> float:
-    return max(reference.f1_score(actual, scores >= t / 100, zero_division=0) for t in range(1, 100))
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_label_with_many_positives_gets_a_threshold_as_good_as_the_best(seed: int):
-    generator = np.random.default_rng(seed)
-    actual = generator.random((4000, 3)) < [0.5, 0.2, 0.1]
-    scores = 1 / (1 + np.exp(-generator.normal(np.where(actual, 0.5, [-0.5, -1.5, -3.0]), 1)))
-    for k, threshold in enumerate(fit_thresholds(actual, scores)):
-        assert reference.f1_score(actual[:, k], scores[:, k] >= threshold) > best_f1(actual[:, k], scores[:, k]) - 0.005
-
-
-def test_a_label_with_few_positives_keeps_near_the_common_threshold():
-    generator = np.random.default_rng(0)
-    actual = np.zeros((2000, 4), bool)
-    actual[:, :2] = generator.random((2000, 2)) < 0.3
-    actual[7, 2] = True
-    scores = np.where(actual, 0.7, 0.3) + generator.normal(0, 0.1, actual.shape)
-    scores[7, 2] = 0.95  # alone it would ask for a threshold near 0.8
-    common, _, rare, never = fit_thresholds(actual, scores.clip(0, 1))
-    assert abs(rare - common) < 0.15
-    assert abs(never - common) < 0.15
-
-
-def test_without_any_positive_thresholds_stay_at_a_half():
-    assert fit_thresholds(np.zeros((9, 2), bool), np.full((9, 2), 0.2)).tolist() == [0.5, 0.5]
-
-
-def test_equally_good_thresholds_give_the_middle_one():
-    actual = np.array([[True], [False]] * 50)
-    assert fit_thresholds(actual, np.where(actual, 0.9, 0.1)).tolist() == [0.5]
-
-
 def test_scores_are_calibrated_before_thresholds_are_fitted():
     generator = np.random.default_rng(3)
     logits = generator.normal(-1, 2, (3000, 3))
@@ -223,11 +101,6 @@ def test_no_label_is_an_answer():
     answer = answer_of([-5.0, -5.0, -5.0])
     assert TYPE.said(answer) == "[]"
     assert TYPE.present(answer, 1) == {"labels": [], "score": 0.993307, "top": [{"label": "a", "score": 0.006693}]}
-
-
-def test_an_answer_is_what_the_endpoint_promises():
-    shown = TYPE.present(answer_of([2.0, -1.0, 0.5]), 2)
-    assert find_speech("multi_label").prediction.model_validate(shown).model_dump() == shown
 
 
 def test_a_label_that_the_model_does_not_know_counts_as_missed():
@@ -297,39 +170,18 @@ def trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training: `data`, `training` and `evaluation`."""
     folder = tmp_path_factory.mktemp("multi-label")
     splits = {"train": topic_rows(240, 1), "validation": topic_rows(60, 2), "test": topic_rows(60, 3)}
-    dataset = write_dataset(folder / "data", splits, LABELS)
     chosen = {"epochs": 7, "batch_size": 8, "learning_rate": 3e-3, "device": "cpu", "class_weights": "balanced"}
-    content = {
-        "name": "topics",
-        "task_type": "multi_label",
-        "data": {"train": "made.jsonl"},
-        "model": {"base": str(tiny_base), "max_length": 24},
-        "training": chosen,
-        "evaluation": {"metric": "micro_f1"},
-    }
-    config = RunConfig.model_validate(content)
-    base = resolve_base_model(str(tiny_base), folder)
-    tokens = tokenize_dataset(config, dataset, base, folder / "tokens")
-    train_model(config, tokens, base, dataset, folder / "training")
+    metric = {"metric": "micro_f1"}
+    model = train_small(folder, tiny_base, splits, LABELS, task_type="multi_label", training=chosen, evaluation=metric)
     (folder / "evaluation").mkdir()
-    evaluate_model(
-        folder / "training" / "model",
-        folder / "data" / "test.parquet",
-        Evaluation(metric="micro_f1", bootstrap_samples=100),
-        folder / "evaluation",
-    )
+    settings = Evaluation(metric="micro_f1", bootstrap_samples=100)
+    evaluate_model(model, folder / "data" / "test.parquet", settings, folder / "evaluation")
     return folder
 
 
 @pytest.fixture(scope="module")
 def predictor(trained: Path) -> Predictor:
     return Predictor.load(trained / "training" / "model")
-
-
-@pytest.fixture(scope="module")
-def texts() -> list[dict[str, str]]:
-    odd = ("", "酒店很好", "card " * 300, "\u200b", "a" * 400)
-    return [{"text": row["text"]} for row in topic_rows(60, 4)] + [{"text": text} for text in odd]
 
 
 def scores(predictor: Predictor, rows) -> np.ndarray:
@@ -354,15 +206,6 @@ def test_the_manifest_holds_a_threshold_for_each_label(trained: Path):
 
 def test_golden_rows_hold(trained: Path, predictor: Predictor):
     assert check_model(predictor, trained / "training" / "model") <= TOLERANCE
-
-
-def test_a_row_gets_the_same_answer_alone_and_in_any_order(predictor: Predictor, texts):
-    together = scores(predictor, texts)
-    alone = np.concatenate([scores(predictor, [row]) for row in texts])
-    order = random.Random(5).sample(range(len(texts)), len(texts))
-    shuffled = scores(predictor, [texts[place] for place in order])
-    assert np.abs(together - alone).max() <= TOLERANCE
-    assert np.abs(together[order] - shuffled).max() <= TOLERANCE
 
 
 def test_a_long_text_is_read_to_its_end(predictor: Predictor):

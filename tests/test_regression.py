@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from scipy import stats
-from sklearn import metrics as reference
 
-from components.config import Evaluation, RunConfig, Training
-from components.models.base_models import resolve_base_model
+from components.config import Evaluation, Training
 from components.models.golden import check_model
 from components.models.inference import TOLERANCE, Predictor
 from components.models.model_directory import read_manifest
 from components.reports.evaluation import evaluate_model
-from components.reports.statistics import bootstrap_scores
-from components.sequences.regression_metrics import CORRELATIONS, error_quantiles, regression_metrics
 from components.task_types import Fault, Spec, Windows, find_task_type
-from components.training.fine_tuning import train_model
-from components.training.tokenization import tokenize_dataset
-from service.schemas import find_speech
-from tests.training_data import FILLERS, write_dataset
+from tests.training_data import FILLERS, train_small
 
 TYPE = find_task_type("regression")
 SPEC = Spec((), 64, 16)
@@ -88,82 +78,6 @@ def test_a_range_that_is_none_is_refused(range_: dict[str, float]):
         TYPE.settings.model_validate(range_)
 
 
-@st.composite
-def columns(draw):
-    """True and given numbers: with ties, with constant columns, of any scale and far from zero."""
-    rows = draw(st.integers(1, 25))
-    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    levels = draw(st.sampled_from([1, 2, 5, 1_000_000]))
-    scale, shift = draw(st.sampled_from([1e-3, 1.0, 1e9])), draw(st.sampled_from([0.0, 1.0, 1000.0]))
-    truth = generator.integers(0, levels, rows)
-    said = truth + generator.integers(0, draw(st.sampled_from([1, levels, 3 * levels])), rows)
-    return (truth + shift) * scale, (said + shift) * scale
-
-
-def of_scipy(metric: str, truth: np.ndarray, said: np.ndarray) -> float:
-    if len(np.unique(truth)) < 2 or len(np.unique(said)) < 2:
-        return 0.0
-    function = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}[metric]
-    return float(function(truth, said).statistic)
-
-
-@settings(max_examples=1000, deadline=None)
-@given(columns())
-def test_metrics_are_those_of_scipy_and_scikit_learn(case):
-    truth, said = case
-    found = regression_metrics(truth, said)
-    for metric in CORRELATIONS:
-        assert found[metric] == pytest.approx(of_scipy(metric, truth, said), abs=1e-7)
-    assert found["rmse"] == pytest.approx(reference.root_mean_squared_error(truth, said))
-    assert found["mae"] == pytest.approx(reference.mean_absolute_error(truth, said))
-    if len(np.unique(truth)) > 1:  # of constants scikit-learn's is what rounding makes of the mean
-        assert found["r2"] == pytest.approx(reference.r2_score(truth, said), abs=1e-7)
-
-
-@settings(max_examples=600, deadline=None)
-@given(columns(), st.integers(0, 2**32 - 1))
-def test_a_statistic_is_scipys_correlation_of_the_drawn_rows(case, seed: int):
-    truth, said = case
-    drawn = np.random.default_rng(seed).integers(0, len(truth), (3, len(truth)))
-    weights = np.array([np.bincount(rows, minlength=len(truth)) for rows in drawn], float)
-    for metric in TYPE.metric_names:
-        found = TYPE.statistic(metric, [repr(x) for x in truth.tolist()], [repr(x) for x in said.tolist()])(weights)
-        expected = [of_scipy(metric, truth[rows], said[rows]) for rows in drawn]
-        assert found == pytest.approx(expected, abs=1e-6)
-
-
-def test_constant_columns_have_no_correlation():
-    for truth, said in ([2.0, 2.0, 2.0], [1.0, 2.0, 3.0]), ([1.0, 2.0, 3.0], [0.1, 0.1, 0.1]), ([1.0], [1.0]):
-        found = regression_metrics(np.array(truth), np.array(said))
-        assert found["pearson"] == found["spearman"] == 0.0
-
-
-@pytest.mark.parametrize(("said", "r2"), [([2.0, 2.0], 1.0), ([2.0, 3.0], 0.0)])
-def test_r2_of_constant_truths_says_whether_all_is_exact(said: list[float], r2: float):
-    assert regression_metrics(np.array([2.0, 2.0]), np.array(said))["r2"] == r2
-
-
-@pytest.mark.parametrize("metric", ["pearson", "spearman"])
-def test_ten_thousand_resamplings_of_thousands_of_rows_take_seconds(metric: str):
-    generator = np.random.default_rng(0)
-    truth = generator.normal(size=2000)
-    statistic = CORRELATIONS[metric](truth, truth + generator.normal(size=2000))
-    began = time.process_time()
-    values = bootstrap_scores([statistic], 2000, 1000, seed=0)
-    assert time.process_time() - began < 5
-    assert values.mean() == pytest.approx(of_scipy(metric, truth, truth), abs=0.5)
-
-
-def test_quality_falls_with_the_error_and_is_one_where_exact():
-    quality = TYPE.quality(["3.0", "3.0", "3.0", "-1.5"], ["3.0", "3.5", "1.0", "-1.5"])
-    assert quality.tolist() == [1.0, pytest.approx(1 / 1.5), pytest.approx(1 / 3), 1.0]
-
-
-def test_error_quantiles_are_of_the_absolute_error():
-    found = error_quantiles(np.zeros(101), np.linspace(-1, 1, 101))
-    assert [line["error"] for line in found] == pytest.approx([0.5, 0.9, 0.96, 1.0], abs=0.02)
-
-
 def rows_with(numbers: np.ndarray) -> list[dict[str, str]]:
     return [{"label": repr(number)} for number in numbers.tolist()]
 
@@ -203,11 +117,6 @@ def test_answers_are_in_the_original_units_and_within_the_range():
     assert TYPE.said(free[1]) == "4.0"
 
 
-def test_an_answer_is_what_the_endpoint_promises():
-    shown = TYPE.present({"value": 3.25}, 3)
-    assert find_speech("regression").prediction.model_validate(shown).model_dump() == shown
-
-
 def test_targets_are_one_number_a_window():
     assert TYPE.targets([{"label": "2.5"}, {"label": "-1.0"}], Windows([], [0, 0, 1]), SPEC) == [[2.5], [2.5], [-1.0]]
 
@@ -240,20 +149,16 @@ def counted_rows(count: int, seed: int, unit: float = 1) -> list[dict[str, str]]
 def trained_model(folder: Path, base_folder: Path, unit: float = 1) -> Path:
     splits = {"train": counted_rows(200, 1, unit), "validation": counted_rows(50, 2, unit)}
     splits["test"] = counted_rows(60, 3, unit)
-    dataset = write_dataset(folder / "data", splits, ())
-    content = {
-        "name": "ratings",
-        "task_type": "regression",
-        "task": {"low": unit, "high": 5 * unit},
-        "data": {"train": "made.csv"},
-        "model": {"base": str(base_folder), "max_length": 24},
-        "training": {"epochs": 4, "batch_size": 8, "learning_rate": 3e-3, "device": "cpu"},
-        "evaluation": {"metric": "pearson"},
-    }
-    config = RunConfig.model_validate(content)
-    base = resolve_base_model(str(base_folder), folder)
-    tokens = tokenize_dataset(config, dataset, base, folder / "tokens")
-    return train_model(config, tokens, base, dataset, folder / "training").folder
+    return train_small(
+        folder,
+        base_folder,
+        splits,
+        (),
+        task_type="regression",
+        task={"low": unit, "high": 5 * unit},
+        training={"epochs": 4, "batch_size": 8, "learning_rate": 3e-3, "device": "cpu"},
+        evaluation={"metric": "pearson"},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -265,12 +170,6 @@ def trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def predictor(trained: Path) -> Predictor:
     return Predictor.load(trained)
-
-
-@pytest.fixture(scope="module")
-def texts() -> list[dict[str, str]]:
-    odd = ("", "酒店很好", "good " * 300, "\u200b", "a" * 400)
-    return [{"text": row["text"]} for row in counted_rows(60, 4)] + [{"text": text} for text in odd]
 
 
 def values(predictor: Predictor, rows) -> np.ndarray:
@@ -305,15 +204,6 @@ def test_golden_rows_hold(trained: Path, predictor: Predictor):
     assert check_model(predictor, trained) <= TOLERANCE
 
 
-def test_a_row_gets_the_same_answer_alone_and_in_any_order(predictor: Predictor, texts):
-    together = values(predictor, texts)
-    alone = np.concatenate([values(predictor, [row]) for row in texts])
-    order = random.Random(5).sample(range(len(texts)), len(texts))
-    shuffled = values(predictor, [texts[place] for place in order])
-    assert np.abs(together - alone).max() <= TOLERANCE
-    assert np.abs(together[order] - shuffled).max() <= TOLERANCE
-
-
 def test_a_long_text_is_read_to_its_end(predictor: Predictor):
     start = "bad worst " * 20
     better, worse = values(predictor, [{"text": start + "good great " * 40}, {"text": start}])
@@ -327,9 +217,3 @@ def test_numbers_of_a_thousand_millions_are_as_easy_as_those_of_one(tiny_base: P
     network = TYPE.build_network(tiny_base, Spec((), 64, 16, {}, TYPE.start(numbers, SPEC)))
     loss = TYPE.loss(network, torch.zeros(3, 1), torch.from_numpy(numbers), Training(), None)
     assert float(loss) == pytest.approx(1.0, rel=1e-3)
-
-
-def test_no_warning_comes_with_a_single_row():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert regression_metrics(np.array([1.0]), np.array([2.0]))["mae"] == 1.0

@@ -141,6 +141,10 @@ def _rows_of_type(task_type):
         case "multi_label":
             made = [{"text": row["text"], "labels": [row["label"]] * (place % 3 > 0)} for place, row in enumerate(rows)]
             return made, {"text": "text", "labels": "labels"}
+        case "cells":
+            moods = ("joy", "joy|love", "anger", "love | anger")
+            made = [{"comment": row["text"], "emotions": moods[place % 4]} for place, row in enumerate(rows)]
+            return made, {"text": "comment", "labels": "emotions"}
         case "regression":
             made = [
                 {"sentence1": row["text"], "sentence2": row["text"][::-1], "label": place / 10}
@@ -170,7 +174,7 @@ def _rows_of_type(task_type):
     return rows, {"text": "text", "label": "label"}
 
 
-TYPES = ("multi_label", "regression", "token_classification", "spans", "question_answering", "fill_mask")
+TYPES = ("multi_label", "cells", "regression", "token_classification", "spans", "question_answering", "fill_mask")
 
 
 @pytest.mark.parametrize("task_type", [*TYPES, "text_classification"])
@@ -186,7 +190,8 @@ def test_the_task_type_is_recognised_by_the_columns_and_its_draft_accepts_the_da
     else:
         path = write_jsonl(tmp_path / "a.jsonl", rows)
     config = drafted(path)
-    assert config.task_type == {"spans": "token_classification"}.get(task_type, task_type)
+    expected = {"spans": "token_classification", "cells": "multi_label"}
+    assert config.task_type == expected.get(task_type, task_type)
     assert dict(config.data.columns) == columns
     assert sum(validate_dataset(config, None, None, tmp_path / "validated").rows.values()) > 150
 
@@ -196,6 +201,31 @@ def test_whole_numbers_as_labels_are_labels_and_a_score_beside_a_label_is_not_th
     assert drafted(write_csv(tmp_path / "a.csv", stars)).task_type == "text_classification"
     scored = [{**row, "score": place / 7} for place, row in enumerate(reviews(200))]
     assert drafted(write_csv(tmp_path / "b.csv", scored, ["text", "label", "score"])).task_type == "text_classification"
+
+
+def test_texts_with_signs_between_their_words_are_no_labels():
+    sentences = [f"{word}; and then {word} again | so it goes on for quite a while" for word in "abcdefgh" * 9]
+    assert look_at_column("text", sentences).look == "text"
+    assert look_at_column("label", ["good", "bad"] * 20).look == "text"
+    assert look_at_column("code", [f"{number}|{number + 1}" for number in range(40)]).look == "text"
+    assert look_at_column("情绪", ["喜；爱", "怒", "喜"] * 20).look == "cells"
+
+
+def test_very_few_rows_of_each_label_are_asked_and_not_learned(tmp_path):
+    rows = [{"text": row["text"], "label": f"topic {place % 10}"} for place, row in enumerate(reviews(60))]
+    config = drafted(write_csv(tmp_path / "a.csv", rows))
+    assert config.task_type == "zero_shot"
+    assert len(config.data.labels) == 10
+    assert "try task_type: text_classification" in (tmp_path / "draft.yaml").read_text(encoding="utf-8")
+    dataset = validate_dataset(config, None, None, tmp_path / "validated")
+    assert sum(dataset.rows.values()) == 60
+    assert dataset.rows["test"] > dataset.rows["train"]
+
+
+def test_texts_without_labels_get_advice(tmp_path):
+    config = drafted(write_csv(tmp_path / "a.csv", [{"text": row["text"]} for row in reviews(60)], ["text"]))
+    assert config.task_type == "fill_mask"
+    assert "task_type: zero_shot" in (tmp_path / "draft.yaml").read_text(encoding="utf-8")
 
 
 def test_a_task_type_that_there_is_not_is_never_written():

@@ -10,6 +10,7 @@ from components.config import RunConfig
 from components.digests import digest_file, digest_of
 from components.models.base_models import resolve_base_model
 from components.records import BaseModel, TokenizedDataset, ValidatedDataset
+from components.training.fine_tuning import train_model
 from components.training.tokenization import tokenize_dataset
 
 LABELS = ("card", "hotel", "movie")
@@ -71,3 +72,15 @@ def small_job(
     config = small_config(base, **training)
     model = resolve_base_model(str(base), folder)
     return config, tokenize_dataset(config, dataset, model, folder / "tokens"), model, dataset
+
+
+def train_small(
+    folder: Path, base: Path, splits: dict[str, list[dict[str, str]]], labels: tuple[str, ...], **content: Any
+) -> Path:
+    """The model directory that rows of any task type make of a base; the rows lie in `folder/data`."""
+    config = RunConfig.model_validate(
+        {"name": "small", "data": {"train": "made.jsonl"}, "model": {"base": str(base), "max_length": 24}, **content}
+    )
+    dataset, model = write_dataset(folder / "data", splits, labels), resolve_base_model(str(base), folder)
+    tokens = tokenize_dataset(config, dataset, model, folder / "tokens")
+    return train_model(config, tokens, model, dataset, folder / "training").folder

@@ -9,13 +9,16 @@ from itertools import islice
 from typing import Any, Literal
 
 from components.data.data_files import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
+from components.sequences.label_cells import SEPARATORS
 
 # texts: lists of texts; spans: lists of objects with start and end; answers: objects with text and answer_start;
-# number: numbers with a fraction, or many whole ones written as if they had one; text: all else.
-Look = Literal["texts", "spans", "answers", "number", "text"]
+# cells: several words with a sign between them, such as joy|love; number: numbers with a fraction, or many whole ones
+# written as if they had one; text: all else.
+Look = Literal["texts", "cells", "spans", "answers", "number", "text"]
 LOOKED_AT = 1000  # values of a column that are parsed
 MOST_LABELS = 500
 MOST_WHOLE_LABELS = 3  # 0.0, 1.0 and 2.0 are labels that some program took for numbers; more are marks
+LONGEST_WORD = 30  # mean characters of what stands between the signs of a cell; more is a sentence
 SHORTEST_TEXT = 3  # mean characters of a second text; less is a code
 
 # fmt: off
@@ -71,6 +74,7 @@ FORMS: tuple[tuple[str, tuple[Sought, ...]], ...] = (
     ("token_classification", (Sought("tags", TAGS_NAMES, "texts"), Sought("tokens", TOKENS_NAMES, "texts"))),
     ("token_classification", (Sought("entities", ENTITIES_NAMES, "spans"), TEXT)),
     ("multi_label", (Sought("labels", SEVERAL_LABELS_NAMES, "texts", "only one"), TEXT)),
+    ("multi_label", (Sought("labels", SEVERAL_LABELS_NAMES, "cells", "only one"), TEXT)),
     ("regression", (Sought("value", VALUE_NAMES, "number"), TEXT, PAIR)),
     ("text_classification", (Sought("label", LABEL_NAMES, None, "label"), TEXT, PAIR)),
 )
@@ -113,7 +117,19 @@ def _look(values: Sequence[str]) -> Look:
     numbers = [item for item in parsed if isinstance(item, int | float) and not isinstance(item, bool)]
     many = len(set(numbers)) > MOST_WHOLE_LABELS and all(isinstance(item, float) for item in numbers)
     are_numbers = values and len(numbers) == len(values) and (many or any(item % 1 for item in numbers))
-    return "number" if are_numbers else "text"
+    if are_numbers:
+        return "number"
+    return "cells" if _are_cells(values) else "text"
+
+
+def _are_cells(values: Sequence[str]) -> bool:
+    """Whether cells hold words that recur, and some cells several of them."""
+    parts = [[part.strip() for part in SEPARATORS.split(value)] for value in values]
+    words = [word for each in parts for word in each]
+    several = sum(len(each) > 1 for each in parts)
+    recurring = len(set(words)) <= min(MOST_LABELS, len(words) // 2)
+    short = sum(map(len, words)) <= LONGEST_WORD * len(words)
+    return several > 0 and recurring and short and all(words)
 
 
 def _json(value: str) -> Any:

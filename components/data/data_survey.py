@@ -103,9 +103,12 @@ def _labelled(words: LabelWords) -> int:
 
 def _unrecognised(path: Path, columns: Sequence[Column]) -> DataError:
     listed = ", ".join(f"'{column.name}' ({column.different} different values)" for column in columns)
-    what = "a label" if any(column.look == "text" and column.filled for column in columns) else "a text"
+    if not any(column.look == "text" and column.filled for column in columns):
+        return DataError(f"{path.name} has no column that looks like a text: {listed}.", "name one of them 'text'.")
     return DataError(
-        f"{path.name} has no column that looks like {what}: {listed}.", "name the columns 'text' and 'label'."
+        f"{path.name} has no column that looks like a label: {listed}.",
+        "name the columns 'text' and 'label'. A file with nothing but texts is for fill_mask; zero_shot gives "
+        "texts labels without training, and wants rows with labels to be measured on.",
     )
 
 

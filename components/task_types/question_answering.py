@@ -66,7 +66,8 @@ class QuestionAnswering(TaskType):
     rewrites = True
     faults = FAULTS
     unreachable = (
-        "raise task.max_answer_length or model.max_length; until then they are learned from, and count as missed."
+        "an answer that is longer than task.max_answer_length, or that no window holds whole",
+        "raise task.max_answer_length or model.max_length; those rows are learned from all the same, and missed.",
     )
     has_labels = False
     settings = Settings

@@ -50,6 +50,10 @@ class TokenClassification(TaskType):
     )
     rewrites = True
     faults = FAULTS
+    unreachable = (
+        "an entity that begins or ends inside a word or a character of several code points",
+        "check the offsets: they count code points, as Python does, not bytes or UTF-16 units; the end is exclusive.",
+    )
     settings = TokenSettings
     targets_are = "tokens"
     metric_names = METRICS
@@ -62,6 +66,18 @@ class TokenClassification(TaskType):
 
     def words(self, label: str) -> Sequence[str]:
         return [name for _, _, name in spans_of_label(label)]
+
+    def out_of_reach(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> list[int]:
+        """Rows with an entity whose borders are not those of units: what is taught and given is the whole units."""
+        from components.entities.text_units import split_units
+
+        found: list[int] = []
+        for place, row in enumerate(rows):
+            units = split_units(row["text"])
+            starts, ends = {start for start, _ in units}, {end for _, end in units}
+            if not all(start in starts and end in ends for start, end, _ in spans_of_label(row["label"])):
+                found.append(place)
+        return found
 
     # --- network ----------------------------------------------------------------------------------------------------
     def build_network(self, base: Path, spec: Spec) -> Any:

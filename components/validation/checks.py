@@ -107,7 +107,7 @@ def checks_of(task_type: TaskType) -> dict[str, tuple[Kind, Severity]]:
     without = [] if has_label_set(task_type) else [*LABEL_SET_CHECKS]
     without += [] if has_truth(task_type) else [*LABEL_CHECKS]
     without += [] if task_type.trains else [*TRAINING_CHECKS]
-    without += [] if task_type.unreachable else [REACH]
+    without += [] if all(task_type.unreachable) else [REACH]
     return {name: check for name, check in CHECKS.items() if name not in without} | dict.fromkeys(
         task_type.faults, FAULT
     )

@@ -179,7 +179,7 @@ class _Examination:
             columns = {role: self.delivery.column(role, self.rows) for role in self.delivery.roles}
             for outcome in check_tokens([columns[role] for role in self.delivery.texts], base, self.config):
                 self.add(outcome)
-            if self.task_type.unreachable:
+            if REACH in checks_of(self.task_type):
                 self.add(check_reach(columns, self.rows, base, self.config))
 
     def _quarantined_share(self) -> Outcome:

@@ -59,15 +59,15 @@ def check_reach(columns: Mapping[str, Any], rows: Integers, base: BaseModel, con
         part = {role: column.slice(start, BATCH_ROWS).to_pylist() for role, column in columns.items()}
         texts = [dict(zip(part, values, strict=True)) for values in zip(*part.values(), strict=True)]
         found += [start + row for row in task_type.out_of_reach(texts, task_type.encode(tokenizer, texts, spec), spec)]
-    count = f"{len(found):,} of {len(rows):,} rows"
+    what, hint = task_type.unreachable
     return Outcome(
         REACH,
         passed=not found,
-        sentence=f"{count} {either(len(found), 'has', 'have')} an answer that the model cannot give: it is too "
-        "long, or parted by every window."
+        sentence=f"{len(found):,} of {len(rows):,} rows {either(len(found), 'has', 'have')} {what}: the model "
+        "cannot give it."
         if found
-        else "Every answer is within reach of the model.",
-        hint=task_type.unreachable,
+        else "Every true answer is one that the model can give.",
+        hint=hint,
         rows=rows[np.array(found, np.int64)],
     )
 
