@@ -118,11 +118,14 @@ def predict(
     output: Annotated[Path, typer.Option(help="JSONL or CSV file to write, one line a row.")],
     version: Annotated[int | None, typer.Option(help="Version; default: the champion.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="Our name of a column and the file's: text=review.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help='What a request may ask beside its texts: top_k=5, labels=["card","fee"].')
+    ] = None,
 ) -> None:
     """Answer for every row of a file, in its order."""
     from flows.commands import predict_rows
 
-    predict_rows(name, this_installation(), input, output, version, column or [])
+    predict_rows(name, this_installation(), input, output, version=version, columns=column or [], options=option or [])
 
 
 @command

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from components.errors import ConfigError, RegistryError, ServingError
 from components.records import RegisteredVersion, as_json
@@ -14,6 +15,9 @@ from components.settings import Settings, without_passwords
 from components.step_store import storage_errors, write_whole
 from flows import console
 from flows.progress import RunLog
+
+if TYPE_CHECKING:
+    from service.requests import AskedOfAll
 
 
 def init_run_file(data: Path, output: Path | None, base: str | None, force: bool) -> None:
@@ -123,7 +127,14 @@ def _chosen(name: str, settings: Settings, version: int | None) -> RegisteredVer
 
 
 def predict_rows(
-    name: str, settings: Settings, source: Path, target: Path, version: int | None, columns: Sequence[str]
+    name: str,
+    settings: Settings,
+    source: Path,
+    target: Path,
+    *,
+    version: int | None,
+    columns: Sequence[str],
+    options: Sequence[str],
 ) -> None:
     """Answer for every row of a file with a registered model, in batches."""
     from components import registry
@@ -137,8 +148,36 @@ def predict_rows(
         version = live.version
     found = registry.get_version(settings, name, version)
     model = registry.fetch_model(settings, found)
-    rows = predict_file(model, source, target, _named(columns))
+    asked = _asked(model, options)
+    rows = predict_file(model, source, target, _named(columns), options=asked.options, top_k=asked.top_k)
     console.say(f"{rows:,} rows answered by {name} version {version}: {target}")
+
+
+def _asked(model: Path, options: Sequence[str]) -> AskedOfAll:
+    """What words such as top_k=5 or labels=["card", "fee"] ask about every row, checked as the endpoint would."""
+    from components.models.model_directory import read_manifest
+    from service.problems import Problem
+    from service.requests import read_options
+
+    pairs = [option.partition("=") for option in options]
+    wrong = [option for option, (name, _, value) in zip(options, pairs, strict=True) if not (name and value)]
+    if wrong:
+        raise ConfigError(f"--option {wrong[0]} names no option.", "write it as NAME=VALUE, such as top_k=5.")
+    try:
+        return read_options(read_manifest(model).task_type, {name: _value(value) for name, _, value in pairs})
+    except Problem as problem:
+        hint = "correct that; docs/endpoint.md lists the options of each type."
+        raise ConfigError(f"--option: {problem.problem}", hint) from problem
+
+
+def _value(word: str) -> Any:
+    """What a word spells in JSON, or the word itself."""
+    import json
+
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
 
 
 def _named(columns: Sequence[str]) -> dict[str, str]:

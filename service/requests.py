@@ -6,7 +6,8 @@ type's file in `schemas/`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from components.config import Serving
 from components.task_types import Row
 from service.problems import not_json, wrong_values
+from service.schemas import find_speech
 from service.schemas.base import STRICT, Speech, absent
 
 MOST_LABELS = 10_000  # largest top_k
@@ -26,6 +28,14 @@ class Asked:
     """A request that has been read: the rows to predict, and how many labels to name for each."""
 
     rows: tuple[Row, ...]
+    top_k: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskedOfAll:
+    """What is asked about every row of a file: the options of the task type, and how many of the likeliest to name."""
+
+    options: Mapping[str, Any]
     top_k: int
 
 
@@ -93,6 +103,20 @@ def request_reader(speech: Speech, limits: Serving, inputs: Sequence[str], many:
     config = ConfigDict(**STRICT, json_schema_extra=_shape(inputs, many, speech))
     model = create_model("PredictRequest", __config__=config, **fields)
     return RequestReader(model, tuple(inputs), many, tuple(speech.options))
+
+
+def read_options(task_type: str, options: Mapping[str, Any]) -> AskedOfAll:
+    """Options as a request would have them, checked by the same rules.
+
+    Raises:
+        Problem: 422 where this task type has no such option, or a value is wrong.
+    """
+    speech, limits = find_speech(task_type), Serving()
+    inputs = list(speech.inputs(limits))
+    row = {key: speech.example[key] for key in inputs}
+    body = json.dumps({**row, **options}).encode()
+    asked = request_reader(speech, limits, inputs, "rows").read(body, limits)
+    return AskedOfAll({key: value for key, value in asked.rows[0].items() if key not in inputs}, asked.top_k)
 
 
 def _plain(value: Any) -> Any:

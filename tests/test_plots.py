@@ -47,6 +47,14 @@ def test_an_evaluation_is_drawn(labels: list[str], tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith(PNG) and path.stat().st_size > 8000 for path in drawn)
 
 
+def test_numbers_are_drawn(tmp_path: Path) -> None:
+    report = {"metrics": {}, "pairs": [{"truth": n / 7, "said": n / 8} for n in range(30)]}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    [drawn] = plots.draw_evaluation(tmp_path / "report.json", tmp_path)
+    assert drawn.name == "numbers.png"
+    assert drawn.read_bytes().startswith(PNG)
+
+
 def test_a_training_is_drawn(tmp_path: Path) -> None:
     history = tmp_path / "history.jsonl"
     lines = [{"step": s, "epoch": s / 10, "time": s, "metrics": {"train_loss": 1 / (s + 1)}} for s in range(30)]

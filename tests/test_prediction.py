@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import pytest
 
 from components.errors import DataError
 from components.models.inference import Predictor
 from components.models.prediction import predict_file
-from tests.model_folders import TEXTS
+from service.problems import Problem
+from service.requests import read_options
+from tests.model_folders import TEXTS, build_model
 
 COLUMNS = {"text": "review"}
 
@@ -54,6 +57,29 @@ def test_what_cannot_be_written_or_read_is_said(tmp_path, tiny_model, source, ta
     with pytest.raises(DataError, match=expected):
         predict_file(tiny_model, source, tmp_path / target, columns)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reviews.csv"]
+
+
+def test_options_are_asked_about_every_row(tmp_path, tiny_base, source):
+    model = build_model(tmp_path / "model", tiny_base, task_type="zero_shot")
+    asked = read_options("zero_shot", {"labels": ["card", "钱"], "multi_label": True, "top_k": 1})
+    predict_file(model, source, tmp_path / "a.jsonl", COLUMNS, options=asked.options, top_k=asked.top_k)
+    found = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["label"] for row in found if row["problem"] is None} <= {"card", "钱"}
+    assert [len(row["top"] or []) for row in found] == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("task_type", "options", "problem"),
+    [
+        ("zero_shot", {"labels": []}, "'labels' is an empty list"),
+        ("zero_shot", {"label": "x"}, "unknown key 'label'"),
+        ("text_classification", {"labels": ["x"]}, "unknown key 'labels'"),
+        ("fill_mask", {"top_k": 0}, "'top_k' must be at least 1"),
+    ],
+)
+def test_options_are_checked_as_in_requests(task_type, options, problem):
+    with pytest.raises(Problem, match=re.escape(problem)):
+        read_options(task_type, options)
 
 
 def test_a_pattern_of_several_files_is_refused(tmp_path, tiny_model, source):

@@ -8,18 +8,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.records import SPLITS
-from components.validation.checks import LABEL_SET_CHECKS
+from components.records import SPLITS, BaseModel
+from components.task_types import find_task_type
+from components.validation.checks import LABEL_SET_CHECKS, REACH, TRAINING_CHECKS
 from tests.reviews import Validated, reviews, run_config, write_csv, write_jsonl
 
 TAGS = {"good": ["praise"], "bad": ["blame", "return"]}
 
 
-def validated(folder, task_type, train, champion=None, settings=None, evaluation=None, **validation):
+def validated(folder, task_type, train, champion=None, settings=None, evaluation=None, base=None, **validation):
     """Validate one training file as this type; the other splits are shares of it."""
     data = {"train": train} if isinstance(train, str | list) else train
     config = run_config(folder, data, evaluation, **validation)
-    return Validated(config.model_copy(update={"task_type": task_type, "task": settings or {}}), champion)
+    chosen = {"task_type": task_type, "task": {**find_task_type(task_type).settings().model_dump(), **(settings or {})}}
+    return Validated(config.model_copy(update=chosen), champion, BaseModel("tiny", base, "", "") if base else None)
 
 
 def tagged(count=200):
@@ -217,3 +219,53 @@ def test_squad_documents_are_rows(tmp_path):
 def test_a_missing_column_is_said_whatever_the_task_type(tmp_path, task_type):
     outcome = validated(tmp_path, task_type, write_csv(tmp_path / "train.csv", reviews(20), ["text", "label"]).name)
     assert "train.csv has no column" in outcome.rejection.problem
+
+
+def test_where_nothing_is_learned_training_rows_are_not_held_against_the_others(tmp_path):
+    rows = reviews(40)
+    write_csv(tmp_path / "train.csv", [*rows[:5], {"text": f"{rows[20]['text']} indeed", "label": "good"}])
+    write_csv(tmp_path / "test.csv", [rows[2], *rows[20:]])
+    write_csv(tmp_path / "validation.csv", rows[10:20])
+    data = {split: f"{split}.csv" for split in SPLITS}
+    outcome = validated(tmp_path, "zero_shot", data)
+    assert outcome.failed == []  # six rows are enough to name the labels
+    assert outcome.dataset.rows == {"train": 6, "validation": 10, "test": 21}
+    assert not {each["name"] for each in outcome.report["checks"]} & {*TRAINING_CHECKS, REACH}
+    assert "leakage" in validated(tmp_path, "text_classification", data).failed
+
+
+def test_answers_that_are_too_long_to_be_given_are_counted_and_named(tmp_path, tiny_base):
+    texts = [row["text"] for row in reviews(60)]
+    rows = [
+        {"question": f"What {place}?", "context": text, "answers": {"text": [text[:6]], "answer_start": [0]}}
+        for place, text in enumerate(texts)
+    ]
+    rows[7]["answers"] = {"text": [texts[7]], "answer_start": [0]}
+    rows[9]["answers"] = {"text": [texts[9], texts[9][:3]], "answer_start": [0, 0]}  # one of them can be given
+    name = write_jsonl(tmp_path / "train.jsonl", rows).name
+    outcome = validated(tmp_path, "question_answering", name, base=tiny_base, settings={"max_answer_length": 8})
+    check = outcome.check(REACH)
+    assert (check["passed"], check["severity"], check["failing"]) == (False, "warn", ["train.jsonl:8"])
+    assert check["sentence"].startswith("1 of 60 rows has an answer that is longer than task.max_answer_length")
+    assert sum(outcome.dataset.rows.values()) == 60  # it is learned from all the same
+    stopped = validated(
+        tmp_path,
+        "question_answering",
+        name,
+        base=tiny_base,
+        settings={"max_answer_length": 8},
+        severity={REACH: "stop"},
+    )
+    assert stopped.rejection.problem.startswith("1 of 60 rows has an answer")
+
+
+def test_entities_with_borders_inside_a_word_are_counted_and_named(tmp_path, tiny_base):
+    rows = [{"text": f"{row['text']} in Rome", "entities": []} for row in reviews(60)]
+    for row in rows:
+        row["entities"] = [{"start": len(row["text"]) - 4, "end": len(row["text"]), "label": "CITY"}]
+    rows[3]["entities"][0]["start"] += 1
+    rows[5] = {"text": "😀😀 in Rome tonight", "entities": [{"start": 8, "end": 12, "label": "CITY"}]}  # UTF-16 units
+    name = write_jsonl(tmp_path / "train.jsonl", rows).name
+    check = validated(tmp_path, "token_classification", name, base=tiny_base).check(REACH)
+    assert check["failing"] == ["train.jsonl:4", "train.jsonl:6"]
+    assert "not bytes or UTF-16 units" in check["hint"]

@@ -17,9 +17,19 @@ from components.step_store import storage_errors
 
 ROWS_AT_A_TIME = 2048
 TOP_K = 3  # likeliest labels that a line names
+NO_TEXT = "the text is missing or blank"
 
 
-def predict_file(model: Path, source: Path, target: Path, columns: Mapping[str, str], device: str = "cpu") -> int:
+def predict_file(
+    model: Path,
+    source: Path,
+    target: Path,
+    columns: Mapping[str, str],
+    *,
+    options: Mapping[str, Any] | None = None,
+    top_k: int = TOP_K,
+    device: str = "cpu",
+) -> int:
     """Write the answer to each row of `source` into `target`, JSON lines or CSV by its name; returns the rows.
 
     An answer has the keys that the endpoint gives; in CSV, lists are JSON text. A row that cannot be answered, such as
@@ -27,6 +37,8 @@ def predict_file(model: Path, source: Path, target: Path, columns: Mapping[str, 
 
     Args:
         columns: the project's names (text, text_pair) to those of the file.
+        options: what else is asked about every row, such as the labels of a zero-shot model.
+        top_k: how many of the likeliest an answer names.
 
     Raises:
         DataError: the source cannot be read, or the target is of another kind.
@@ -45,35 +57,35 @@ def predict_file(model: Path, source: Path, target: Path, columns: Mapping[str, 
         draft = target.with_name(f".{target.name}.part")
         try:
             fields = ("row", *read_golden(model)[0].answer, "problem")
-            count = _write(draft, target.suffix, fields, _answers(predictor, found[0], wanted))
+            answers = _answers(predictor, _rows_of(found[0], wanted, options or {}), found[0].name, top_k)
+            count = _write(draft, target.suffix, fields, answers)
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
     return count
 
 
-def _answers(predictor: Predictor, path: Path, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    names = list(columns.values())
-    read = read_rows(path, dict.fromkeys(names, "text"))
-    found: list[tuple[int, dict[str, str] | None, str]] = [
-        (bad.line, None, f"cannot be read: {bad.reason}") for bad in read.bad
-    ]
+Found = tuple[int, dict[str, Any] | None, str]  # number of a row in its file, what is asked, or why nothing is
+
+
+def _rows_of(path: Path, columns: Mapping[str, str], options: Mapping[str, Any]) -> list[Found]:
+    """The rows of a file in their order, with what else is asked about each."""
+    read = read_rows(path, dict.fromkeys(columns.values(), "text"))
+    found: list[Found] = [(bad.line, None, f"cannot be read: {bad.reason}") for bad in read.bad]
     for values in read.table.to_pylist():
         row = {ours: values[theirs] for ours, theirs in columns.items()}
         whole = all(text and text.strip() for text in row.values())
-        found.append((values[LINE], row if whole else None, "" if whole else "the text is missing or blank"))
-    found.sort(key=lambda item: item[0])
+        found.append((values[LINE], {**row, **options} if whole else None, "" if whole else NO_TEXT))
+    return sorted(found, key=lambda item: item[0])
+
+
+def _answers(predictor: Predictor, found: Sequence[Found], file: str, top_k: int) -> Iterator[dict[str, Any]]:
     for start in range(0, len(found), ROWS_AT_A_TIME):
-        yield from _batch(predictor, path.name, found[start : start + ROWS_AT_A_TIME])
-
-
-def _batch(
-    predictor: Predictor, file: str, found: Sequence[tuple[int, dict[str, str] | None, str]]
-) -> Iterator[dict[str, Any]]:
-    answers = iter(predictor.predict([row for _, row, _ in found if row is not None]))
-    for line, row, problem in found:
-        said = predictor.task_type.present(next(answers), TOP_K) if row is not None else {}
-        yield {"row": f"{file}:{line}", **said, "problem": problem or None}
+        part = found[start : start + ROWS_AT_A_TIME]
+        answers = iter(predictor.predict([row for _, row, _ in part if row is not None]))
+        for line, row, problem in part:
+            said = predictor.task_type.present(next(answers), top_k) if row is not None else {}
+            yield {"row": f"{file}:{line}", **said, "problem": problem or None}
 
 
 def _write(path: Path, kind: str, fields: Sequence[str], answers: Iterable[Mapping[str, Any]]) -> int:

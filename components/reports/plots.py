@@ -18,7 +18,7 @@ MOST_BARS = 30
 
 
 def draw_evaluation(report: Path, folder: Path) -> list[Path]:
-    """Draw what a report has of these: the confusion matrix, the reliability diagram and the F1 of each label.
+    """Draw what a report has: the confusion matrix, the reliability diagram, the F1 of each label, pairs of numbers.
 
     Args:
         report: `report.json` of an evaluation.
@@ -34,6 +34,8 @@ def draw_evaluation(report: Path, folder: Path) -> list[Path]:
         drawn.append(draw_reliability(content["reliability"], ece, folder / "reliability.png"))
     if "per_class" in content:
         drawn.append(draw_f1(content["per_class"], folder / "f1_by_label.png"))
+    if content.get("pairs"):
+        drawn.append(draw_numbers(content["pairs"], folder / "numbers.png"))
     return drawn
 
 
@@ -52,6 +54,21 @@ def draw_reliability(bins: Sequence[Mapping[str, float]], ece: float, path: Path
     lower.set(xlim=(0, 1.02), xlabel="confidence", ylabel="rows")
     for axes in (upper, lower):
         make_plain(axes, grid="both")
+    return save(figure, path)
+
+
+def draw_numbers(pairs: Sequence[Mapping[str, float]], path: Path) -> Path:
+    """Draw the numbers that a model gives against the true ones."""
+    truth, said = [row["truth"] for row in pairs], [row["said"] for row in pairs]
+    ends = [min(*truth, *said), max(*truth, *said)]
+    figure = new_figure(6.4, 6.0)
+    axes = figure.add_subplot()
+    axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=1, label="as true")
+    axes.scatter(truth, said, s=14, color=BLUE, alpha=0.45, linewidths=0, label="rows")
+    axes.set(xlabel="true number", ylabel="number of the model")
+    axes.legend(loc="upper left", frameon=False)
+    set_title(axes, "True and given numbers", f"{len(pairs):,} rows")
+    make_plain(axes, grid="both")
     return save(figure, path)
 
 

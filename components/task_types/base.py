@@ -248,7 +248,7 @@ class TaskType(ABC):
         """The metric as a function of how often each row is drawn."""
 
     def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
-        """What report.json holds beside: `per_class`, `confusion` with `labels`, `reliability`, as they make sense."""
+        """What report.json holds beside: `per_class`, `confusion` with `labels`, `reliability`, `pairs` of numbers."""
         return {}
 
 

@@ -38,6 +38,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 LARGEST = 1e30  # the square of a larger one, or itself, is infinite in float32
 FEWEST_ROWS = 10  # of validation that a line is fitted to
 IDENTITY = {"slope": 1.0, "offset": 0.0}
+MOST_PAIRS = 1000  # rows that are drawn in a picture, evenly spread over all
 DIGITS = 8  # of an answer: float32 holds no more
 
 
@@ -171,8 +172,10 @@ class Regression(TaskType):
     def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
         from components.sequences.regression_metrics import error_quantiles
 
-        said = np.array([answer["value"] for answer in answers])
-        return {"errors": error_quantiles(_numbers(truths), said)}
+        truth, said = _numbers(truths), np.array([answer["value"] for answer in answers])
+        shown = np.unique(np.linspace(0, len(truth) - 1, MOST_PAIRS).astype(np.int64)) if len(truth) else []
+        pairs = [{"truth": float(truth[row]), "said": float(said[row])} for row in shown]
+        return {"errors": error_quantiles(truth, said), "pairs": pairs}
 
     @staticmethod
     def _line(spec: Spec) -> tuple[float, float]:

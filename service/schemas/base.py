@@ -48,7 +48,7 @@ def of_form(pattern: str, wish: str) -> Any:
 
     def check(text: str) -> str:
         if re.search(pattern, text) is None:
-            raise PydanticCustomError("form", wish)  # type: ignore[arg-type]  # pydantic wants a literal
+            raise PydanticCustomError("form", wish)
         return text
 
     return AfterValidator(check)
