@@ -173,8 +173,8 @@ class Regression(TaskType):
         from components.sequences.regression_metrics import error_quantiles
 
         truth, said = _numbers(truths), np.array([answer["value"] for answer in answers])
-        shown = np.unique(np.linspace(0, len(truth) - 1, MOST_PAIRS).astype(np.int64)) if len(truth) else []
-        pairs = [{"truth": float(truth[row]), "said": float(said[row])} for row in shown]
+        shown = np.unique(np.linspace(0, max(len(truth) - 1, 0), min(len(truth), MOST_PAIRS)).astype(np.int64))
+        pairs = [{"truth": float(truth[row]), "said": float(said[row])} for row in shown.tolist()]
         return {"errors": error_quantiles(truth, said), "pairs": pairs}
 
     @staticmethod
