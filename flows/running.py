@@ -128,4 +128,5 @@ def _print_result(content: dict[str, Any]) -> None:
     if content["outcome"] == "promoted":
         console.say(f"Serve it with 'rebert serve {name}'; see why with 'rebert explain {name} {version}'.")
     elif content["outcome"] == "refused":
-        console.say(f"The champion stays. See why with 'rebert explain {name} {version}'.")
+        stays = "The champion stays" if (content["decision"] or {}).get("champion_version") else "No model is live yet"
+        console.say(f"{stays}. See why with 'rebert explain {name} {version}'.")

@@ -84,6 +84,19 @@ def test_broken_answers_are_faults(answers):
     assert set(TYPE.faults) >= {found.check}
 
 
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ("cat", "there is an answer that is no object with text and answer_start"),
+        ({"text": ["cat", "the"], "answer_start": [4]}, "text holds 2 and answer_start 1"),
+        ({"text": [["cat"]], "answer_start": [4]}, "the answer '[\"cat\"]' is no text"),
+        ({"text": ["cat"], "answer_start": ["4"]}, "the offset '\"4\"' is no whole number"),
+    ],
+)
+def test_broken_answers_are_explained(answers, reason):
+    assert read("the cat", answers).reason == reason
+
+
 def test_a_row_without_context_or_answers_is_left_to_the_checks_of_all_types():
     assert read(None, []) == {"question": "who?"}
     assert read("the cat", " ") == {"question": "who?", "context": "the cat"}

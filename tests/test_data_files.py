@@ -15,6 +15,7 @@ import pytest
 from components.data.csv_rows import LONGEST_RECORD_LINES
 from components.data.data_files import columns_of, find_files, read_rows
 from components.data.rows import BATCH_ROWS, LINE
+from components.data.text_lines import guess_encoding
 from components.errors import DataError
 
 HEADER = "text,label\n"
@@ -78,6 +79,11 @@ def test_a_row_with_too_many_or_too_few_cells_is_named_and_shifts_nothing(csv_fi
         (2, "3 cells, the header has 2"),
         (3, "1 cell, the header has 2"),
     ]
+
+
+def test_halves_of_utf16_pairs_are_told_from_other_encodings():
+    assert guess_encoding("好 \ud83d half".encode(errors="surrogatepass")) == "CESU-8"
+    assert guess_encoding("café, naïve".encode("cp1252")) == "WINDOWS-1252"
 
 
 def test_an_open_quote_costs_its_own_row_alone(csv_file):

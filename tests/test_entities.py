@@ -91,7 +91,7 @@ def test_scores_are_those_of_strict_seqeval(rows):
     labels = [[as_label(spans_of_tags(tags)) for tags in column] for column in (truths, said)]
     found = entity_metrics(*labels)
     micro, macro = (scored_by_seqeval(truths, said, IOB2, average) for average in ("micro", "macro"))
-    expected = dict(zip(("precision", "recall", "f1"), micro, strict=True)) | {"macro_f1": macro[2]}
+    expected = dict(zip(("precision", "recall", "f1"), micro[:3], strict=True)) | {"macro_f1": macro[2]}
     assert found == pytest.approx(expected)
     table = {
         line["label"]: [line[name] for name in ("precision", "recall", "f1", "support")] for line in per_label(*labels)

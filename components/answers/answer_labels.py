@@ -71,9 +71,11 @@ def _pairs(answers: str) -> list[tuple[str, int]] | str:
     items = value if isinstance(value, list) else [value]
     found: list[tuple[str, int]] = []
     for item in items:
-        texts, starts = _lists(item)
-        if texts is None or starts is None:
-            return f"{json_text(item)[:SHOWN]} has no 'text' and 'answer_start' of the same length"
+        if not isinstance(item, Mapping) or not {"text", "answer_start"} <= item.keys():
+            return "there is an answer that is no object with text and answer_start"
+        texts, starts = _as_list(item["text"]), _as_list(item["answer_start"])
+        if len(texts) != len(starts):
+            return f"text holds {len(texts)} and answer_start {len(starts)}"
         for text, start in zip(texts, starts, strict=True):
             problem = _problem(text, start)
             if problem:
@@ -82,21 +84,17 @@ def _pairs(answers: str) -> list[tuple[str, int]] | str:
     return found
 
 
-def _lists(item: Any) -> tuple[list[Any], list[Any]] | tuple[None, None]:
-    """`text` and `answer_start` of an object as two lists of the same length."""
-    if not isinstance(item, Mapping) or not {"text", "answer_start"} <= item.keys():
-        return None, None
-    texts, starts = ([found] if not isinstance(found := item[key], list) else found for key in ("text", "answer_start"))
-    return (texts, starts) if len(texts) == len(starts) else (None, None)
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _problem(text: Any, start: Any) -> str:
     if not isinstance(text, str):
-        return f"the answer {json_text(text)[:SHOWN]} is no text"
+        return f"the answer {json_text(text)[:SHOWN]!r} is no text"
     if not text.strip():
         return f"the answer {text[:SHOWN]!r} is blank; where the context has no answer, the lists are empty"
     if isinstance(start, bool) or not isinstance(start, int | float) or start != start // 1:
-        return f"the offset {json_text(start)[:SHOWN]} is no whole number"
+        return f"the offset {json_text(start)[:SHOWN]!r} is no whole number"
     return ""
 
 

@@ -36,6 +36,9 @@ GUESSES = (
 )
 
 
+CESU = "CESU-8"  # writes an emoji as two halves of a UTF-16 pair
+
+
 class TextLines:
     """Iterates over the lines of a file as text; lines that are not UTF-8 come as blank lines and are kept in `bad`."""
 
@@ -71,12 +74,23 @@ class TextLines:
 
 def guess_encoding(raw: bytes) -> str:
     """The likely encoding of text that is not UTF-8, by the letters that it would give."""
+    if _has_halves(raw):
+        return CESU
     letters = sum(byte >= 0x80 for byte in raw) / 2
     for name, telling, share in GUESSES:
         text = raw.decode(name, errors="replace")
         if len(re.findall(telling, text)) >= share * letters and text.count("\ufffd") <= 0.1 * letters:
             return name
     return "WINDOWS-1252"
+
+
+def _has_halves(raw: bytes) -> bool:
+    """Whether nothing but halves of UTF-16 pairs keeps this from being UTF-8."""
+    try:
+        raw.decode(errors="surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def look_at(path: Path) -> None:

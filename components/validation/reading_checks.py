@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from components.data.delivery import Delivery
+from components.data.text_lines import CESU
 from components.task_types import Fault, TaskType
 from components.validation.checks import Outcome, either
 
@@ -30,6 +31,8 @@ def reading_outcomes(delivery: Delivery) -> list[Outcome]:
     guesses = sorted(set(delivery.encodings.values()))
     likely = f"; they read as {' or '.join(guesses)}" if guesses else ""
     remedy = f"save as UTF-8, for example: iconv -f {guesses[0] if guesses else ''} -t UTF-8 FILE > NEW_FILE."
+    if CESU in guesses:
+        remedy = "write each emoji as one character at the source, not as two halves of a UTF-16 pair."
     return [
         readable,
         _bad_lines(delivery, "encoding", f"not UTF-8{likely}", remedy),

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from components.config import Serving
 
@@ -43,15 +44,24 @@ class LabelScore(BaseModel):
     score: Score
 
 
-def of_form(pattern: str, wish: str) -> Any:
-    """A validator of texts that match a pattern; `wish` says in words what they must be."""
+@dataclass(frozen=True, slots=True)
+class OfForm:
+    """A text that matches a pattern, which the OpenAPI document names; `wish` says in words what it must be."""
 
-    def check(text: str) -> str:
-        if re.search(pattern, text) is None:
-            raise PydanticCustomError("form", wish)
+    pattern: str
+    wish: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "pattern": self.pattern}
+
+    def check(self, text: str) -> str:
+        """The text, if it matches."""
+        if re.search(self.pattern, text) is None:
+            raise PydanticCustomError("form", "{wish}", {"wish": self.wish})
         return text
-
-    return AfterValidator(check)
 
 
 def readable_text(limits: Serving) -> Any:

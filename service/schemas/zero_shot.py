@@ -8,15 +8,15 @@ from typing import Annotated
 from pydantic import Field
 
 from components.config import Serving
-from service.schemas.base import READABLE, Key, LabelScore, Speech, of_form, readable_text
+from service.schemas.base import READABLE, Key, LabelScore, OfForm, Speech, readable_text
 
 MOST_LABELS = 100  # a model of entailment reads each text as often as there are labels
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=READABLE)]
 TEMPLATE = r"^[^{}\u0000]*\{\}[^{}\u0000]*$"
 Template = Annotated[
     str,
-    Field(max_length=500, json_schema_extra={"pattern": TEMPLATE}),
-    of_form(TEMPLATE, "must hold {{}} once, where the label stands, and no other brace"),
+    Field(max_length=500),
+    OfForm(TEMPLATE, "must hold {} once, where the label stands, and no other brace"),
 ]
 
 
