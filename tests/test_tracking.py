@@ -23,6 +23,7 @@ from components.records import (
     Bundle,
     EvaluationReport,
     PromotionDecision,
+    TokenizedDataset,
     TrainedModel,
     ValidatedDataset,
 )
@@ -102,6 +103,31 @@ def test_the_same_training_has_one_run(settings: Settings, dataset: ValidatedDat
     assert run.data.params["model.base"] == "tiny"
     assert run.data.tags["rebert.data_digest"] == "d" * 64
     assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(settings.artifacts)
+
+
+def test_parameters_are_what_a_type_of_model_has(dataset: ValidatedDataset) -> None:
+    base = BaseModel("tiny", Path("tiny"), "b" * 64, "k" * 64)
+    tagger = CONFIG.model_copy(update={"task_type": "token_classification", "task": {"decoder": "crf"}})
+    params = tracking.run_params(tagger, dataset, base)
+    assert (params["task_type"], params["task.decoder"]) == ("token_classification", "crf")
+    asked = CONFIG.model_copy(update={"task_type": "zero_shot", "task": {"names": {"NUM": "number " * 200}}})
+    params = tracking.run_params(asked, dataset, base)
+    assert not [name for name in params if name.startswith("training.")]
+    assert len(params["task.names"]) == 500
+
+
+def test_how_rows_are_read_is_a_metric(settings: Settings, run_id: str) -> None:
+    rows = {"train": 8, "validation": 4}
+    tokens = TokenizedDataset(Path(), "d", rows, rows, rows, {"train": 2}, {"train": 0}, 32, {"train": 1})
+    tracking.log_tokens(settings, run_id, tokens)
+    found = run_of(settings, run_id).data.metrics
+    assert {name: found[name] for name in found if name.startswith("data/")} == {
+        "data/train_tokens": 8,
+        "data/validation_tokens": 4,
+        "data/train_windowed_share": 0.25,
+        "data/train_cut_share": 0,
+        "data/train_unreachable_share": 0.125,
+    }
 
 
 def test_where_another_machine_was_faster_its_run_is_the_one(settings: Settings, run_id: str) -> None:

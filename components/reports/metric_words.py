@@ -17,6 +17,16 @@ WORDS = {
     "pseudo_perplexity": "pseudo-perplexity",
     "mean_log_likelihood": "mean log-likelihood",
 }
+# What the Hugging Face hub calls them; it knows the family, our name says which of it.
+HUB_METRICS = {
+    **dict.fromkeys(("accuracy", "subset_accuracy", "top1_accuracy", "top5_accuracy"), "accuracy"),
+    **dict.fromkeys(("f1", "macro_f1", "micro_f1", "weighted_f1"), "f1"),
+    **{name: name for name in ("precision", "recall", "exact_match", "rmse", "mae")},
+    "mcc": "matthews_correlation",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+    "pseudo_perplexity": "perplexity",
+}
 COUNTS = ("scored_tokens",)
 
 

@@ -7,26 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from components.config import RunConfig
-from components.models.model_directory import Manifest, read_manifest
+from components.models.model_directory import Manifest, read_golden, read_manifest
 from components.records import EvaluationReport, TrainedModel, ValidatedDataset
-from components.reports.metric_words import begin_with_capital, metric_number, metric_words
+from components.reports.metric_words import HUB_METRICS, begin_with_capital, metric_number, metric_words
 from components.task_types import find_task_type
 
-# Names of our metrics in the header; the hub knows the family, our name says which of it.
-HUB_METRICS = {
-    **dict.fromkeys(("accuracy", "subset_accuracy", "top1_accuracy", "top5_accuracy"), "accuracy"),
-    **dict.fromkeys(("f1", "macro_f1", "micro_f1", "weighted_f1"), "f1"),
-    **{name: name for name in ("precision", "recall", "exact_match", "rmse", "mae")},
-    "mcc": "matthews_correlation",
-    "pearson": "pearsonr",
-    "spearman": "spearmanr",
-    "pseudo_perplexity": "perplexity",
-}
 MOST_LABELS_NAMED = 100
 MOST_CLASSES = 10
 LEARNED = """\
@@ -68,7 +59,7 @@ def write_model_card(
         _data(dataset, manifest),
         _training(config, manifest, model),
         _limits(manifest),
-        _usage(manifest),
+        _usage(manifest, model.folder),
         _labels(manifest),
         _origin(manifest, model, report),
     ]
@@ -169,11 +160,12 @@ def _training(config: RunConfig, manifest: Manifest, model: TrainedModel) -> str
         ("seed", f"{training.seed}"),
     ]
     trains = find_task_type(manifest.task_type).trains
+    chosen = {name: value for name, value in manifest.settings.items() if value not in (None, "", {})}
     speed = f", {model.samples_per_second:,.0f} rows/s" if trains else ""
     rows = [
         ("base model", f"`{manifest.base_model}` (`{manifest.base_model_digest[:16]}`)"),
         *(learning if trains else [("epochs", "none: this type of model does not learn")]),
-        *((f"task.{name}", f"`{json.dumps(value, ensure_ascii=False)}`") for name, value in manifest.settings.items()),
+        *((f"task.{name}", f"`{json.dumps(value, ensure_ascii=False)}`") for name, value in chosen.items()),
         ("device", f"{model.device}, {model.precision}"),
         ("time", f"{model.seconds:,.0f} s{speed}"),
         *((name.replace("_", " "), f"{value:g}, fitted on the validation rows") for name, value in fitted.items()),
@@ -220,8 +212,8 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
     return f"## Scores by slice\n\n{_table(('column', 'value', 'score', 'rows'), rows)}" if rows else ""
 
 
-def _usage(manifest: Manifest) -> str:
-    row = {name: "..." for name in find_task_type(manifest.task_type).texts if name != "text_pair"}
+def _usage(manifest: Manifest, model: Path) -> str:
+    row = dict.fromkeys(read_golden(model)[0].row, "...")
     return f"""## How to call it
 
 ```python

@@ -2,10 +2,10 @@
 
 This package and `components/registry/` are the only homes of mlflow.
 
-    runs           one run for each training; no run stays open
-    curves         the loss while it is being learned, and how busy the machine is
-    token_counts   what the model reads in windows, or cannot reach
-    outcomes       data sets, reports, pictures, the card, the decision
+    runs       one run for each training; no run stays open
+    curves     the loss while it is being learned, and how busy the machine is
+    run_facts  settings, and what the model reads in windows or cannot reach
+    outcomes   data sets, reports, pictures, the card, the decision
 """
 
 from components.tracking.curves import LiveCurves, send_history
@@ -21,8 +21,8 @@ from components.tracking.outcomes import (
     log_training,
     read_decision,
 )
-from components.tracking.runs import close_stale_runs, finish_run, run_page, run_params, running, start_run
-from components.tracking.token_counts import log_tokens
+from components.tracking.run_facts import log_tokens, run_params
+from components.tracking.runs import close_stale_runs, finish_run, run_page, running, start_run
 
 __all__ = [
     "LiveCurves",

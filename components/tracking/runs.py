@@ -22,7 +22,6 @@ import psutil
 from components.config import RunConfig
 from components.digests import SOURCE_ROOT
 from components.errors import RegistryError
-from components.records import BaseModel, ValidatedDataset
 from components.registry.ledger import who_is_it
 from components.registry.store import is_server, mlflow_errors, open_store
 from components.registry.versions import registry_lock
@@ -34,7 +33,6 @@ TRAIN_DIGEST = "rebert.train_digest"
 ALIVE = "rebert.alive"  # while a process is at the run: its host, number and start, and its last sign of life
 HEARTBEAT_SECONDS = 30
 STALE_AFTER = timedelta(minutes=10)  # of another machine, whose processes we cannot see
-NO_PARAMETERS = {"max_hours", "device", "precision"}  # a limit and two wishes; what was used is in log_training
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
@@ -71,20 +69,6 @@ def start_run(
         run_id, params=_entities("Param", new), tags=_entities("RunTag", {**named, ALIVE: _sign_of_life()})
     )
     return run_id
-
-
-def run_params(config: RunConfig, dataset: ValidatedDataset, base: BaseModel) -> dict[str, Any]:
-    """What distinguishes one training from another, by stable names, for the comparison in MLflow."""
-    return {
-        "model.base": base.spec,
-        "model.max_length": config.model.max_length,
-        "data.train_rows": dataset.rows["train"],
-        "data.validation_rows": dataset.rows["validation"],
-        "data.quarantined_rows": dataset.quarantined_rows,
-        "data.labels": len(dataset.labels),
-        "evaluation.metric": config.evaluation.metric,
-        **{f"training.{name}": value for name, value in config.training.model_dump(exclude=NO_PARAMETERS).items()},
-    }
 
 
 @contextmanager
