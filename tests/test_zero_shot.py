@@ -242,7 +242,7 @@ def test_a_run_without_training_ends_in_a_whole_model(
     heard = []
     model = train_model(config, tokens, found, dataset, tmp_path / "training", heard.append)
     assert model.best_epoch == model.samples_per_second == 0
-    assert heard[-1].share == 1
+    assert heard == []  # no steps are taken
     verify_model(model.folder)
     manifest = read_manifest(model.folder)
     assert manifest.settings["source"] == source

@@ -77,7 +77,7 @@ def train_model(
         learned = _learn(job, progress) if task_type.trains else _adopt(job)
         digest, metrics = _write_model(job, learned)
         if not task_type.trains:
-            _tell_of_adoption(job, progress, metrics)
+            _tell_of_adoption(job, metrics)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return TrainedModel(
         folder=folder / MODEL,
@@ -124,12 +124,11 @@ def _adopt(job: _Job) -> _Learned:
     return _Learned(network, tokenizer, table, job.spec)
 
 
-def _tell_of_adoption(job: _Job, progress: Callable[[Progress], None] | None, metrics: Mapping[str, float]) -> None:
-    """A history of one line, so that whoever draws or follows a training finds the score where it always is."""
-    history = History(job.folder / HISTORY, progress)
+def _tell_of_adoption(job: _Job, metrics: Mapping[str, float]) -> None:
+    """A history of one line, so that MLflow has the score where it always is."""
+    history = History(job.folder / HISTORY, None)
     history.go_back_to(-1)
     history.add(1, 1.0, {f"validation_{name}": value for name, value in metrics.items()})
-    history.tell(1, 1, 1.0, 0.0)
 
 
 def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[FineTuner, Any, _Job]:
