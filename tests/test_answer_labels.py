@@ -87,7 +87,7 @@ def test_broken_answers_are_faults(answers):
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        ("cat", "there is an answer that is no object with text and answer_start"),
+        (["cat"], "there is an answer that is no object with text and answer_start"),
         ({"text": ["cat", "the"], "answer_start": [4]}, "text holds 2 and answer_start 1"),
         ({"text": [["cat"]], "answer_start": [4]}, "the answer '[\"cat\"]' is no text"),
         ({"text": ["cat"], "answer_start": ["4"]}, "the offset '\"4\"' is no whole number"),
