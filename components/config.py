@@ -18,6 +18,7 @@ from components.records import Severity
 Share = Annotated[float, Field(ge=0, le=1)]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+ServingEngine = Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16", "openvino-int8"]
 
 
 def _as_list(value: object) -> object:
@@ -197,6 +198,14 @@ class Serving(Section):
     max_texts: int = Field(64, ge=1, le=10_000, description="Most texts in one request.")
     max_characters: int = Field(20_000, ge=1, description="Longest text in a request, in characters.")
     timeout_seconds: float = Field(10, gt=0, description="A request is refused when it would take longer.")
+    engine: ServingEngine = Field(
+        "auto",
+        description="What computes the model: auto takes the fastest for this processor that keeps max_accuracy_loss; "
+        "where the named one does not keep it, the next more exact one is taken.",
+    )
+    max_accuracy_loss: Share = Field(
+        0.005, description="How much evaluation.metric may drop on the frozen rows by the engine, in points."
+    )
 
 
 class RunConfig(Section):

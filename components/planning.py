@@ -16,7 +16,9 @@ from components.records import (
 from components.step_parts import Inputs, decide_step, evaluate_step, tokenize_step, train_step, validate_step
 from components.step_store import Step, StepStore
 
-STEPS = ("validate", "tokenize", "fine_tune", "evaluate", "register", "decide", "bundle", "prove", "promote")
+STEPS = (
+    "validate", "tokenize", "fine_tune", "evaluate", "register", "decide", "optimise", "bundle", "prove", "promote",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

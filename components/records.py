@@ -1,8 +1,8 @@
 """The values that flow from stage to stage: frozen records of paths, counts, digests and numbers.
 
 RunConfig → ValidatedDataset → TokenizedDataset → TrainedModel → EvaluationReport → RegisteredVersion
-→ PromotionDecision → Bundle. None holds a frame, a tensor, a model or a client, so that each can be stored
-as JSON, hashed, and handed between processes.
+→ PromotionDecision → OptimisedModel → Bundle. None holds a frame, a tensor, a model or a client, so that each can be
+stored as JSON, hashed, and handed between processes.
 """
 
 from __future__ import annotations
@@ -174,6 +174,39 @@ class PromotionDecision:
     confidence: float
     rows: int
     rules: tuple[GateRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTrial:
+    """An engine that was built and measured on the frozen rows; `reason` says why it was taken or not.
+
+    `loss` is what the primary metric lost against the model as it was trained. `milliseconds` are those of one short
+    text, tokenization and decoding included. `largest_difference` is of a score, over the golden rows.
+    """
+
+    engine: str
+    accepted: bool
+    reason: str
+    megabytes: float
+    milliseconds: float
+    rows_per_second: float
+    score: float
+    loss: float
+    largest_difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class OptimisedModel:
+    """The engine that a model is served with: `folder/engine`, which torch does not need."""
+
+    folder: Path
+    engine: str
+    metric: str
+    trials: tuple[EngineTrial, ...]
+
+    @property
+    def engine_folder(self) -> Path | None:
+        return path if (path := self.folder / "engine").is_dir() else None
 
 
 @dataclass(frozen=True, slots=True)

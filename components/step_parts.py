@@ -16,6 +16,7 @@ from components.data.data_files import DataFile
 from components.digests import digest_code, digest_of, digest_once
 from components.records import BaseModel, EvaluationReport, Split, TokenizedDataset, ValidatedDataset
 from components.step_store import Step
+from components.training.devices import cpu_flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,24 @@ def decide_step(inputs: Inputs, candidate: EvaluationReport, champion: Evaluatio
         "libraries": _versions("numpy", "pandas", "scipy"),
     }
     return Step("decide", config.name, parts)
+
+
+def optimise_step(inputs: Inputs, dataset: ValidatedDataset, report: EvaluationReport) -> Step:
+    """An engine depends on the model, on the rows that calibrate and judge it, and on what this processor can do."""
+    config = inputs.config
+    parts = {
+        "model": report.model_digest,
+        "training rows": digest_once(dataset.split_file("train")),
+        "frozen rows": digest_once(dataset.split_file("test")),
+        "report": report.digest,
+        "serving.engine": config.serving.engine,
+        "serving.max_accuracy_loss": str(config.serving.max_accuracy_loss),
+        "processor": digest_of(sorted(cpu_flags())),
+        "code": _code("components.serving.optimising", config),
+        "engines": digest_code("components.models.engines.openvino_engine", "components.models.engines.torch_engine"),
+        "libraries": _versions("nncf", "numpy", "openvino", "tokenizers", "torch", "transformers"),
+    }
+    return Step("optimise", config.name, parts)
 
 
 def _content(files: Sequence[DataFile]) -> str:

@@ -14,6 +14,7 @@ from components.records import (
     SPLITS,
     CheckResult,
     EvaluationReport,
+    OptimisedModel,
     PromotionDecision,
     RegisteredVersion,
     TokenizedDataset,
@@ -124,9 +125,20 @@ def decision_in_words(decision: PromotionDecision) -> str:
 
 def proof_in_words(proof: Proof) -> str:
     return (
-        f"{proof.answers} answers within {proof.largest_difference:.1g} of the trainer's, ready in "
+        f"{proof.answers} answers by {proof.engine}, at most {proof.largest_difference:.1g} apart, ready in "
         f"{proof.start_seconds:.1f} s, p50 {proof.p50_ms:.1f} ms"
     )
+
+
+def engines_table(model: OptimisedModel) -> str:
+    """Every engine that was tried, as markdown."""
+    rows = "".join(
+        f"| {trial.engine} | {trial.megabytes:g} | {trial.milliseconds:g} | {trial.rows_per_second:g} | "
+        f"{trial.score:.4f} | {trial.largest_difference:.2g} | {trial.reason} |\n"
+        for trial in model.trials
+    )
+    head = f"| engine | MB | ms a short text | rows/s | {model.metric} | golden rows apart | |\n"
+    return f"{head}|---|---|---|---|---|---|---|\n{rows}"
 
 
 def proof_table(proof: Proof) -> str:

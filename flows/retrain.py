@@ -28,7 +28,7 @@ def _run_name() -> str:
 
 @flow(name="retrain", flow_run_name=_run_name, log_prints=False, validate_parameters=True)
 def retrain(run_file: str) -> Any:
-    """Validate, tokenize, fine-tune, evaluate, register, decide, and only then bundle, prove and promote.
+    """Validate, tokenize, fine-tune, evaluate, register, decide, and only then optimise, bundle, prove and promote.
 
     Args:
         run_file: path of the run file, as the process that runs the flow sees it.
@@ -52,7 +52,7 @@ def run_job(job: Job) -> RunResult:
     """All steps of a run, in their order."""
     plan = job.plan()
     if plan.unchanged:
-        keep_live(job.config, job.settings)
+        keep_live(job)
         return results.unchanged(job, plan.unchanged)
     dataset = steps.validate(job)
     tokens = steps.tokenize(job, dataset)
@@ -64,7 +64,7 @@ def run_job(job: Job) -> RunResult:
 def _judge(job: Job, run_id: str, dataset: ValidatedDataset, model: TrainedModel) -> RunResult:
     settled = job.settled(model)
     if settled:
-        keep_live(job.config, job.settings)
+        keep_live(job)
         return results.unchanged(job, settled)
     report = steps.evaluate(job, dataset, model)
     standard = steps.evaluate_champion(job, dataset) if job.champion else None
@@ -73,7 +73,8 @@ def _judge(job: Job, run_id: str, dataset: ValidatedDataset, model: TrainedModel
     if not decision.promote:
         steps.retire(job, version)
         return results.refused(job, version, report, decision)
-    bundle = steps.bundle(job, version, model, report, decision)
+    optimised = steps.optimise(job, version, dataset, report)
+    bundle = steps.bundle(job, version, model, report, decision, optimised)
     steps.prove(job, version, bundle)
     steps.promote(job, version, bundle, decision)
     return results.promoted(job, version, report, decision, bundle.tag)

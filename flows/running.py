@@ -86,7 +86,7 @@ def _nothing_to_do(config: RunConfig, settings: Settings, log: RunLog) -> RunRes
         reason = job.plan().unchanged
         if reason is None:
             return None
-        keep_live(config, settings)
+        keep_live(job)
         return unchanged(job, reason)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
-from components.config import RunConfig
 from components.errors import RegistryError
 from components.records import Bundle, RegisteredVersion, as_json
 from components.settings import Settings
 from flows import console
+
+if TYPE_CHECKING:
+    from flows.job import Job
 
 log = logging.getLogger("rebert.serving")
 
@@ -78,12 +81,17 @@ def bundle_of(settings: Settings, version: RegisteredVersion) -> Bundle:
     """The bundle of a version, from the store or built again."""
     from components.registry import fetch_model
     from components.serving.bundling import find_bundle, rebuild_bundle
+    from components.tracking import fetch_engine
 
-    return find_bundle(settings, version) or rebuild_bundle(settings, version, fetch_model(settings, version))
+    found = find_bundle(settings, version)
+    if found is None:
+        model, engine = fetch_model(settings, version), fetch_engine(settings, version.run_id, version.digest)
+        found = rebuild_bundle(settings, version, model, engine)
+    return found
 
 
-def keep_live(config: RunConfig, settings: Settings) -> Bundle | None:
-    """See to it that the champion is what its endpoint serves, with the limits of the run file; None without one.
+def keep_live(job: Job) -> Bundle | None:
+    """See to it that the champion is what its endpoint serves, as the run file's `serving` says; None without one.
 
     This completes a promotion that was interrupted, and carries a change of `serving` or `description`, which needs no
     training, to the endpoint.
@@ -91,8 +99,10 @@ def keep_live(config: RunConfig, settings: Settings) -> Bundle | None:
     from components import registry
     from components.serving.bundling import build_bundle
     from components.serving.proving import prove_bundle
-    from components.serving.releases import Evidence, read_bundle_release, write_release
+    from components.serving.releases import Evidence, engine_of, read_bundle_release, write_release
+    from flows.engines import choose_engine_again
 
+    config, settings = job.config, job.settings
     champion = registry.champion(settings, config.name)
     if champion is None:
         return None
@@ -101,7 +111,12 @@ def keep_live(config: RunConfig, settings: Settings) -> Bundle | None:
     if (facts.serving, facts.description) == (config.serving, config.description):
         return bundle
     model = registry.fetch_model(settings, champion)
-    bundle = build_bundle(settings, config, champion, model, Evidence(facts.metrics, facts.decision))
+    engine, trials = engine_of(bundle.path / "src"), facts.trials
+    wanted, had = ((each.engine, each.max_accuracy_loss) for each in (config.serving, facts.serving))
+    if wanted != had and (optimised := choose_engine_again(job, champion)) is not None:
+        engine, trials = optimised.engine_folder, optimised.trials
+    evidence = Evidence(facts.metrics, facts.decision, engine, trials)
+    bundle = build_bundle(settings, config, champion, model, evidence)
     prove_bundle(settings, bundle, model)
     write_release(settings, config.name, bundle)
     log.warning("The endpoint of '%s' has the limits of the run file now.", config.name)

@@ -22,6 +22,7 @@ from components.planning import find_validated
 from components.records import (
     Bundle,
     EvaluationReport,
+    OptimisedModel,
     PromotionDecision,
     RegisteredVersion,
     TokenizedDataset,
@@ -31,6 +32,7 @@ from components.records import (
 from components.serving.proving import Proof
 from components.step_parts import decide_step, evaluate_step, tokenize_step, train_step, validate_step
 from flows import artifacts
+from flows.engines import choose_engine
 from flows.job import Job
 from flows.tracked import record_rejection
 
@@ -216,17 +218,33 @@ def retire(job: Job, version: RegisteredVersion) -> None:
     retire_challenger(job.settings, version.name, version.version)
 
 
+@task(name="optimise", retries=1, retry_delay_seconds=5, timeout_seconds=4 * 3600, tags=["bento"], **STORED)
+def optimise(
+    job: Job, version: RegisteredVersion, dataset: ValidatedDataset, report: EvaluationReport
+) -> OptimisedModel:
+    """The engine that the endpoint computes the model with, and what the others that were tried came to."""
+    optimised = choose_engine(job, version, dataset, report)
+    artifacts.publish_text(job.config.name, "engines", artifacts.engines_table(optimised))
+    return optimised
+
+
 @task(name="bundle", retries=1, retry_delay_seconds=5, timeout_seconds=1800, tags=["bento"], **STORED)
 def bundle(
-    job: Job, version: RegisteredVersion, model: TrainedModel, report: EvaluationReport, decision: PromotionDecision
+    job: Job,
+    version: RegisteredVersion,
+    model: TrainedModel,
+    report: EvaluationReport,
+    decision: PromotionDecision,
+    optimised: OptimisedModel,
 ) -> Bundle:
-    """A Bento with the model, the service and pinned requirements."""
+    """A Bento with the model, its engine, the service and pinned requirements."""
     from components.serving.bundling import build_bundle
     from components.serving.releases import Evidence
     from components.tracking import log_bundle
 
     with job.log.step("bundle") as note:
-        built = build_bundle(job.settings, job.config, version, model.folder, Evidence(report.metrics, decision.reason))
+        evidence = Evidence(report.metrics, decision.reason, optimised.engine_folder, optimised.trials)
+        built = build_bundle(job.settings, job.config, version, model.folder, evidence)
         log_bundle(job.settings, version.run_id, built)
         note.detail = built.tag
     artifacts.publish_text(job.config.name, "bundle", f"`{built.tag}` in `{built.path}`, model `{built.model_digest}`")

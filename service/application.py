@@ -13,12 +13,12 @@ from typing import Any
 from components.config import Serving
 from service import pages
 from service.batching import Batcher
-from service.engine import Engine, use_cores
-from service.guard import MOST_BODY_BYTES, BodyReader, Guard, Receive, Reply, Scope, Send, header
+from service.engine import Engine, cores, use_cores
+from service.guard import MOST_BODY_BYTES, BodyReader, Guard, Receive, Reply, Scope, Send, header, whole_response
 from service.live import Live, Refused
 from service.metrics import Metrics
 from service.openapi import describe
-from service.problems import no_such_page, not_ready, too_costly, wrong_media_type, wrong_method
+from service.problems import Problem, no_such_page, not_ready, too_costly, wrong_media_type, wrong_method
 
 PREDICT = "/predict"
 # A character takes at most six bytes in JSON (\uXXXX), one outside the BMP twelve; quotes, commas and keys come on top.
@@ -36,7 +36,13 @@ class Application:
     def __init__(self, source: Path) -> None:
         self.metrics = Metrics()
         self.live = Live(source, self._went_live, self._refused)
-        self.batcher: Batcher[Engine] = Batcher(self.live.engine, Engine.predict, use_cores, self.metrics.turned)
+        self.batcher: Batcher[Engine] = Batcher(
+            self.live.engine,
+            lambda engine: engine.predictor,
+            self.metrics.turned,
+            threads=cores(),
+            prepare=use_cores,
+        )
         self.bodies = BodyReader()
         self.guard = Guard(self._handle, self._observe)
         self.pages: dict[str, Callable[[], Reply]] = {
@@ -76,6 +82,18 @@ class Application:
         elif scope["type"] == "lifespan":
             await _lifespan(receive, send, self.start, self.stop)
 
+    def refuse(self, url: bytes) -> bytes | None:
+        """The whole response to a POST that cannot be answered in time, for connections that ask before all else."""
+        now = self.live.current
+        if now is None or url != PREDICT.encode():
+            return None
+        try:
+            self.batcher.require_room(now.release.serving.timeout_seconds)
+        except Problem as problem:
+            self._observe(PREDICT, problem.status, 0.0)
+            return whole_response(problem)
+        return None
+
     async def _handle(self, scope: Scope, receive: Receive) -> Reply:
         path, method = scope["path"], scope["method"]
         if path == PREDICT:
@@ -109,7 +127,7 @@ class Application:
         return _json({**self._engine().about(), "refused": asdict(refused) if refused else None})
 
     def _livez(self) -> Reply:
-        if self.live.current is not None and not self.batcher.thread.is_alive():
+        if self.live.current is not None and not self.batcher.works:
             raise not_ready()
         return _json({"alive": True})
 
@@ -125,7 +143,7 @@ class Application:
         return _json(describe(engine, largest_body(engine.release.serving)))
 
     def _engine(self) -> Engine:
-        if self.live.current is None or not self.batcher.thread.is_alive():
+        if self.live.current is None or not self.batcher.works:
             raise not_ready()
         return self.live.current
 

@@ -1,32 +1,60 @@
-"""Texts of many requests answered together, by one thread, without waiting for company.
+"""Texts of many requests answered together, by as many threads as the machine has cores, without waiting for company.
 
-The thread takes what is queued whenever it becomes free: alone, a request starts at once; under load the queue
-forms the batches by itself. What cannot be answered in time is refused on arrival, which costs microseconds.
+A request's rows become windows at once. A thread that is free takes windows of like lengths, whoever's they are: alone,
+a request starts at once; under load the queue forms the batches by itself. Whose turn it is goes by arrival and size: a
+long text gives way to short ones that come soon after it, and to no others, so that nobody starves. What cannot be
+answered in time is refused on arrival, which costs microseconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Any, Generic, Protocol, TypeVar
 
-from components.task_types import Answer, Row
+from components.task_types import Answer, Features, Row, Windows
 from components.task_types.base import READING
-from service.problems import not_in_time, own_fault, too_busy
+from service.problems import Problem, not_in_time, own_fault, too_busy
 
 Engine = TypeVar("Engine")
-MOST_TEXTS_TOGETHER = 64  # in one turn of the thread; the network's own batches are made in inference.py
 MOST_TEXTS_WAITING = 4096
+MOST_TEXTS_READ = 32  # that a thread makes windows of before it computes something
+MOST_WINDOWS_TOGETHER = 16  # more would make each hardly cheaper, and those who come meanwhile wait longer
+MOST_TOKENS_TOGETHER = 1024
+LIKE_TOKENS = 8  # windows whose lengths differ by less go together
+SHORT_COMPANY = 4  # windows; a smaller batch also takes shorter ones and pads them
+PATIENCE = 4.0  # a text that costs one second lets those pass that come up to so many seconds later and cost nothing
 SAFE_SHARE = 0.8  # of a request's time that may be spent waiting, by the estimate; what is admitted should be in time
-SMOOTHING = 0.2  # weight of the newest turn in the mean cost
+# A thread that comes back from the engine waits so long for Python while another one is busy saying no to requests;
+# with Python's 5 ms, the engine would stand still for most of the time under overload.
+SWITCH_SECONDS = 0.0005
+SMOOTHING = 0.1  # weight of the newest turn in the mean cost
 
 log = logging.getLogger(__name__)
+
+
+class Work(Protocol):
+    """What a model version does for the batcher; called from several threads."""
+
+    def encode(self, rows: Sequence[Row]) -> Windows:
+        """What the network shall read of each row."""
+
+    def best_batch(self, wanted: int) -> int:
+        """How many windows to take of so many."""
+
+    def outputs_of_batch(self, features: Sequence[Features]) -> list[Any]:
+        """What the network gives for windows that go through it together."""
+
+    def conclude(self, rows: Sequence[Row], windows: Windows, outputs: Sequence[Any]) -> list[Answer]:
+        """What is said about each row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,54 +67,93 @@ class Answered(Generic[Engine]):
 
 @dataclass(slots=True, eq=False)
 class Job(Generic[Engine]):
-    """The rows of one request. `deadline` is on the clock of `time.monotonic`, `cost` in characters."""
+    """The rows of one request on their way. Times are on the clock of `time.monotonic`, `cost` is in characters.
+
+    `missing` counts the windows that have no output yet; `rank` is whose turn it is, the lowest first.
+    """
 
     rows: Sequence[Row]
     cost: int
     deadline: float
+    rank: float
+    engine: Engine
+    work: Work
     future: asyncio.Future[Answered[Engine]]
+    windows: Windows = field(default_factory=lambda: Windows([], []))
+    outputs: list[Any] = field(default_factory=list)
+    missing: int = 0
+    closed: bool = False
+
+    def wanted(self, now: float) -> bool:
+        """Whether somebody still waits for the answers."""
+        return not self.closed and self.deadline > now and not self.future.cancelled()
+
+    def got(self, window: int, output: Any) -> bool:
+        """Take what the network gave for a window; whether it was the last one."""
+        self.outputs[window] = output
+        self.missing -= 1
+        return not self.missing and not self.closed
+
+
+Place = tuple[float, int, Job[Any], int]  # rank, a number that makes it unique, the job, the window in it
+Batch = list[tuple[Job[Any], int]]
 
 
 class Batcher(Generic[Engine]):
-    """A queue and the thread that empties it.
+    """A queue and the threads that empty it.
 
     Args:
-        engine: gives whoever answers now; asked once a turn, so that one request gets one version's answers.
-        predict: asks it.
-        prepare: called once in the thread before its first turn.
-        observe: told of each turn's number of texts and seconds.
+        engine: gives whoever answers now; asked once a request, which gets one version's answers.
+        work: what that does for us.
+        observe: told of each batch's number of windows and seconds.
+        threads: how many to start; the engine must let so many ask it at once.
+        prepare: called once in each thread before its first turn.
     """
 
     def __init__(
         self,
         engine: Callable[[], Engine],
-        predict: Callable[[Engine, Sequence[Row]], list[Answer]],
-        prepare: Callable[[], object],
+        work: Callable[[Engine], Work],
         observe: Callable[[int, float], None],
+        *,
+        threads: int = 1,
+        prepare: Callable[[], object] = lambda: None,
     ) -> None:
         self.engine = engine
-        self.predict = predict
-        self.prepare = prepare
+        self.work = work
         self.observe = observe
-        self.jobs: deque[Job[Engine]] = deque()
+        self.prepare = prepare
+        self.arrived: deque[Job[Engine]] = deque()
+        self.queue: dict[tuple[int, int], list[Place]] = {}  # windows by version and length
         self.news = threading.Condition()
         self.stopping = False
+        self.numbers = 0
         self.waiting_texts = 0
         self.waiting_cost = 0  # of what is queued or being answered
-        self.seconds_per_cost = 0.0
-        self.thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self.seconds_per_cost = 0.0  # of one thread
+        self.threads = [
+            threading.Thread(target=self._work, name=f"model-{number}", daemon=True) for number in range(threads)
+        ]
+
+    @property
+    def works(self) -> bool:
+        """Whether all threads are there."""
+        return all(thread.is_alive() for thread in self.threads)
 
     def start(self) -> None:
-        """Start the thread."""
-        self.thread.start()
+        """Start the threads."""
+        sys.setswitchinterval(SWITCH_SECONDS)
+        for thread in self.threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Let the thread end after what is queued; waits for it."""
+        """Let the threads end after what is queued; waits for them."""
         with self.news:
             self.stopping = True
-            self.news.notify()
-        if self.thread.ident is not None:
-            self.thread.join()
+            self.news.notify_all()
+        for thread in self.threads:
+            if thread.ident is not None:
+                thread.join()
 
     def require_room(self, timeout_seconds: float) -> None:
         """Refuse a request before anything is spent on it, where even a short text could not be answered in time.
@@ -94,10 +161,7 @@ class Batcher(Generic[Engine]):
         Raises:
             Problem: 429, with the seconds after which to come again.
         """
-        expected = (self.waiting_cost + READING) * self.seconds_per_cost
-        late = self.waiting_cost > 0 and expected > SAFE_SHARE * timeout_seconds
-        if late or self.waiting_texts >= MOST_TEXTS_WAITING:
-            raise too_busy(expected)
+        self._require_time(READING, 1, timeout_seconds)
 
     async def ask(self, rows: Sequence[Row], timeout_seconds: float, cost: int) -> Answered[Engine]:
         """The answers to one request's rows, which cost the model about so many characters to read.
@@ -112,17 +176,29 @@ class Batcher(Generic[Engine]):
         except TimeoutError:
             raise not_in_time(timeout_seconds) from None
 
+    def _require_time(self, cost: float, texts: int, timeout_seconds: float) -> None:
+        own = cost * self.seconds_per_cost
+        expected = self.waiting_cost * self.seconds_per_cost / len(self.threads) + own
+        late = self.waiting_cost > 0 and expected > SAFE_SHARE * timeout_seconds
+        if late or self.waiting_texts + texts > MOST_TEXTS_WAITING:
+            raise too_busy(expected)
+
     def _queue(self, rows: Sequence[Row], timeout_seconds: float, cost: int) -> Job[Engine]:
-        future: asyncio.Future[Answered[Engine]] = asyncio.get_running_loop().create_future()
-        job = Job(rows, cost, time.monotonic() + timeout_seconds, future)
+        engine, now = self.engine(), time.monotonic()
+        job = Job(
+            rows=rows,
+            cost=cost,
+            deadline=now + timeout_seconds,
+            rank=now + min(PATIENCE * cost * self.seconds_per_cost, timeout_seconds / 2),
+            engine=engine,
+            work=self.work(engine),
+            future=asyncio.get_running_loop().create_future(),
+        )
         with self.news:
-            expected = (self.waiting_cost + cost) * self.seconds_per_cost
-            late = self.waiting_cost > 0 and expected > SAFE_SHARE * timeout_seconds
-            if late or self.waiting_texts + len(rows) > MOST_TEXTS_WAITING:
-                raise too_busy(expected)
+            self._require_time(cost, len(rows), timeout_seconds)
             self.waiting_texts += len(rows)
             self.waiting_cost += cost
-            self.jobs.append(job)
+            self.arrived.append(job)
             self.news.notify()
         return job
 
@@ -132,65 +208,137 @@ class Batcher(Generic[Engine]):
             pass
 
     def _turn(self) -> bool:
-        """Answer what is queued; False when it is time to stop. Keeps nothing: a replaced model must be let go."""
-        turn = self._take()
-        started = time.monotonic()
-        wanted = [job for job in turn if job.deadline > started and not job.future.cancelled()]
-        if wanted:
-            self._answer(wanted)
-        seconds = time.monotonic() - started
-        self._account(turn, wanted, seconds)
-        self.observe(sum(len(job.rows) for job in wanted), seconds)
-        return bool(turn)
-
-    def _take(self) -> list[Job[Engine]]:
-        """The next jobs in their order, together as many texts as go into one turn; none when it is time to stop."""
+        """Do something useful; False when it is time to stop. Keeps nothing: a replaced model must be let go."""
         with self.news:
-            while not self.jobs and not self.stopping:
+            while not self.arrived and not self.queue and not self.stopping:
                 self.news.wait()
-            turn: list[Job[Engine]] = []
-            texts = 0
-            while self.jobs and (not turn or texts + len(self.jobs[0].rows) <= MOST_TEXTS_TOGETHER):
-                job = self.jobs.popleft()
-                turn.append(job)
-                texts += len(job.rows)
-            self.waiting_texts -= texts
-            return turn
-
-    def _answer(self, jobs: list[Job[Engine]]) -> None:
-        engine = self.engine()
-        try:
-            answers = self.predict(engine, [row for job in jobs for row in job.rows])
-        except Exception as error:
-            self._apart(jobs, error)
-            return
-        results: list[tuple[Job[Engine], Answered[Engine] | Exception]] = []
-        start = 0
+            jobs = list(self._arrivals())
+            if not jobs and not self.queue:
+                return False
+        began = time.monotonic()
         for job in jobs:
-            results.append((job, Answered(engine, answers[start : start + len(job.rows)])))
-            start += len(job.rows)
-        _deliver(results)
-
-    def _apart(self, jobs: list[Job[Engine]], error: Exception) -> None:
-        """One request's rows must not spoil the answers of the others: each is asked alone."""
-        if len(jobs) > 1:
-            for job in jobs:
-                self._answer([job])
-            return
-        log.error("The model failed on a request: %s", type(error).__name__)  # its message may quote the text
-        _deliver([(jobs[0], own_fault())])
-
-    def _account(self, turn: list[Job[Engine]], answered: list[Job[Engine]], seconds: float) -> None:
-        cost = sum(job.cost for job in answered)
+            self._read(job)
         with self.news:
-            self.waiting_cost -= sum(job.cost for job in turn)
-            if cost:
-                newest = seconds / cost
-                old = self.seconds_per_cost or newest
-                self.seconds_per_cost = old + SMOOTHING * (newest - old)
+            batch = self._take(began)
+            if self.queue or self.arrived:
+                self.news.notify()
+        if batch:
+            self._answer(batch, began)
+        return True
+
+    def _arrivals(self) -> Iterator[Job[Engine]]:
+        """Jobs to read, together few enough that nobody waits long for the next batch."""
+        texts = 0
+        while self.arrived and texts < MOST_TEXTS_READ:
+            job = self.arrived.popleft()
+            texts += len(job.rows)
+            yield job
+
+    def _read(self, job: Job[Engine]) -> None:
+        """Make windows of a job's rows and queue them."""
+        if not job.wanted(time.monotonic()):
+            self._end([(job, None)])
+            return
+        try:
+            job.windows = job.work.encode(job.rows)
+        except Exception as error:
+            self._end([(job, _fault(error))])
+            return
+        count = job.missing = len(job.windows.features)
+        job.outputs = [None] * count
+        if not count:
+            self._end([(job, _conclude(job))])
+            return
+        with self.news:
+            for window, features in enumerate(job.windows.features):
+                key = (id(job.work), -(-len(features["input_ids"]) // LIKE_TOKENS))
+                self.numbers += 1
+                heappush(self.queue.setdefault(key, []), (job.rank, self.numbers, job, window))
+
+    def _take(self, now: float) -> Batch:
+        """The next windows: the first of the job whose turn it is, in the company of others of like lengths."""
+        for key in list(self.queue):
+            self._drop_unwanted(key, now)
+        if not self.queue:
+            return []
+        version, steps = first = min(self.queue, key=lambda key: self.queue[key][0][:2])
+        most = max(1, min(MOST_WINDOWS_TOGETHER, MOST_TOKENS_TOGETHER // (steps * LIKE_TOKENS)))
+        keys = [first]
+        if len(self.queue[first]) < SHORT_COMPANY and (version, steps - 1) in self.queue:
+            keys.append((version, steps - 1))
+        there = min(most, sum(len(self.queue[key]) for key in keys))
+        wanted = self.queue[first][0][2].work.best_batch(there)
+        taken: Batch = []
+        for key in keys:
+            while len(taken) < wanted and key in self.queue:
+                _, _, job, window = heappop(self.queue[key])
+                taken.append((job, window))
+                self._drop_unwanted(key, now)
+        return taken
+
+    def _drop_unwanted(self, key: tuple[int, int], now: float) -> None:
+        """Forget windows at the head of a heap whose answers nobody waits for any more, and a heap that is empty."""
+        places = self.queue[key]
+        while places and not places[0][2].wanted(now):
+            self._close(heappop(places)[2])
+        if not places:
+            del self.queue[key]
+
+    def _answer(self, batch: Batch, began: float) -> None:
+        try:
+            outputs = batch[0][0].work.outputs_of_batch([job.windows.features[window] for job, window in batch])
+        except Exception as error:
+            self._apart(batch, error)
+            return
+        with self.news:
+            finished = [job for (job, window), output in zip(batch, outputs, strict=True) if job.got(window, output)]
+        self._end([(job, _conclude(job)) for job in finished])
+        seconds = time.monotonic() - began
+        newest = seconds / sum(job.cost / len(job.outputs) for job, _ in batch)
+        old = self.seconds_per_cost or newest
+        self.seconds_per_cost = old + SMOOTHING * (newest - old)
+        self.observe(len(batch), seconds)
+
+    def _apart(self, batch: Batch, error: Exception) -> None:
+        """One request's rows must not spoil the answers of the others: each window is asked alone."""
+        if len(batch) == 1:
+            self._end([(batch[0][0], _fault(error))])
+            return
+        for place in batch:
+            if not place[0].closed:
+                self._answer([place], time.monotonic())
+
+    def _end(self, results: Sequence[tuple[Job[Engine], Answered[Engine] | Exception | None]]) -> None:
+        """Let jobs go, with what came of each; None where nobody waits for it."""
+        with self.news:
+            open_ones = [(job, result) for job, result in results if self._close(job)]
+        _deliver([(job, result) for job, result in open_ones if result is not None])
+
+    def _close(self, job: Job[Engine]) -> bool:
+        """Count a job out; False if it has been before."""
+        if job.closed:
+            return False
+        job.closed = True
+        self.waiting_texts -= len(job.rows)
+        self.waiting_cost -= job.cost
+        return True
 
 
-def _deliver(results: list[tuple[Job[Engine], Answered[Engine] | Exception]]) -> None:
+def _conclude(job: Job[Engine]) -> Answered[Engine] | Exception:
+    try:
+        return Answered(job.engine, job.work.conclude(job.rows, job.windows, job.outputs))
+    except Exception as error:
+        return _fault(error)
+
+
+def _fault(error: Exception) -> Exception:
+    if isinstance(error, Problem):
+        return error
+    log.error("The model failed on a request: %s", type(error).__name__)  # its message may quote the text
+    return own_fault()
+
+
+def _deliver(results: Sequence[tuple[Job[Any], Answered[Any] | Exception]]) -> None:
     """Hand results to the waiting requests in their own thread, all in one call."""
 
     def hand_over() -> None:
@@ -202,5 +350,6 @@ def _deliver(results: list[tuple[Job[Engine], Answered[Engine] | Exception]]) ->
             else:
                 job.future.set_result(result)
 
-    with suppress(RuntimeError):  # the loop was closed in the meantime: nobody waits any more
-        results[0][0].future.get_loop().call_soon_threadsafe(hand_over)
+    if results:
+        with suppress(RuntimeError):  # the loop was closed in the meantime: nobody waits any more
+            results[0][0].future.get_loop().call_soon_threadsafe(hand_over)

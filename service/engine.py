@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.errors import BundleError
+from components.models.engines import find_engine
 from components.models.golden import check_model
-from components.models.inference import Predictor
+from components.models.inference import Predictor, open_predictor
 from components.models.model_directory import Manifest, model_digest, read_golden, verify_model
-from components.serving.releases import MODEL, Release, read_bundle_release
+from components.serving.releases import MODEL, Release, engine_of, read_bundle_release
 from components.task_types import Answer, Row
 from components.task_types.base import READING
 from service.requests import RequestReader, request_reader
@@ -61,6 +63,7 @@ class Engine:
             "metrics": dict(self.release.metrics),
             "digest": self.release.model_digest,
             "decision": self.release.decision,
+            "engine": self.release.engine,
         }
 
 
@@ -70,22 +73,25 @@ def load_engine(source: Path) -> Engine:
     Raises:
         BundleError: a file is missing or changed, or the model does not give the trainer's answers.
     """
-    release, folder = read_bundle_release(source), source / MODEL
-    manifest = verify_model(folder)
+    release, folder, built = read_bundle_release(source), source / MODEL, engine_of(source)
+    manifest = verify_model(folder, with_weights=find_engine(release.engine).reads_weights)
     if model_digest(folder) != release.model_digest:
         raise BundleError(f"The model in {source} is not the one that its release names.", "build the bundle again.")
     speech = find_speech(manifest.task_type)
-    predictor = Predictor.load(folder)
-    check_model(predictor, folder)
+    predictor = open_predictor(folder, built, cores())
+    check_model(predictor, built or folder)
     inputs = list(read_golden(folder)[0].row)
     reader = request_reader(speech, release.serving, inputs, predictor.task_type.many)
     return Engine(source, release, manifest, predictor, speech, reader)
 
 
-def use_cores() -> int:
-    """Give torch as many threads as this process may use cores, in the calling thread too; returns their number."""
-    import torch
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(cores)
-    return cores
+
+def use_cores() -> None:
+    """Give torch, where it is what computes, as many threads as there are cores, in the calling thread too."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(cores())

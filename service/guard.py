@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from service.problems import Problem, body_too_large, body_too_slow, no_room, own_fault, two_lengths
@@ -152,6 +153,16 @@ class Guard:
 
 def _refusal(problem: Problem) -> Reply:
     return Reply(problem.body(), JSON, problem.status, problem.headers)
+
+
+def whole_response(problem: Problem) -> bytes:
+    """A refusal as the bytes of its response."""
+    body = problem.body()
+    own = {"content-type": JSON, "content-length": str(len(body)), **problem.headers}
+    lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
+    lines += [name + b": " + value for name, value in SAFE]
+    lines += [f"{name}: {value}".encode() for name, value in own.items()]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 def _where(error: BaseException) -> str:

@@ -64,12 +64,14 @@ def serve(bundle: str, listener: socket.socket) -> None:
     import bentoml
     import uvicorn
 
-    from service.connections import PatientProtocol
+    from service.connections import refusing
 
     service: Any = bentoml.load(bundle, standalone_load=True)
+    from service.endpoint import application  # the one that was loaded just now
+
     config = uvicorn.Config(
         service.to_asgi(),
-        http=PatientProtocol,
+        http=refusing(application.refuse),
         ws="none",
         log_config=None,
         access_log=False,

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from components.task_types import Answer, Row
+from components.task_types import Answer, Features, Row, Windows
 from service import batching
 from service.batching import Batcher
 from service.problems import Problem
 
 
 class Model:
-    """Answers with the text itself; holds each turn until `gate` is open."""
+    """Answers with the text itself, a window a letter; holds each batch until `gate` is open."""
 
     def __init__(self) -> None:
         self.turns: list[list[str]] = []
@@ -25,14 +25,33 @@ class Model:
         self.gate.set()
         self.started = threading.Event()
 
-    def predict(self, _version: int, rows: Sequence[Row]) -> list[Answer]:
-        texts = [row["text"] for row in rows]
+    def encode(self, rows: Sequence[Row]) -> Windows:
+        if any(row["text"] == "unreadable" for row in rows):
+            raise ValueError("unreadable")
+        windows = Windows([], [])
+        for number, row in enumerate(rows):
+            for part in row["text"].split("|"):
+                windows.features.append({"input_ids": [ord(letter) for letter in part]})
+                windows.rows.append(number)
+        return windows
+
+    def best_batch(self, wanted: int) -> int:
+        return wanted
+
+    def outputs_of_batch(self, features: Sequence[Features]) -> list[Any]:
+        texts = ["".join(map(chr, window["input_ids"])) for window in features]
         self.turns.append(texts)
         self.started.set()
         self.gate.wait(5)
         if "bad" in texts:
             raise ValueError("bad")
-        return [{"label": text} for text in texts]
+        return texts
+
+    def conclude(self, rows: Sequence[Row], windows: Windows, outputs: Sequence[Any]) -> list[Answer]:
+        said: list[list[str]] = [[] for _ in rows]
+        for row, output in zip(windows.rows, outputs, strict=True):
+            said[row].append(output)
+        return [{"label": "|".join(parts)} for parts in said]
 
 
 @pytest.fixture
@@ -42,13 +61,14 @@ def model() -> Model:
 
 @pytest.fixture
 def batcher(model: Model) -> Iterator[Batcher[int]]:
-    versions = iter(range(1, 100))
-    batcher = Batcher[int](lambda: next(versions), model.predict, lambda: None, lambda _texts, _seconds: None)
+    versions = iter(range(1, 1000))
+    batcher = Batcher[int](lambda: next(versions), lambda _version: model, lambda _windows, _seconds: None)
     batcher.start()
     yield batcher
     model.gate.set()
     batcher.stop()
     assert batcher.waiting_texts == batcher.waiting_cost == 0
+    assert not batcher.queue
 
 
 async def ask(batcher: Batcher[int], *texts: str, seconds: float = 5) -> tuple[int, list[str]] | int:
@@ -79,23 +99,69 @@ def test_a_request_alone_starts_at_once(batcher: Batcher[int], model: Model):
     assert model.turns == [["a", "b"]]
 
 
-def test_what_came_meanwhile_is_answered_together_in_order_and_by_one_version(batcher: Batcher[int], model: Model):
+def test_what_came_meanwhile_is_answered_together_and_a_request_by_one_version(batcher: Batcher[int], model: Model):
     requests = [lambda: ask(batcher, "a"), lambda: ask(batcher, "b", "c"), lambda: ask(batcher, "d")]
     results = asyncio.run(behind_closed_gate(batcher, model, *requests))
-    assert results == [(1, ["first"]), (2, ["a"]), (2, ["b", "c"]), (2, ["d"])]
+    assert results == [(1, ["first"]), (2, ["a"]), (3, ["b", "c"]), (4, ["d"])]
     assert model.turns == [["first"], ["a", "b", "c", "d"]]
 
 
-def test_a_turn_has_a_size_and_a_larger_request_goes_alone(batcher: Batcher[int], model: Model, monkeypatch):
-    monkeypatch.setattr(batching, "MOST_TEXTS_TOGETHER", 2)
-    requests = [
-        lambda: ask(batcher, *"abc"),
-        lambda: ask(batcher, "d"),
-        lambda: ask(batcher, "e"),
-        lambda: ask(batcher, "f"),
-    ]
+def test_a_batch_has_a_size_and_a_larger_request_goes_in_several(batcher: Batcher[int], model: Model, monkeypatch):
+    monkeypatch.setattr(batching, "MOST_WINDOWS_TOGETHER", 2)
+    requests = [lambda: ask(batcher, *"abc"), lambda: ask(batcher, "d")]
+    results = asyncio.run(behind_closed_gate(batcher, model, *requests))
+    assert results[1:] == [(2, ["a", "b", "c"]), (3, ["d"])]
+    assert model.turns == [["first"], ["a", "b"], ["c", "d"]]
+
+
+def test_windows_of_unlike_lengths_are_not_padded_to_each_other(batcher: Batcher[int], model: Model):
+    long, longer = "l" * 30, "m" * 31
+    requests = [lambda text=text: ask(batcher, text) for text in ("a", long, "b", longer, "c")]
+    results = asyncio.run(behind_closed_gate(batcher, model, *requests))
+    assert [answer[1] for answer in results[1:]] == [["a"], [long], ["b"], [longer], ["c"]]
+    assert sorted(map(sorted, model.turns[1:])) == [["a", "b", "c"], [long, longer]]
+
+
+def test_a_short_text_that_comes_after_a_long_one_does_not_wait_for_all_of_it(batcher: Batcher[int], model: Model):
+    asyncio.run(ask(batcher, "warm"))
+    batcher.seconds_per_cost = 1e-5
+    long = "|".join("l" * 200 for _ in range(40))
+    requests = [lambda: ask(batcher, long), lambda: ask(batcher, "short")]
+    assert asyncio.run(behind_closed_gate(batcher, model, *requests))[1:] == [(3, [long]), (4, ["short"])]
+    assert model.turns[2] == ["short"]
+
+
+def test_a_long_text_is_not_passed_for_ever(batcher: Batcher[int], model: Model, monkeypatch):
+    """Who comes after the time that a long text grants goes behind it."""
+    asyncio.run(ask(batcher, "warm"))
+    batcher.seconds_per_cost = 1e-5
+    monkeypatch.setattr(batching, "PATIENCE", 0.0)
+    long = "l" * 200
+    requests = [lambda: ask(batcher, long), lambda: ask(batcher, "short")]
     asyncio.run(behind_closed_gate(batcher, model, *requests))
-    assert model.turns == [["first"], ["a", "b", "c"], ["d", "e"], ["f"]]
+    assert model.turns[2:] == [[long], ["short"]]
+
+
+def test_what_cannot_be_read_breaks_no_other(batcher: Batcher[int], model: Model):
+    requests = [lambda: ask(batcher, "a"), lambda: ask(batcher, "unreadable"), lambda: ask(batcher, "b")]
+    _, a, unreadable, b = asyncio.run(behind_closed_gate(batcher, model, *requests))
+    assert (a[1], unreadable, b[1]) == (["a"], 500, ["b"])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_many_requests_at_once_each_get_their_own_answers(model: Model, threads: int):
+    batcher = Batcher[int](lambda: 1, lambda _version: model, lambda _windows, _seconds: None, threads=threads)
+    batcher.start()
+    texts = [
+        "|".join("xyz"[(number + part) % 3] * (number % 40 + part) for part in range(1, 4)) for number in range(300)
+    ]
+
+    async def all_of_them() -> list[Any]:
+        return list(await asyncio.gather(*(ask(batcher, text, "b") for text in texts)))
+
+    assert asyncio.run(all_of_them()) == [(1, [text, "b"]) for text in texts]
+    batcher.stop()
+    assert (batcher.waiting_texts, batcher.waiting_cost, batcher.works) == (0, 0, False)
 
 
 def test_a_request_that_breaks_the_model_breaks_no_other(batcher: Batcher[int], model: Model):
@@ -112,7 +178,7 @@ def test_a_request_that_is_out_of_time_is_refused_and_never_computed(batcher: Ba
 
 
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(batcher: Batcher[int], model: Model, monkeypatch):
-    monkeypatch.setattr(batching, "MOST_TEXTS_WAITING", 2)
+    monkeypatch.setattr(batching, "MOST_TEXTS_WAITING", 3)
     requests = [lambda: ask(batcher, "a", "b"), lambda: ask(batcher, "c")]
     assert asyncio.run(behind_closed_gate(batcher, model, *requests))[2] == 429
     assert int(batching.too_busy(3.2).headers["retry-after"]) == 3

@@ -56,7 +56,7 @@ def test_week_1_the_first_model_goes_live(place):
     result, log = run(folder)
     assert result["outcome"] == "promoted"
     assert list(ran(log)) == [
-        "validate", "tokenize", "fine_tune", "evaluate", "register", "decide", "bundle", "prove", "promote",
+        "validate", "tokenize", "fine_tune", "evaluate", "register", "decide", "optimise", "bundle", "prove", "promote",
     ]  # fmt: skip
     champion = registry.champion(settings, "reviews")
     release = read_release(settings, "reviews")

@@ -58,6 +58,6 @@ def test_no_rows_have_no_answers(predictor: Predictor):
 
 def test_a_higher_temperature_makes_scores_more_even(predictor: Predictor, rows):
     hotter = predictor.manifest.model_copy(update={"fitted": {"temperature": 10.0}})
-    hot = Predictor(predictor.network, predictor.tokenizer, hotter)
+    hot = Predictor.of_network(predictor.run.network, predictor.tokenizer, hotter)
     assert scores(hot, rows).max() < scores(predictor, rows).max()
     assert (scores(hot, rows).argmax(axis=1) == scores(predictor, rows).argmax(axis=1)).all()

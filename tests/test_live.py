@@ -59,7 +59,7 @@ def test_a_replaced_model_is_let_go(support_model: Path, tmp_path: Path, setting
     source = build_source(tmp_path / "two", build_model(tmp_path / "other", seed=2), tiny_config(), version=2)
     with TestClient(Application(build_source(tmp_path / "one", support_model, tiny_config()))) as client:
         live = client.app.live
-        first = weakref.ref(live.engine().predictor.network)
+        first = weakref.ref(live.engine().predictor.run.network)
         assert client.post("/predict", json={"text": "card"}).json()["version"] == 1
         assert client.get("/openapi.json").status_code == 200
         live.release_file = write_release(settings, "support", bundle_of(source, 2))

@@ -14,14 +14,26 @@ from typing import ClassVar
 import psutil
 import pytest
 
-from components.errors import BundleError
-from components.models.model_directory import GoldenRow, read_golden, read_manifest, write_golden, write_manifest
+from components.errors import BundleError, ServingError
+from components.models.engine_building import build_engine
+from components.models.engines import read_facts
+from components.models.inference import Predictor
+from components.models.model_directory import (
+    GoldenRow,
+    model_digest,
+    read_golden,
+    read_manifest,
+    write_golden,
+    write_manifest,
+)
 from components.records import Bundle
 from components.serving import proving
-from components.serving.endpoint_process import Address
+from components.serving.bundling import build_bundle
+from components.serving.endpoint_process import Address, EndpointProcess, open_socket
 from components.serving.proving import _ask_patiently, _check_mixed, prove_bundle
+from components.serving.releases import Evidence
 from components.settings import Settings
-from tests.bundles import LABELS, TEXTS
+from tests.bundles import LABELS, TEXTS, registered, tiny_config, tiny_settings
 
 
 def test_a_good_bundle_is_proved_alone_and_in_company_and_is_stopped_again(
@@ -34,6 +46,36 @@ def test_a_good_bundle_is_proved_alone_and_in_company_and_is_stopped_again(
     assert 0 < proof.p50_ms <= proof.p95_ms
     assert proof.start_seconds > 0
     assert not [child for child in psutil.Process().children() if "service.start" in child.cmdline()]
+
+
+def test_a_bundle_with_openvino_is_proved_and_has_nothing_of_torch(support_model: Path, tmp_path: Path):
+    settings, config = tiny_settings(tmp_path), tiny_config()
+    trained = Predictor.load(support_model)
+    build_engine(
+        "openvino", support_model, trained, [row.row for row in read_golden(support_model)], tmp_path / "built"
+    )
+    version = registered(config, 1, model_digest(support_model))
+    bundle = build_bundle(settings, config, version, support_model, Evidence(engine=tmp_path / "built"))
+    assert not list(bundle.path.rglob("*.safetensors"))
+    lines = (bundle.path / "env" / "python" / "requirements.txt").read_text(encoding="utf-8")
+    assert "openvino==" in lines
+    assert not {"torch", "transformers"} & {line.split("==")[0] for line in lines.split()}
+    proof = prove_bundle(settings, bundle, support_model)
+    assert (proof.engine, proof.rows) == ("openvino", len(TEXTS))
+    assert proof.largest_difference <= proof.tolerance == 1e-4
+    with (
+        open_socket("127.0.0.1", 0) as listener,
+        EndpointProcess(settings, bundle, listener, tmp_path / "log") as child,
+    ):
+        child.wait_until_ready()
+        loaded = Path(f"/proc/{child.process.pid}/maps").read_text(encoding="utf-8")
+    assert "libopenvino" in loaded
+    assert "libtorch" not in loaded
+    (bundle.path / "src" / "engine" / "graph.xml").write_text("<net/>")
+    with pytest.raises(ServingError, match=r"graph\.xml changed"):
+        prove_bundle(settings, bundle, support_model)
+    assert build_bundle(settings, config, version, support_model, Evidence(engine=tmp_path / "built")) == bundle
+    read_facts(bundle.path / "src" / "engine")
 
 
 def test_a_bundle_of_another_model_than_the_registry_is_refused(

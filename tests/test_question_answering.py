@@ -49,7 +49,7 @@ def predictor(tiny_base: Path, tokenizer) -> Predictor:
         code_digest="c",
         validation_metrics={},
     )
-    return Predictor(network, tokenizer, manifest)
+    return Predictor.of_network(network, tokenizer, manifest)
 
 
 def label(*answers: tuple[str, int]) -> str:

@@ -231,6 +231,37 @@ def test_a_killed_process_is_replaced_while_new_connections_wait(served: Served)
     until(lambda: len(served.starts) == 2)
 
 
+def test_a_kill_under_load_gives_no_wrong_answer_and_is_soon_over(served: Served):
+    until(lambda: predict(served).status_code == 200)
+    right = predict(served).json()["predictions"]
+    ended, good, wrong = threading.Event(), [], []
+
+    def client() -> None:
+        while not ended.is_set():
+            try:
+                response = httpx.post(f"{served.url}/predict", json=GOOD, timeout=30)
+            except httpx.TransportError:  # was under way when the process died
+                continue
+            good.append(time.monotonic())
+            if response.status_code != 200 or response.json()["predictions"] != right:
+                wrong.append(response.text)
+
+    clients = [threading.Thread(target=client) for _ in range(3)]
+    for thread in clients:
+        thread.start()
+    until(lambda: len(good) > 20)
+    victim = served.child()
+    victim.kill()
+    killed = time.monotonic()
+    until(lambda: good[-1] > killed + 0.5)
+    ended.set()
+    for thread in clients:
+        thread.join()
+    assert not wrong
+    assert victim.pid != served.child().pid
+    assert min(when for when in good if when > killed + 0.2) - killed < 20  # benchmarks/overload.py has the real figure
+
+
 def test_a_taken_port_names_who_holds_it(support_bundle: tuple[Settings, Bundle]):
     settings, bundle = support_bundle
     write_release(settings, "support", bundle)

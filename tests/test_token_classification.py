@@ -157,9 +157,9 @@ def test_a_hundred_thousand_characters_are_read_to_the_end(predictor: Predictor)
 
 def test_the_crf_travels_with_the_weights(predictor: Predictor, trained):
     if predictor.spec.settings["decoder"] == "argmax":
-        assert not hasattr(predictor.network, "crf")
+        assert not hasattr(predictor.run.network, "crf")
         return
-    moves = predictor.network.crf.moves().detach().numpy()
+    moves = predictor.run.network.crf.moves().detach().numpy()
     assert np.abs(moves[moves > -1000]).max() > 0.1  # it has learned
     names = tag_names(LABELS)
     assert moves[names.index("O"), names.index("I-PER")] < -1000

@@ -73,7 +73,7 @@ def predictor(request, tiny_base: Path, entailment_base: Path) -> Predictor:
         validation_metrics={},
     )
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-    return Predictor(TYPE.build_network(base, spec).eval(), tokenizer, manifest)
+    return Predictor.of_network(TYPE.build_network(base, spec).eval(), tokenizer, manifest)
 
 
 def scores_of(answer) -> dict[str, float]:
@@ -204,7 +204,7 @@ def test_scores_of_embeddings_are_scaled_cosines(predictor: Predictor):
     def embed(text: str):
         with torch.inference_mode():
             inputs = predictor.tokenizer(text, return_tensors="pt")
-            return predictor.network(**inputs).last_hidden_state[0].mean(dim=0)
+            return predictor.run.network(**inputs).last_hidden_state[0].mean(dim=0)
 
     text, *prompts = (embed(x) for x in ("the room", "This text is about card.", "This text is about hotel."))
     logits = torch.stack([20 * torch.cosine_similarity(text, prompt, dim=0) for prompt in prompts])

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from components.entities.tags import tag_names
 from components.entities.unit_emissions import BEGINS, BEGINS_AND_ENDS, ENDS, IGNORED
 from components.sequences.sequence_network import SAFE
@@ -58,7 +55,7 @@ def token_scores(network: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tens
     scores: torch.Tensor = network(**inputs).logits
     if not hasattr(network, "crf"):
         return scores
-    return torch.cat([network.crf.moves().expand(len(scores), -1, -1), scores.float()], dim=1)
+    return torch.cat([network.crf.moves().expand(scores.shape[0], -1, -1), scores.float()], dim=1)
 
 
 def tag_loss(outputs: torch.Tensor, targets: torch.Tensor, smoothing: float) -> torch.Tensor:
@@ -91,13 +88,3 @@ def crf_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         (border == BEGINS_AND_ENDS) | (border == BEGINS),
         (border == BEGINS_AND_ENDS) | (border == ENDS),
     )
-
-
-def without_padding(outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
-    """The scores of each window's own tokens, behind what stands before the first."""
-    whole = outputs.float().cpu().numpy()
-    header = outputs.shape[1] - inputs["input_ids"].shape[1]
-    mask = inputs.get("attention_mask")
-    if mask is None:  # nothing is padded
-        return list(whole)
-    return [own[: header + length] for own, length in zip(whole, mask.sum(dim=1).tolist(), strict=True)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from components.entities.tags import Offsets, TagNumbers, spans_of_label, tags_of_spans
 from components.entities.text_units import split_units
 from components.entities.unit_windows import NO_UNIT, UNIT
-from components.task_types.base import Features, Row, Windows
+from components.task_types.base import Arrays, Features, Row, Windows
 
 IGNORED = -100
 # The target of the first token, [CLS], which is no unit's: whether the window begins and ends with its text.
@@ -46,6 +46,15 @@ def gather_emissions(
         moves = outputs[places[0]][:header] if header else None
         found.append(Emissions(_offsets(rows[row])[np.concatenate(units)], scores, moves))
     return found
+
+
+def without_padding(outputs: NDArray[np.float32], inputs: Arrays) -> list[NDArray[np.float32]]:
+    """The scores of each window's own tokens, behind what stands before the first."""
+    mask = inputs.get("attention_mask")
+    if mask is None:  # nothing is padded
+        return list(outputs)
+    header = outputs.shape[1] - inputs["input_ids"].shape[1]
+    return [own[: header + length] for own, length in zip(outputs, mask.sum(axis=1).tolist(), strict=True)]
 
 
 def true_tags(emissions: Sequence[Emissions], rows: Sequence[Row], labels: Sequence[str]) -> list[TagNumbers]:

@@ -6,33 +6,38 @@ The head, most of whose work is a product with the whole vocabulary, gets the st
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from components.masks.mask_windows import ASKED, GUESSED
+from components.task_types.base import Arrays, Run
 
+if TYPE_CHECKING:
+    import torch
+
+PLACES = "places"  # what the network gets beside its own inputs: which of the batch's tokens, counted through, to guess
 MOST_CANDIDATES = 100  # tokens that are named for a mask
 MOST_GUESSES = 256  # at a time: with 30,000 tokens 30 MB of logits
 MOST_WINDOWS = 64  # at a time
 
-Inputs = Mapping[str, torch.Tensor]
 Place = tuple[int, list[int]]  # a window of the batch, and what is guessed in it at once
+Logits = NDArray[np.float32]
 
 
-def logits_at(network: Any, inputs: Inputs, places: torch.Tensor) -> torch.Tensor:
+def logits_at(network: Any, inputs: Mapping[str, torch.Tensor], places: torch.Tensor) -> torch.Tensor:
     """Logits (places, vocabulary) of a masked language model.
 
     Whatever the architecture calls its head, it gets what the encoder returns; so that is narrowed on its way.
 
     Args:
-        places: bool (windows, tokens).
+        places: numbers of tokens, counted through all windows (places,).
     """
 
     def narrow(_module: Any, _arguments: Any, output: Any) -> Any:
-        output["last_hidden_state"] = output["last_hidden_state"][places][None]  # (1, places, width)
+        states = output["last_hidden_state"]
+        output["last_hidden_state"] = states.reshape(-1, states.shape[-1])[places][None]  # (1, places, width)
         return output
 
     hook = network.base_model.register_forward_hook(narrow)
@@ -40,17 +45,26 @@ def logits_at(network: Any, inputs: Inputs, places: torch.Tensor) -> torch.Tenso
         logits: torch.Tensor = network(**inputs).logits
     finally:
         hook.remove()
-    return logits[0]
+    return logits.flatten(0, 1)  # [0] is lost when the traced graph is quantised
 
 
-def likelihoods(logits: torch.Tensor, truths: torch.Tensor) -> torch.Tensor:
-    """Log-probability of each true token, and how many tokens are likelier: (places, 2)."""
+def likelihoods_in_training(logits: torch.Tensor, truths: torch.Tensor) -> torch.Tensor:
+    """What `likelihoods` gives, computed where the logits are."""
+    import torch
+
     scores = logits.float().log_softmax(dim=-1)
     own = scores.gather(1, truths[:, None])
     return torch.cat([own, (scores > own).sum(dim=1, keepdim=True).float()], dim=1)
 
 
-def guess(network: Any, inputs: Inputs) -> list[NDArray[np.float32]]:
+def likelihoods(logits: Logits, truths: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Log-probability of each true token, and how many tokens are likelier: (places, 2)."""
+    scores = _log_softmax(logits)
+    own = scores[np.arange(len(truths)), truths][:, None]
+    return np.concatenate([own, (scores > own).sum(axis=1, keepdims=True)], axis=1, dtype=np.float32)
+
+
+def guess(run: Run, inputs: Arrays, mask_id: int) -> list[NDArray[np.float32]]:
     """What is found in the marked places of each window.
 
     A mask of the text is filled, all of a window at once: (masks, candidates + candidates + asked words) with the ids
@@ -60,24 +74,23 @@ def guess(network: Any, inputs: Inputs) -> list[NDArray[np.float32]]:
     Source: Salazar et al., Masked Language Model Scoring, ACL 2020.
     """
     ids, marks = inputs["input_ids"], inputs["attention_mask"]
-    fills = ((marks == GUESSED) & (ids == network.config.mask_token_id)).any(dim=1).tolist()
-    found: list[list[torch.Tensor]] = [[] for _ in fills]
+    fills = ((marks == GUESSED) & (ids == mask_id)).any(axis=1).tolist()
+    found: list[list[NDArray[np.float32]]] = [[] for _ in fills]
     for part in _parts(marks, fills):
-        logits = _logits_of(network, inputs, part)
-        lines = torch.split(logits, [len(places) for _, places in part])
+        logits = run(_asked(inputs, part, mask_id))
+        lines = np.split(logits, np.cumsum([len(places) for _, places in part])[:-1])
         for (window, places), own in zip(part, lines, strict=True):
             asked = ids[window][marks[window] == ASKED]
             found[window].append(_candidates(own, asked) if fills[window] else likelihoods(own, ids[window, places]))
-    empty = np.empty((0, 2), np.float32)
-    return [torch.cat(own).cpu().numpy() if own else empty for own in found]
+    return [np.concatenate(own) if own else np.empty((0, 2), np.float32) for own in found]
 
 
-def _parts(marks: torch.Tensor, fills: Sequence[bool]) -> Iterator[list[Place]]:
+def _parts(marks: NDArray[np.int64], fills: Sequence[bool]) -> Iterator[list[Place]]:
     """What is guessed together, as much as fits."""
     part: list[Place] = []
     guesses = 0
     for window, fill in enumerate(fills):
-        places = (marks[window] == GUESSED).nonzero()[:, 0].tolist()
+        places = np.flatnonzero(marks[window] == GUESSED).tolist()
         for own in [places] if fill else [[place] for place in places]:
             if part and (guesses + len(own) > MOST_GUESSES or len(part) == MOST_WINDOWS):
                 yield part
@@ -88,21 +101,32 @@ def _parts(marks: torch.Tensor, fills: Sequence[bool]) -> Iterator[list[Place]]:
         yield part
 
 
-def _logits_of(network: Any, inputs: Inputs, part: Sequence[Place]) -> torch.Tensor:
-    windows = torch.tensor([window for window, _ in part], device=inputs["input_ids"].device)
+def _asked(inputs: Arrays, part: Sequence[Place], mask_id: int) -> dict[str, NDArray[np.int64]]:
+    """The batch of a part, its guessed tokens hidden and named as `places`."""
+    windows = np.array([window for window, _ in part])
     read = inputs["attention_mask"][windows] > 0
-    columns = read.any(dim=0)  # the words asked for and the padding behind them are not for the network
+    columns = read.any(axis=0)  # the words asked for and the padding behind them are not for the network
     own = {name: values[windows][:, columns] for name, values in inputs.items()}
-    guessed = torch.zeros_like(read)
+    guessed = np.zeros_like(read)
     for line, (_, places) in enumerate(part):
         guessed[line, places] = True
     guessed = guessed[:, columns]
-    own["input_ids"] = own["input_ids"].masked_fill(guessed, network.config.mask_token_id)
-    own["attention_mask"] = read[:, columns].long()
-    return logits_at(network, own, guessed)
+    own["input_ids"] = np.where(guessed, mask_id, own["input_ids"])
+    own["attention_mask"] = read[:, columns].astype(np.int64)
+    own[PLACES] = np.flatnonzero(guessed)
+    return own
 
 
-def _candidates(logits: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-    scores = logits.float().log_softmax(dim=-1)
-    best = scores.topk(min(MOST_CANDIDATES, scores.shape[1]), dim=1)
-    return torch.cat([best.indices.float(), best.values, scores[:, asked]], dim=1)
+def _candidates(logits: Logits, asked: NDArray[np.int64]) -> NDArray[np.float32]:
+    scores = _log_softmax(logits)
+    count = min(MOST_CANDIDATES, scores.shape[1])
+    some = np.argpartition(scores, -count, axis=1)[:, -count:]  # (masks, candidates), in no order
+    order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
+    best = np.take_along_axis(some, order, axis=1)
+    return np.concatenate([best, np.take_along_axis(scores, best, axis=1), scores[:, asked]], axis=1, dtype=np.float32)
+
+
+def _log_softmax(logits: Logits) -> Logits:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    scores: Logits = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return scores

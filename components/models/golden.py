@@ -18,7 +18,7 @@ SHOWN = 300  # characters of an answer in an error
 
 
 def check_model(predictor: Predictor, folder: Path) -> float:
-    """Largest difference of a score between a loaded model and the golden rows of its directory.
+    """Largest difference of a score between a loaded model and the golden rows of its directory, or of its engine's.
 
     Every row is asked in the company of the others and the first also alone, which warms the network up for both.
 
@@ -26,8 +26,9 @@ def check_model(predictor: Predictor, folder: Path) -> float:
         BundleError: there are no golden rows, or one gets another answer.
     """
     rows = read_golden(folder)
-    together = check_answers(rows, shown(predictor, predictor.predict([golden.row for golden in rows])))
-    alone = check_answers(rows[:1], shown(predictor, predictor.predict([rows[0].row])))
+    answers = shown(predictor, predictor.predict([golden.row for golden in rows]))
+    together = check_answers(rows, answers, predictor.tolerance)
+    alone = check_answers(rows[:1], shown(predictor, predictor.predict([rows[0].row])), predictor.tolerance)
     return max(together, alone)
 
 
@@ -36,8 +37,10 @@ def shown(predictor: Predictor, answers: Sequence[Answer]) -> list[dict[str, Any
     return [predictor.task_type.present(answer, EVERYTHING) for answer in answers]
 
 
-def check_answers(rows: Sequence[GoldenRow], answers: Sequence[Mapping[str, Any]]) -> float:
-    """Largest difference of a score between the trainer's answers and these.
+def check_answers(
+    rows: Sequence[GoldenRow], answers: Sequence[Mapping[str, Any]], tolerance: float = TOLERANCE
+) -> float:
+    """Largest difference of a score between the golden answers and these.
 
     Raises:
         BundleError: there are no golden rows, or an answer is another one; it names the row and both answers.
@@ -45,16 +48,17 @@ def check_answers(rows: Sequence[GoldenRow], answers: Sequence[Mapping[str, Any]
     if not rows:
         raise BundleError("The model has no golden rows, so nothing shows that it answers right.", "train it again.")
     return max(
-        _difference(number, golden, answer) for number, (golden, answer) in enumerate(zip(rows, answers, strict=True))
+        _difference(number, golden, answer, tolerance)
+        for number, (golden, answer) in enumerate(zip(rows, answers, strict=True))
     )
 
 
-def _difference(number: int, golden: GoldenRow, answer: Mapping[str, Any]) -> float:
+def _difference(number: int, golden: GoldenRow, answer: Mapping[str, Any], tolerance: float) -> float:
     largest = distance(golden.answer, answer)
-    if not largest <= TOLERANCE:  # a score that is not a number fails too
+    if not largest <= tolerance:  # a score that is not a number fails too
         raise BundleError(
             f"Golden row {number}: the trainer said {str(dict(golden.answer))[:SHOWN]}, this model says "
-            f"{str(dict(answer))[:SHOWN]} (scores at most {TOLERANCE:g} apart).",
+            f"{str(dict(answer))[:SHOWN]} (scores at most {tolerance:g} apart).",
             "compare the versions of torch and transformers here with the trainer's, then build the bundle again.",
         )
     return largest

@@ -92,8 +92,11 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
 
 
-def verify_model(folder: Path) -> Manifest:
+def verify_model(folder: Path, *, with_weights: bool = True) -> Manifest:
     """The manifest, after every file has been compared with its digest.
+
+    Args:
+        with_weights: whether torch's weights must be there; a built engine has its own.
 
     Raises:
         BundleError: a file is missing, changed, or not named in the manifest.
@@ -101,13 +104,19 @@ def verify_model(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     found = digest_files(files, folder)
-    wrong = sorted(name for name in manifest.files.keys() | found if manifest.files.get(name) != found.get(name))
+    wanted = {name: digest for name, digest in manifest.files.items() if with_weights or not is_weights(name)}
+    wrong = sorted(name for name in wanted.keys() | found if wanted.get(name) != found.get(name))
     if wrong:
         raise BundleError(
             f"{folder} is not what was trained: {', '.join(wrong)} changed, is missing or was added.",
             "restore the folder from the registry, or run the model's run file again.",
         )
     return manifest
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file of a model directory holds torch's weights."""
+    return name.endswith(".safetensors")
 
 
 def write_golden(folder: Path, rows: list[GoldenRow]) -> None:

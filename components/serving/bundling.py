@@ -20,9 +20,11 @@ from pathlib import Path
 from components.config import RunConfig, Serving
 from components.digests import SOURCE_ROOT, canonical, digest_file, digest_files, digest_of, project_sources
 from components.errors import BundleError
-from components.models.model_directory import model_digest, verify_model
+from components.models.engines import find_engine, read_facts
+from components.models.engines.base import FACTS
+from components.models.model_directory import is_weights, model_digest, verify_model
 from components.records import Bundle, RegisteredVersion
-from components.serving.releases import MODEL, RELEASE, Evidence, Release, read_bundle_release
+from components.serving.releases import ENGINE, MODEL, RELEASE, Evidence, Release, engine_of, read_bundle_release
 from components.serving.requirements import pinned_requirements
 from components.settings import Settings, environment_of, without_secrets
 from components.step_store import storage_errors
@@ -47,7 +49,7 @@ def build_bundle(
         BundleError: the model directory is damaged, or BentoML cannot build from it.
         StorageError: the disk is full, or a folder cannot be written.
     """
-    return _bundle_of(settings, _facts(config, version, model, release), model)
+    return _bundle_of(settings, _facts(config, version, model, release), model, release.engine)
 
 
 def find_bundle(settings: Settings, version: RegisteredVersion) -> Bundle | None:
@@ -59,7 +61,7 @@ def find_bundle(settings: Settings, version: RegisteredVersion) -> Bundle | None
     return None
 
 
-def rebuild_bundle(settings: Settings, version: RegisteredVersion, model: Path) -> Bundle:
+def rebuild_bundle(settings: Settings, version: RegisteredVersion, model: Path, engine: Path | None = None) -> Bundle:
     """A bundle of a version that the store lost, or never had on this machine.
 
     Its limits are those of the newest bundle of the same model, or the defaults where there is none.
@@ -68,6 +70,7 @@ def rebuild_bundle(settings: Settings, version: RegisteredVersion, model: Path) 
         settings: where the store is.
         version: the registered version that is bundled.
         model: its model directory.
+        engine: the built engine that its run has left; torch serves where there is none.
 
     Raises:
         BundleError: the model directory is damaged, or BentoML cannot build from it.
@@ -84,8 +87,9 @@ def rebuild_bundle(settings: Settings, version: RegisteredVersion, model: Path) 
         metrics={},
         decision="",
         serving=like.serving if like else Serving(),
+        engine=_engine_name(engine),
     )
-    return _bundle_of(settings, facts, model)
+    return _bundle_of(settings, facts, model, engine)
 
 
 def _newest_first(settings: Settings, name: str, pattern: str) -> list[Path]:
@@ -100,10 +104,15 @@ def _facts_of(bundle: Path) -> Release | None:
         return None
 
 
-def _bundle_of(settings: Settings, facts: Release, model: Path) -> Bundle:
+def _engine_name(engine: Path | None) -> str:
+    return read_facts(engine).engine if engine else "torch"
+
+
+def _bundle_of(settings: Settings, facts: Release, model: Path, engine: Path | None) -> Bundle:
     verify_model(model)
-    sources, requirements = bundle_sources(), pinned_requirements()
-    content = digest_of([facts.model_dump(mode="json"), _digests(sources), requirements])
+    sources, requirements = bundle_sources(), pinned_requirements(facts.engine)
+    own = digest_file(engine / FACTS) if engine else ""
+    content = digest_of([facts.model_dump(mode="json"), _digests(sources), requirements, own])
     tag = f"{facts.name}:{facts.version}-{content[:12]}"
     path = settings.bento_home / "bentos" / tag.replace(":", "/")
     bundle = Bundle(tag, path.resolve(), facts.version, facts.model_digest)
@@ -113,7 +122,10 @@ def _bundle_of(settings: Settings, facts: Release, model: Path) -> Bundle:
         staging = room / "staging"
         _stage(staging, sources, facts)
         built = _build(replace(settings, bento_home=room / "home"), staging, tag, facts.description, requirements)
-        _copy_model(model, built / "src" / MODEL)
+        _copy(model, built / "src" / MODEL, with_weights=needs_weights(facts.engine))
+        if engine:
+            _copy(engine, built / "src" / ENGINE)
+        verify_bundle(built / "src")
         _publish(built, bundle.path)
     return bundle
 
@@ -128,12 +140,30 @@ def _facts(config: RunConfig, version: RegisteredVersion, model: Path, release: 
         metrics=release.metrics,
         decision=release.decision,
         serving=config.serving,
+        engine=_engine_name(release.engine),
+        trials=release.trials,
     )
+
+
+def needs_weights(engine: str) -> bool:
+    """Whether a bundle with this engine holds torch's weights."""
+    return find_engine(engine).reads_weights
+
+
+def verify_bundle(source: Path) -> None:
+    """Compare every file of the model and of the engine in a bundle's `src` folder with its digest.
+
+    Raises:
+        BundleError: a file is missing, changed, or was added.
+    """
+    verify_model(source / MODEL, with_weights=needs_weights(read_bundle_release(source).engine))
+    if engine := engine_of(source):
+        read_facts(engine)
 
 
 def bundle_sources() -> dict[str, Path]:
     """The project's files that travel in a bundle: the service and what it imports, by path below `src`."""
-    folders = ("service", "service/schemas", "components/task_types")
+    folders = ("service", "service/schemas", "components/task_types", "components/models/engines")
     files = [path for folder in folders for path in sorted((SOURCE_ROOT / folder).glob("*.py"))]
     return project_sources(*(_module(path) for path in files))
 
@@ -151,7 +181,7 @@ def _is_whole(bundle: Bundle, facts: Release) -> bool:
     if not bundle.path.exists():
         return False
     try:
-        verify_model(bundle.path / "src" / MODEL)
+        verify_bundle(bundle.path / "src")
         if read_bundle_release(bundle.path / "src") == facts and _sources_are_whole(bundle.path / "src"):
             return True
     except BundleError:
@@ -229,12 +259,12 @@ def _build(settings: Settings, staging: Path, tag: str, description: str, requir
     return built
 
 
-def _copy_model(model: Path, target: Path) -> None:
-    for path in sorted(path for path in model.rglob("*") if path.is_file()):  # copytree would hide a full disk
-        copy = target / path.relative_to(model)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    verify_model(target)
+def _copy(folder: Path, target: Path, *, with_weights: bool = True) -> None:
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):  # copytree would hide a full disk
+        if with_weights or not is_weights(path.name):
+            copy = target / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
 def _publish(built: Path, target: Path) -> None:

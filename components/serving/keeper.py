@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ WATCH_SECONDS = 0.5  # between two questions whether the child still answers
 HANGING_SECONDS = 30.0  # without an answer before it is killed and started again
 FOLLOW_SECONDS = 15.0  # between two looks at what is live
 STABLE_SECONDS = 30.0  # a child that lived so long was not at fault: the next pause is short again
-PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the first, second, ... start in a row
+PAUSES = (0.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the first, second, ... start in a row
 
 
 def serve(
@@ -133,7 +134,7 @@ class Keeper:
     def _watch(self, child: EndpointProcess, ended: threading.Event) -> None:
         """Return when the child has died, hangs, or shall end; note which version it has swapped to meanwhile."""
         answered = asked = time.monotonic()
-        while child.process.poll() is None and not ended.wait(WATCH_SECONDS):
+        while not _has_died(child, WATCH_SECONDS) and not ended.is_set():
             if time.monotonic() - asked > FOLLOW_SECONDS:  # promotions of another machine, an interrupted one of ours
                 _or_none(self.live)
                 asked = time.monotonic()
@@ -144,6 +145,18 @@ class Keeper:
                 self.good = newest if newest and newest.version == version else self.good
             elif time.monotonic() - answered > HANGING_SECONDS:
                 child.process.kill()
+
+
+def _has_died(child: EndpointProcess, seconds: float) -> bool:
+    """Whether a child is dead, known at once when it dies within so many seconds.
+
+    BentoML's own supervisor (circus) also starts a killed worker again, but that takes it ten seconds.
+    """
+    try:
+        child.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _or_none(find: Callable[[], Bundle | None]) -> Bundle | None:

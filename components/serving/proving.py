@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BundleError, ServingError
+from components.models.engines import find_engine
 from components.models.golden import EVERYTHING, check_answers, check_model
+from components.models.inference import TOLERANCE
 from components.models.model_directory import GoldenRow, Manifest, model_digest, read_golden, verify_model
 from components.records import Bundle
 from components.serving.endpoint_process import Address, EndpointProcess, ask, converse, open_socket
-from components.serving.releases import read_bundle_release
+from components.serving.releases import MODEL, engine_of, read_bundle_release
 from components.settings import Settings
 from components.task_types import find_task_type
 
@@ -29,7 +31,8 @@ BUSY_PAUSE_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was found on the running bundle; `largest_difference` is of a score, over every way to ask.
+    """What was found: by how much scores differ between the registered model and the trainer's answers, and between
+    the running bundle, over every way to ask, and its engine's own golden rows, where `tolerance` is allowed.
 
     `refused_rows` counts golden rows that the endpoint takes from nobody, such as blank texts; latencies are of
     one client that sends one text at a time.
@@ -39,6 +42,9 @@ class Proof:
     rows: int
     refused_rows: int
     answers: int
+    registered_difference: float
+    engine: str
+    tolerance: float
     largest_difference: float
     start_seconds: float
     p50_ms: float
@@ -72,7 +78,7 @@ def prove_bundle(settings: Settings, bundle: Bundle, registered_model: Path, log
         registered = _check_registered(registered_model)
         start_seconds = endpoint.wait_until_ready()
         try:
-            return _prove(endpoint.address, bundle, manifest, read_golden(registered_model), registered, start_seconds)
+            return _prove(endpoint.address, bundle, manifest, registered, start_seconds)
         except (OSError, http.client.HTTPException) as error:
             raise ServingError(
                 f"The bundle {bundle.tag} stopped answering ({type(error).__name__}).", f"read {endpoint.log}."
@@ -93,20 +99,21 @@ def _prove(
     address: Address,
     bundle: Bundle,
     manifest: Manifest,
-    golden: list[GoldenRow],
     registered: float,
     start_seconds: float,
 ) -> Proof:
-    rows, alone = _ask_alone(address, golden)
+    source = bundle.path / "src"
+    release, kind = read_bundle_release(source), find_engine(read_bundle_release(source).engine)
+    rows, alone = _ask_alone(address, golden := read_golden(engine_of(source) or source / MODEL))
     if not rows:
         raise BundleError(f"The endpoint of {bundle.tag} refuses every golden row.", "raise the limits under serving.")
     many = find_task_type(manifest.task_type).many
-    most = read_bundle_release(bundle.path / "src").serving.max_texts
-    differences = [
-        registered,
-        check_answers(rows, alone),
-        *(_check_mixed(address, rows, many, order, most) for order in _orders(len(rows))),
-    ]
+    most = release.serving.max_texts
+
+    def mixed(order: Sequence[int]) -> float:
+        return _check_mixed(address, rows, many, order, most, kind.tolerance)
+
+    differences = [check_answers(rows, alone, kind.tolerance), *map(mixed, _orders(len(rows)))]
     times = _latencies(address, rows)
     quantiles = statistics.quantiles(times, n=20)
     return Proof(
@@ -114,6 +121,9 @@ def _prove(
         rows=len(rows),
         refused_rows=len(golden) - len(rows),
         answers=len(rows) * 3,
+        registered_difference=registered,
+        engine=kind.name,
+        tolerance=kind.tolerance,
         largest_difference=max(differences),
         start_seconds=round(start_seconds, 2),
         p50_ms=round(quantiles[9], 2),
@@ -149,7 +159,14 @@ def _orders(rows: int) -> list[list[int]]:
     return [list(range(rows)), sorted(range(rows), key=lambda index: (index % 3, -index))]
 
 
-def _check_mixed(address: Address, golden: Sequence[GoldenRow], many: str, order: Sequence[int], most: int) -> float:
+def _check_mixed(
+    address: Address,
+    golden: Sequence[GoldenRow],
+    many: str,
+    order: Sequence[int],
+    most: int,
+    tolerance: float = TOLERANCE,
+) -> float:
     """Largest difference when rows share requests, and the requests the model's batches."""
     size = max(1, min(most, -(-len(order) // COMPANIONS)))
     groups = [[golden[index] for index in order[start : start + size]] for start in range(0, len(order), size)]
@@ -160,7 +177,7 @@ def _check_mixed(address: Address, golden: Sequence[GoldenRow], many: str, order
 
     with ThreadPoolExecutor(COMPANIONS) as pool:
         together = list(pool.map(answers, groups))
-    return max(check_answers(group, found) for group, found in zip(groups, together, strict=True))
+    return max(check_answers(group, found, tolerance) for group, found in zip(groups, together, strict=True))
 
 
 def _answers(status: int, content: Any) -> list[Mapping[str, Any]]:

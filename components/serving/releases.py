@@ -17,21 +17,27 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from components.config import Serving
 from components.digests import canonical
 from components.errors import BundleError
-from components.records import Bundle, as_json
+from components.records import Bundle, EngineTrial, as_json
 from components.settings import Settings
 from components.step_store import storage_errors, write_whole
 
 RELEASE = "release.json"
 MODEL = "model"
+ENGINE = "engine"  # a built engine; torch has none
 RELEASE_VARIABLE = "REBERT_RELEASE_FILE"  # tells an endpoint's process which release file it follows
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Why a version goes live: its scores on the frozen rows and the reason of the decision, in one sentence."""
+    """Why a version goes live: its scores on the frozen rows, the reason of the decision, in one sentence, the engines.
+
+    `engine` is the folder of the built one that it is served with, None for torch.
+    """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     decision: str = ""
+    engine: Path | None = None
+    trials: tuple[EngineTrial, ...] = ()
 
 
 class Release(BaseModel):
@@ -47,6 +53,8 @@ class Release(BaseModel):
     metrics: Mapping[str, float]
     decision: str
     serving: Serving
+    engine: str = "torch"
+    trials: tuple[EngineTrial, ...] = ()
 
 
 def read_bundle_release(source: Path) -> Release:
@@ -62,6 +70,11 @@ def read_bundle_release(source: Path) -> Release:
         raise BundleError(f"{source} holds no {RELEASE}.", "name a bundle that a run has built.") from error
     except ValidationError as error:
         raise BundleError(f"{path} is damaged or of another version of rebert.", "build the bundle again.") from error
+
+
+def engine_of(source: Path) -> Path | None:
+    """The built engine of the bundle whose `src` folder is given."""
+    return path if (path := source / ENGINE).is_dir() else None
 
 
 def release_file(settings: Settings, name: str) -> Path:

@@ -6,16 +6,18 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 
 from components.errors import BundleError
+from components.models.engines import find_engine
 
-# What is imported on purpose while serving; everything that these ask for is pinned with them.
-REQUIRED = (
-    "bentoml", "numpy", "prometheus-client", "pydantic", "safetensors", "scipy", "tokenizers", "torch", "transformers",
-)  # fmt: skip
+# What is imported on purpose while serving, beside what the engine needs; what these ask for is pinned with them.
+REQUIRED = ("bentoml", "httptools", "numpy", "prometheus-client", "pydantic", "scipy")
 
 
 @cache
-def pinned_requirements() -> tuple[str, ...]:
+def pinned_requirements(engine: str = "torch") -> tuple[str, ...]:
     """`name==version` of every distribution that serving needs, with all that they need, from this environment.
+
+    Args:
+        engine: what computes the network.
 
     Raises:
         BundleError: one of them is not installed.
@@ -25,7 +27,7 @@ def pinned_requirements() -> tuple[str, ...]:
     from packaging.version import Version
 
     pinned: dict[str, str] = {}
-    waiting = list(REQUIRED)
+    waiting = [*REQUIRED, *find_engine(engine).packages]
     while waiting:
         name = canonicalize_name(waiting.pop())
         if name in pinned:

@@ -7,14 +7,28 @@ from functools import cache
 from importlib import import_module
 
 from components.errors import ConfigError
-from components.task_types.base import Answer, Column, Fault, Features, Row, Spec, Statistic, TaskType, Windows
+from components.task_types.base import (
+    Answer,
+    Arrays,
+    Column,
+    Fault,
+    Features,
+    Row,
+    Run,
+    Spec,
+    Statistic,
+    TaskType,
+    Windows,
+)
 
 __all__ = [
     "Answer",
+    "Arrays",
     "Column",
     "Fault",
     "Features",
     "Row",
+    "Run",
     "Spec",
     "Statistic",
     "TaskType",

@@ -27,6 +27,10 @@ Row = Mapping[str, Any]  # by the names of the project: those of `TaskType.texts
 Features = dict[str, list[int]]  # of one window: one number a token in each list
 Answer = Mapping[str, Any]  # what a model says about one row, in JSON's values
 Outputs = Any  # what the network gave, one item a row: an array or a list; each type has its own
+Arrays = Mapping[str, NDArray[np.int64]]  # a padded batch of windows, by the network's names: (windows, tokens) each
+Run = Callable[
+    [Arrays], NDArray[np.float32]
+]  # the network, whichever engine computes it: what `TaskType.forward` gives
 Numbers = NDArray[np.float64]
 READING = 100  # what one reading by the network costs beside its characters, in characters
 # The metric on resampled rows: how often each row is drawn (resamplings, rows) in, one value a resampling out.
@@ -185,7 +189,7 @@ class TaskType(ABC):
         return inputs
 
     def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Raw outputs of a padded batch of windows."""
+        """Raw outputs of a padded batch of windows, as one tensor; engines other than torch trace it."""
         outputs: torch.Tensor = network(**inputs).logits
         return outputs
 
@@ -195,9 +199,17 @@ class TaskType(ABC):
     ) -> torch.Tensor:
         """Mean loss of a batch of windows."""
 
-    def split(self, outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
+    def condense(self, outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """What of a batch's outputs the evaluations in training need: little enough to leave the device."""
+        return outputs
+
+    def split(self, outputs: NDArray[np.float32], inputs: Arrays) -> list[NDArray[np.float32]]:
         """The raw outputs of each window of a batch, without those of the padding."""
-        return list(outputs.float().cpu().numpy())
+        return list(outputs)
+
+    def ask(self, run: Run, inputs: Arrays, tokenizer: Any) -> list[NDArray[np.float32]]:
+        """The raw outputs of each window of a padded batch, by any engine."""
+        return self.split(run(inputs), inputs)
 
     def cost(self, rows: Sequence[Row], spec: Spec) -> int:
         """What a request's rows cost the network together, about, in characters that it reads."""

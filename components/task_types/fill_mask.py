@@ -22,10 +22,12 @@ from components.masks.mask_drawing import IGNORED
 from components.task_types.base import (
     READING,
     Answer,
+    Arrays,
     Column,
     Numbers,
     Outputs,
     Row,
+    Run,
     Spec,
     Statistic,
     TaskType,
@@ -125,14 +127,14 @@ class FillMask(TaskType):
             prepared["attention_mask"] = (inputs["attention_mask"] > 0).long()
         return prepared
 
-    def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> Any:
-        """Logits of the hidden tokens (tokens, vocabulary) in training; what is found in each window otherwise."""
-        from components.masks.mask_guessing import guess, logits_at
+    def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Logits (tokens, vocabulary) of the hidden tokens: in training those with a truth, else the `places`."""
+        from components.masks.mask_guessing import PLACES, logits_at
 
-        if "truth" not in inputs:
-            return guess(network, inputs)
-        read = {name: values for name, values in inputs.items() if name != "truth"}
-        return logits_at(network, read, inputs["truth"] != IGNORED)
+        read = {name: values for name, values in inputs.items() if name not in ("truth", PLACES)}
+        if PLACES in inputs:
+            return logits_at(network, read, inputs[PLACES])
+        return logits_at(network, read, (inputs["truth"] != IGNORED).flatten().nonzero()[:, 0])
 
     def loss(
         self, network: Any, outputs: torch.Tensor, targets: torch.Tensor, training: Training, weights: Any
@@ -144,14 +146,20 @@ class FillMask(TaskType):
         truths = targets[targets != IGNORED]
         return cross_entropy(outputs.float(), truths, label_smoothing=training.label_smoothing)
 
-    def split(self, outputs: Any, inputs: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
-        from components.masks.mask_guessing import likelihoods
+    def condense(self, outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """How likely the hidden tokens were, without the logits of all others."""
+        from components.masks.mask_guessing import likelihoods_in_training
 
-        if "truth" not in inputs:
-            return list(outputs)
         truth = inputs["truth"]
-        found = likelihoods(outputs, truth[truth != IGNORED]).cpu().numpy()
-        return np.split(found, (truth != IGNORED).sum(dim=1).cumsum(0)[:-1].tolist())
+        return likelihoods_in_training(outputs, truth[truth != IGNORED])
+
+    def split(self, outputs: NDArray[np.float32], inputs: Arrays) -> list[NDArray[np.float32]]:
+        return np.split(outputs, (inputs["truth"] != IGNORED).sum(axis=1).cumsum()[:-1].tolist())
+
+    def ask(self, run: Run, inputs: Arrays, tokenizer: Any) -> list[NDArray[np.float32]]:
+        from components.masks.mask_guessing import guess
+
+        return guess(run, inputs, tokenizer.mask_token_id)
 
     def combine(
         self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec

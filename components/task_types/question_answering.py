@@ -18,6 +18,7 @@ from components.answers.answer_labels import FAULTS, read_answers
 from components.config import Section, Training
 from components.task_types.base import (
     Answer,
+    Arrays,
     Column,
     Fault,
     Numbers,
@@ -150,12 +151,11 @@ class QuestionAnswering(TaskType):
 
         return cross_entropy(outputs.float(), targets, label_smoothing=training.label_smoothing)
 
-    def split(self, outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
-        values = outputs.float().cpu().numpy()
+    def split(self, outputs: NDArray[np.float32], inputs: Arrays) -> list[NDArray[np.float32]]:
         if "attention_mask" not in inputs:
-            return list(values)
-        lengths = inputs["attention_mask"].sum(dim=1).tolist()
-        return [own[:length] for own, length in zip(values, lengths, strict=True)]
+            return list(outputs)
+        lengths = inputs["attention_mask"].sum(axis=1).tolist()
+        return [own[:length] for own, length in zip(outputs, lengths, strict=True)]
 
     def combine(
         self, rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec

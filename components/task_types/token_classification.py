@@ -20,7 +20,19 @@ from components.config import Section, Training
 from components.entities.entity_metrics import METRICS, entity_metrics, entity_statistic, per_label, row_f1
 from components.entities.entity_rows import FAULTS, read_spans, read_tagged
 from components.entities.tags import as_label, spans_of_label
-from components.task_types.base import Answer, Column, Fault, Numbers, Outputs, Row, Spec, Statistic, TaskType, Windows
+from components.task_types.base import (
+    Answer,
+    Arrays,
+    Column,
+    Fault,
+    Numbers,
+    Outputs,
+    Row,
+    Spec,
+    Statistic,
+    TaskType,
+    Windows,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -115,8 +127,8 @@ class TokenClassification(TaskType):
             return crf_loss(outputs, targets)
         return tag_loss(outputs, targets, training.label_smoothing)
 
-    def split(self, outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> list[NDArray[np.float32]]:
-        from components.entities.token_network import without_padding
+    def split(self, outputs: NDArray[np.float32], inputs: Arrays) -> list[NDArray[np.float32]]:
+        from components.entities.unit_emissions import without_padding
 
         return without_padding(outputs, inputs)
 

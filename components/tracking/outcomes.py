@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import time
 from typing import Any
 
 from components.digests import digest_file, digest_of
-from components.errors import ProjectError, RegistryAway, RegistryError, RejectedData
+from components.errors import BundleError, ProjectError, RegistryAway, RegistryError, RejectedData
+from components.models.engines import read_facts
 from components.records import (
     SPLITS,
     Bundle,
     EvaluationReport,
+    OptimisedModel,
     PromotionDecision,
     Split,
     TrainedModel,
@@ -158,6 +162,46 @@ def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -
     else:
         with _artifact_errors(settings):
             place.client.log_dict(run_id, as_json(decision), "decision/decision.json")
+
+
+@mlflow_errors
+def log_engines(settings: Settings, run_id: str, model: OptimisedModel) -> None:
+    """Say what each engine that was tried came to, and keep the one that was taken: no other run can build it again."""
+    place = _place(settings, run_id)
+    measured = ("score", "loss", "milliseconds", "rows_per_second", "megabytes", "largest_difference")
+    place.metrics(
+        {f"engine/{trial.engine}/{name}": getattr(trial, name) for trial in model.trials for name in measured}
+    )
+    place.client.set_tag(run_id, "engine", model.engine)
+    with _artifact_errors(settings):
+        place.client.log_artifact(run_id, str(model.folder / "engines.json"), "engine")
+        if model.engine_folder:
+            place.client.log_artifacts(run_id, str(model.engine_folder), "engine/built")
+
+
+@mlflow_errors
+def fetch_engine(settings: Settings, run_id: str, model_digest: str) -> Path | None:
+    """The built engine that a run has left, below `settings.models`; None where it left none or another model's."""
+    from mlflow.artifacts import download_artifacts, list_artifacts
+
+    folder = settings.models / f"engine-{run_id}"
+    with _artifact_errors(settings):
+        if not folder.exists():
+            if not list_artifacts(run_id=run_id, artifact_path="engine/built", tracking_uri=settings.tracking_uri):
+                return None
+            with TemporaryDirectory(dir=settings.models, prefix=".engine-") as scratch:
+                fetched = download_artifacts(
+                    run_id=run_id,
+                    artifact_path="engine/built",
+                    dst_path=scratch,
+                    tracking_uri=settings.tracking_uri,
+                )
+                Path(fetched).rename(folder)
+    try:
+        return folder if read_facts(folder).model_digest == model_digest else None
+    except BundleError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
 
 
 @mlflow_errors

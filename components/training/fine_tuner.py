@@ -129,7 +129,9 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
                 targets = inputs.pop("labels")
                 outputs = self.task_type.forward(model, inputs)
                 losses += float(self._loss(model, outputs, targets)) * len(places)
-                for place, output in zip(places, self.task_type.split(outputs, inputs), strict=True):
+                numbers = self.task_type.condense(outputs, inputs).float().cpu().numpy()
+                arrays = {name: values.cpu().numpy() for name, values in inputs.items()}
+                for place, output in zip(places, self.task_type.split(numbers, arrays), strict=True):
                     found[place] = output
         return found, losses / len(table)
 

@@ -207,13 +207,13 @@ def _write_model(job: _Job, learned: _Learned) -> tuple[str, Mapping[str, float]
     tokenizer.save_pretrained(folder)
     manifest = _manifest(job)
     rows, windows = read_split(job.dataset, "validation", task_type), learned.table.windows()
-    raw = Predictor(network, tokenizer, manifest).outputs_of(windows.features)
+    raw = Predictor.of_network(network, tokenizer, manifest).outputs_of(windows.features)
     outputs = task_type.combine(rows, windows, raw, learned.spec)
     manifest = manifest.model_copy(update={"fitted": task_type.fit(rows, outputs, learned.spec)})
     answers = task_type.answers(rows, outputs, manifest.spec)
     metrics = task_type.metrics([row.get("label", "") for row in rows], answers, manifest.spec)
     manifest = manifest.model_copy(update={"validation_metrics": metrics})
-    write_golden(folder, golden_rows(Predictor(network, tokenizer, manifest), rows))
+    write_golden(folder, golden_rows(Predictor.of_network(network, tokenizer, manifest), rows))
     return write_manifest(folder, manifest), metrics
 
 

@@ -1,0 +1,117 @@
+"""Every engine says what torch says, for every task type, alone and in company."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.errors import BundleError
+from components.models.engine_building import build_engine
+from components.models.engines import engine_names, find_engine
+from components.models.golden import distance, shown
+from components.models.inference import Predictor, open_predictor
+from components.task_types import task_type_names
+from tests.model_folders import another_model, build_model
+from tests.test_task_types import rows_for
+
+BUILT = [name for name in engine_names() if not name.startswith("torch")]
+NEAR = {"openvino": 1e-4, "openvino-bf16": 0.03, "openvino-int8": 0.12}  # of the largest number that the network gives
+
+
+@pytest.fixture(scope="module", params=task_type_names())
+def model(request: Any, tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+    return build_model(tmp_path_factory.mktemp("engines") / "model", tiny_base, task_type=request.param)
+
+
+@pytest.fixture(scope="module")
+def trained(model: Path) -> Predictor:
+    return Predictor.load(model)
+
+
+def opened(model: Path, trained: Predictor, name: str, folder: Path) -> Predictor:
+    build_engine(name, model, trained, rows_for(trained), folder)
+    return open_predictor(model, folder, threads=1)
+
+
+def test_float32_gives_torchs_answers_alone_in_company_and_in_any_order(model, trained, tmp_path: Path):
+    engine = opened(model, trained, "openvino", tmp_path / "engine")
+    rows = rows_for(trained)
+    expected = shown(trained, trained.predict(rows))
+    together = shown(engine, engine.predict(rows))
+    order = random.Random(0).sample(range(len(rows)), len(rows))
+    shuffled = shown(engine, engine.predict([rows[index] for index in order]))
+    for place, index in enumerate(order):
+        alone = shown(engine, engine.predict([rows[index]]))[0]
+        for found in (together[index], shuffled[place], alone):
+            assert distance(expected[index], found) <= find_engine("openvino").drift
+
+
+def numbers(outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """All that the network gave, without a mask's candidates, which are ids in an order that may change."""
+    return np.concatenate([np.where(np.abs(own) < 9000, own, 0).ravel() for own in outputs])
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_the_networks_numbers_are_torchs_rounded(model, trained, name: str, tmp_path: Path):
+    engine = opened(model, trained, name, tmp_path / "engine")
+    rows = [row for row in rows_for(trained) if "[MASK]" not in str(row)] or [{"text": "where is my card, please"}]
+    ours, theirs = engine.encode(rows), trained.encode(rows)
+    assert ours.features == theirs.features
+    assert ours.rows == theirs.rows
+    expected, found = (numbers(each.outputs_of(theirs.features)) for each in (trained, engine))
+    assert np.abs(found - expected).max() <= NEAR[name] * max(1, np.abs(expected).max())
+    alone = numbers([engine.outputs_of([window])[0] for window in theirs.features])
+    assert np.abs(alone - found).max() <= NEAR[name] * max(1, np.abs(expected).max())
+    answers = engine.predict(rows)
+    assert [set(answer) for answer in answers] == [set(answer) for answer in trained.predict(rows)]
+
+
+def test_a_built_engine_is_refused_when_a_file_changes_or_the_model_is_another(tiny_model: Path, tmp_path: Path):
+    trained = Predictor.load(tiny_model)
+    opened(tiny_model, trained, "openvino", tmp_path / "engine")
+    other = another_model(tmp_path / "other", tiny_model, train_rows=7)
+    with pytest.raises(BundleError, match="another model"):
+        open_predictor(other, tmp_path / "engine", threads=1)
+    with (tmp_path / "engine" / "graph.bin").open("r+b") as file:
+        file.write(b"\0\1")
+    with pytest.raises(BundleError, match=r"graph\.bin changed"):
+        open_predictor(tiny_model, tmp_path / "engine", threads=1)
+
+
+def test_an_engine_answers_several_threads_at_once(tiny_model: Path, tmp_path: Path):
+    trained = Predictor.load(tiny_model)
+    engine = opened(tiny_model, trained, "openvino", tmp_path / "engine")
+    rows = rows_for(trained) * 3
+    expected = [shown(trained, [answer])[0] for answer in trained.predict(rows)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda row: shown(engine, engine.predict([row]))[0], rows))
+    assert max(distance(one, other) for one, other in zip(expected, found, strict=True)) <= 1e-4
+
+
+def test_an_unknown_engine_is_a_clear_error():
+    with pytest.raises(BundleError, match="no engine 'abacus'"):
+        find_engine("abacus")
+
+
+def test_serving_by_openvino_imports_neither_torch_nor_transformers(tiny_model: Path, tmp_path: Path):
+    opened(tiny_model, Predictor.load(tiny_model), "openvino", tmp_path / "engine")
+    program = f"""
+import sys
+for name in ("torch", "transformers", "openvino_telemetry", "pandas", "mlflow"):
+    sys.modules[name] = None  # an import of it fails
+from pathlib import Path
+from components.models.inference import open_predictor
+predictor = open_predictor(Path({str(tiny_model)!r}), Path({str(tmp_path / "engine")!r}), 1)
+print(predictor.predict([{{"text": "where is my card"}}])[0]["label"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("bad", "good", "很好")
