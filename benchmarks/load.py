@@ -20,7 +20,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
-MOST_CONNECTIONS = 1500
+MOST_CONNECTIONS = 6000
 
 
 class Connection(asyncio.Protocol):
@@ -133,6 +133,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0: each client asks again at once")
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     order = json.load(sys.stdin)
     requests = itertools.cycle([_request(order["path"], body) for body in order["bodies"]])
     load = Load(options, requests)

@@ -36,6 +36,13 @@ BASELINES = ROOT / "benchmarks" / "baselines"
 CLIENTS = (1, 8, 64)
 GOAL = "64 clients: at least 6 x each baseline with a lower p99; 1 client: p50 at most a third; ready within 3 s"
 READY_SECONDS = 180
+QUIET = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "BENTOML_DO_NOT_TRACK": "True",
+}
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ def train(home: Path, rows: int) -> tuple[Path, Path]:
         content["data"]["train"] = str(home / "train.csv")
         content["validation"] = {"min_rows": 100, "min_rows_per_label": 1}
         content["gate"] = {"floor": 0.0}
-        content["serving"] = {"port": 0, "timeout_seconds": 10}
+        content["serving"] = {"port": 0, "timeout_seconds": 2}
         (home / "banking77.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
         environment = {**os.environ, "REBERT_HOME": str(home / "home"), "PYTHONPATH": str(ROOT)}
         subprocess.run(
@@ -146,7 +153,8 @@ def servers(home: Path, bundle: Path, model: Path) -> list[Server]:
             "AutoTokenizer as T; m, f = sys.argv[1:]; mlflow.transformers.save_model({'model': M.from_pretrained(m), "
             "'tokenizer': T.from_pretrained(m)}, f, task='text-classification', pip_requirements=['transformers'])"
         )
-        subprocess.run([sys.executable, "-c", code, str(model), str(flavor)], check=True)
+        environment = {**os.environ, **QUIET, "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}"}
+        subprocess.run([sys.executable, "-c", code, str(model), str(flavor)], env=environment, check=True)
     ours = [sys.executable, "-m", "service.start", "--bundle", str(bundle), "--fd", "{fd}"]
     mlflow = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(flavor), "--env-manager", "local"]
     bento = [sys.executable, "-m", "bentoml", "serve", "bento_tutorial:Classifier", "--host", "127.0.0.1"]
@@ -177,8 +185,7 @@ def started(server: Server) -> Iterator[Running]:
             listener.close()
         words = {"{port}": str(port), "{fd}": str(listener.fileno())}
         command = [words.get(part, part) for part in server.command]
-        quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        environment = {**os.environ, **quiet, "DO_NOT_TRACK": "true", "BENTOML_DO_NOT_TRACK": "True", "PORT": str(port)}
+        environment = {**os.environ, **QUIET, "PORT": str(port)}
         environment.pop("PYTHONPATH", None)
         began = time.monotonic()
         process = subprocess.Popen(
