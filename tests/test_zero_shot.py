@@ -286,3 +286,22 @@ def test_requests_name_labels_template_and_multi_label():
     for wrong in ({"labels": []}, {"labels": [" "]}, {"labels": "a"}, {"template": "none"}, {"multi_label": 1}):
         with pytest.raises(Problem):
             reader.read(json.dumps({"text": "hello", **wrong}).encode(), Serving())
+
+
+def test_prompts_are_read_once_and_texts_every_time(predictor: Predictor, monkeypatch):
+    read: list[int] = []
+    run = predictor.run
+
+    def counting(inputs):
+        read.append(len(inputs["input_ids"]))
+        return run(inputs)
+
+    monkeypatch.setattr(predictor, "run", counting)
+    monkeypatch.setattr(predictor, "kept", {})
+    first = predictor.predict([{"text": "a good film"}])
+    once = sum(read)
+    again = predictor.predict([{"text": "a good film"}])
+    by_embeddings = predictor.spec.settings["source"] == "embeddings"
+    assert sum(read) - once == (1 if by_embeddings else once)
+    assert len(predictor.kept) == (len(predictor.spec.labels) if by_embeddings else 0)
+    assert again[0]["scores"] == pytest.approx(first[0]["scores"], abs=TOLERANCE)

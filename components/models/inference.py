@@ -7,7 +7,7 @@ computes the network is no matter here: torch in float32, so that a text gets th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from components.task_types import Answer, Features, Row, Run, Windows, find_task
 TOLERANCE = 1e-4  # of a score, between any two ways to ask the same float32 model; its sums come in another order
 BATCH_TOKENS = 4096  # padded tokens in a batch: bounds memory for long texts, fills the cores for short ones
 BATCH_ROWS = 64
+MOST_KEPT = 10_000  # outputs of windows that come again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Predictor:
         self.tolerance = engine.tolerance if engine else TOLERANCE
         self.shapes = Shapes(engine.row_sizes, engine.length_step) if engine else Shapes()
         self.padding = padding_of(tokenizer)
+        self.kept: dict[Hashable, NDArray[np.float32]] = {}
 
     @classmethod
     def of_network(cls, network: Any, tokenizer: Any, manifest: Manifest) -> Predictor:
@@ -108,8 +110,19 @@ class Predictor:
         return self.shapes.rows(wanted)
 
     def outputs_of_batch(self, features: Sequence[Features]) -> list[NDArray[np.float32]]:
-        """Raw outputs of windows that go through the network together."""
-        return self.task_type.ask(self.run, self.pad(features), self.tokenizer)
+        """Raw outputs of windows that go through the network together; what comes again and again is kept."""
+        keys = [self.task_type.again(window, self.spec) for window in features]
+        found = [None if key is None else self.kept.get(key) for key in keys]
+        new = [place for place, output in enumerate(found) if output is None]
+        if new:
+            outputs = self.task_type.ask(self.run, self.pad([features[place] for place in new]), self.tokenizer)
+            if len(self.kept) > MOST_KEPT:
+                self.kept.clear()
+            for place, output in zip(new, outputs, strict=True):
+                found[place] = output
+                if keys[place] is not None:
+                    self.kept[keys[place]] = output
+        return [output for output in found if output is not None]
 
     def pad(self, features: Sequence[Features]) -> dict[str, NDArray[np.int64]]:
         """What the network reads of windows, each filled up to the longest: (windows, tokens)."""

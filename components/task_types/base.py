@@ -10,7 +10,7 @@ windows that the network reads → `forward`, raw outputs of each window → `co
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -210,6 +210,10 @@ class TaskType(ABC):
     def ask(self, run: Run, inputs: Arrays, tokenizer: Any) -> list[NDArray[np.float32]]:
         """The raw outputs of each window of a padded batch, by any engine."""
         return self.split(run(inputs), inputs)
+
+    def again(self, window: Features, spec: Spec) -> Hashable | None:
+        """What names a window that many requests have alike, such as a label's prompt; None for all others."""
+        return None
 
     def cost(self, rows: Sequence[Row], spec: Spec) -> int:
         """What a request's rows cost the network together, about, in characters that it reads."""

@@ -6,7 +6,7 @@ network of any other model gives the cosine of the text's embedding with the sen
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from components.config import Section, Training
 from components.sequences.one_label import OneLabel
-from components.task_types.base import READING, Answer, Column, Outputs, Row, Spec, TaskType, Windows
+from components.task_types.base import READING, Answer, Column, Features, Outputs, Row, Spec, TaskType, Windows
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +86,11 @@ class ZeroShot(OneLabel):
                 for prompt in question.prompts
             )
         return super().cost(rows, spec) + sum(READING + len(prompt) for prompt in numbered_prompts(questions))
+
+    def again(self, window: Features, spec: Spec) -> Hashable | None:
+        """A prompt that is read by itself; with entailment, each stands beside a text."""
+        by_itself = spec.settings["source"] == "embeddings" and window["prompt"][0] > 0
+        return tuple(window["input_ids"]) if by_itself else None
 
     def targets(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> Sequence[Sequence[float]]:
         index = {label: position for position, label in enumerate(spec.labels)}
