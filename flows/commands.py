@@ -108,7 +108,10 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
     else:
         console.print_markdown(decision_in_words(decision))
     if events:
-        rows = [(event.time[:19], event.action, f"{event.before} → {event.after}", event.why) for event in events]
+        rows = [
+            (event.time[:19], event.action, f"{event.before or 'none'} → {event.after or 'none'}", event.why)
+            for event in events
+        ]
         console.print_table("ledger (UTC)", ("when", "what", "champion", "why"), rows)
 
 

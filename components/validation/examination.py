@@ -33,7 +33,7 @@ from components.validation.checks import (
     severity_of,
 )
 from components.validation.cross_checks import Compared, compare
-from components.validation.label_checks import check_counts, check_labels, count_labels
+from components.validation.label_checks import check_counts, check_labels, check_quarantine, count_labels
 from components.validation.label_words import LabelSet, LabelWords, find_labels, label_words
 from components.validation.reading_checks import fault_outcomes, reading_outcomes
 from components.validation.row_checks import check_rows, own_expectations
@@ -167,7 +167,9 @@ class _Examination:
         return compared.only(self.usable[compared.rows])
 
     def _check_whole(self, base: BaseModel | None, champion: Sequence[str] | None) -> None:
-        self.add(self._quarantined_share())  # before those that fail because few rows are left
+        reasons = [outcome for outcome in self.outcomes if outcome.name not in HARMLESS]
+        # Before those that fail because few rows are left.
+        self.add(check_quarantine(self.delivery, self.share_counted, reasons, self.config))
         self.add(check_counts(self.splits, self.config))
         if self.words is not None and self.labels is not None:
             words = self.words.only(self.rows)
@@ -181,31 +183,6 @@ class _Examination:
                 self.add(outcome)
             if REACH in checks_of(self.task_type):
                 self.add(check_reach(columns, self.rows, base, self.config))
-
-    def _quarantined_share(self) -> Outcome:
-        limit = self.config.validation.max_quarantined_share
-        source = self.delivery.source()
-        over, shares = [], []
-        for place, split in enumerate(SPLITS):
-            unread = sum(where == split for where, _, _ in self.delivery.bad)
-            aside = int(self.share_counted[source == place].sum()) + unread
-            total = int((source == place).sum()) + unread
-            if total:
-                shares.append(f"{aside:,} of {total:,} {split} rows ({aside / total:.1%})")
-                if aside / total > limit:
-                    over.append(shares[-1])
-        return Outcome(
-            "quarantined_share",
-            passed=not over,
-            sentence=f"Set aside: {'; '.join(over or shares)}; the limit is {limit:.1%} of a split."
-            + (self._most_frequent_reason() if over else ""),
-            hint="mend the source (quarantine.jsonl lists the rows), or raise validation.max_quarantined_share.",
-        )
-
-    def _most_frequent_reason(self) -> str:
-        reasons = [each for each in self.outcomes if not each.passed and each.name not in HARMLESS]
-        most = max(reasons, key=lambda each: each.count or len(each.rows), default=None)
-        return f" Most by {most.name}: {most.sentence}" if most else ""
 
     def _failing(self) -> dict[str, list[str]]:
         """Names of the failing rows of each check, the first MOST_NAMED of them."""

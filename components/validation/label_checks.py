@@ -1,4 +1,4 @@
-"""Checks of the usable rows as a whole: how many there are, and which labels they teach and measure."""
+"""Checks of the rows as a whole: how many can be used, and which labels they teach and measure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from components.config import RunConfig
+from components.data.delivery import Delivery
 from components.records import SPLITS
 from components.task_types import find_task_type
 from components.validation.checks import Integers, Outcome, checks_of, either
@@ -20,6 +22,39 @@ Counts = tuple[Counter[str], ...]  # rows of each label, by split
 def count_labels(words: LabelWords, splits: Integers) -> Counts:
     """Rows of each label in each split; `words` are parallel to `splits`."""
     return tuple(words.only(splits == split).count() for split in range(len(SPLITS)))
+
+
+def check_quarantine(
+    delivery: Delivery, aside: NDArray[np.bool_], reasons: Sequence[Outcome], config: RunConfig
+) -> Outcome:
+    """Whether more of a split was set aside than a good delivery would lose.
+
+    Args:
+        aside: whether each row of the delivery was, for something that is wrong with it.
+        reasons: the outcomes of the checks that may have done it.
+    """
+    limit, source = config.validation.max_quarantined_share, delivery.source()
+    over, shares = [], []
+    for place, split in enumerate(SPLITS):
+        unread = sum(where == split for where, _, _ in delivery.bad)
+        lost, total = int(aside[source == place].sum()) + unread, int((source == place).sum()) + unread
+        if total:
+            shares.append(f"{lost:,} of {total:,} {split} rows ({lost / total:.1%})")
+            if lost / total > limit:
+                over.append(shares[-1])
+    return Outcome(
+        "quarantined_share",
+        passed=not over,
+        sentence=f"Set aside: {'; '.join(over or shares)}; the limit is {limit:.1%} of a split."
+        + (_most_frequent(reasons) if over else ""),
+        hint="mend the source (quarantine.jsonl lists the rows), or raise validation.max_quarantined_share.",
+    )
+
+
+def _most_frequent(reasons: Sequence[Outcome]) -> str:
+    failed = [each for each in reasons if not each.passed]
+    most = max(failed, key=lambda each: each.count or len(each.rows), default=None)
+    return f" Most by {most.name}: {most.sentence}" if most else ""
 
 
 def check_counts(splits: Integers, config: RunConfig) -> Outcome:
