@@ -180,7 +180,7 @@ def _scores(report: EvaluationReport, content: Mapping[str, Any]) -> str:
             metric_number(name, value),
             "{:.4f} to {:.4f}".format(*report.intervals[name]) if name in report.intervals else "",
         )
-        for name, value in report.metrics.items()
+        for name, value in sorted(report.metrics.items(), key=lambda item: _rank(item[0], report))
     ]
     parts = [
         f"## Scores\n\nOn {report.rows:,} rows that nothing was learned from.",
@@ -189,14 +189,19 @@ def _scores(report: EvaluationReport, content: Mapping[str, Any]) -> str:
     return "\n\n".join([*parts, *_worst_classes(content.get("per_class", []))])
 
 
+def _rank(metric: str, report: EvaluationReport) -> tuple[bool, bool]:
+    """The primary metric first, then those with an interval."""
+    return metric != report.primary_metric, metric not in report.intervals
+
+
 def _worst_classes(per_class: Sequence[Mapping[str, Any]]) -> list[str]:
     worst = sorted(per_class, key=lambda row: (row["f1"], row["label"]))[:MOST_CLASSES]
     if not worst:
         return []
     names = [name for name in ("precision", "recall", "f1", "average_precision", "threshold") if name in worst[0]]
     classes = [(f"`{row['label']}`", *(f"{row[name]:.2f}" for name in names), f"{row['support']:,}") for row in worst]
-    which = "all labels" if len(worst) == len(per_class) else f"the {len(worst)} labels that it knows worst"
-    return [f"By label, {which}:", _table(("label", *map(metric_words, names), "rows"), classes)]
+    which = "" if len(worst) == len(per_class) else f", the {len(worst)} that it knows worst"
+    return [f"By label{which}:", _table(("label", *map(metric_words, names), "rows"), classes)]
 
 
 def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
