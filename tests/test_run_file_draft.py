@@ -222,6 +222,21 @@ def test_very_few_rows_of_each_label_are_asked_and_not_learned(tmp_path):
     assert dataset.rows["test"] > dataset.rows["train"]
 
 
+def test_long_answers_get_a_longer_limit(tmp_path):
+    rows = [
+        {
+            "question": f"谁 {place}?",
+            "context": "好" * 90 + str(place),
+            "answers": {"text": ["好" * 88], "answer_start": [0]},
+        }
+        for place in range(100)
+    ]
+    config = drafted(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert config.task["max_answer_length"] == 90
+    rows = [{**row, "answers": {"text": ["好"], "answer_start": [0]}} for row in rows]
+    assert drafted(write_jsonl(tmp_path / "b.jsonl", rows)).task["max_answer_length"] == 30
+
+
 def test_texts_without_labels_get_advice(tmp_path):
     config = drafted(write_csv(tmp_path / "a.csv", [{"text": row["text"]} for row in reviews(60)], ["text"]))
     assert config.task_type == "fill_mask"

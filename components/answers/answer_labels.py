@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.entities.text_units import UNSPACED
 from components.task_types.base import Fault, json_text
 
 BROKEN = "broken_answers"
@@ -48,6 +49,12 @@ def read_answers(context: str, answers: str, is_impossible: str | None = None) -
     if lost:
         return Fault(NOT_IN_CONTEXT, _lost(context, *lost[0]))
     return _label([text for text, _ in found], [start for start in starts if start is not None])
+
+
+def estimated_tokens(answer: str) -> int:
+    """About how many tokens an answer has: one for each Chinese character, and for each three other ones."""
+    unspaced = len(UNSPACED.findall(answer))
+    return unspaced + -(-(len(answer) - unspaced) // 3)
 
 
 def locate(context: str, text: str, start: int) -> int | None:

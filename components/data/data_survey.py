@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Survey:
 
     `columns` are the roles of the task type with the files' names. `labels` has the rows of each label, the most
     frequent first, empty where there is no set of labels; `labelled` counts rows that have an answer. `one_label`
-    says that no row has several, or none by right.
+    says that no row has several, or none by right. `task` is what the true answers ask for of the section of that name.
     """
 
     task_type: str
@@ -44,6 +44,7 @@ class Survey:
     long_characters: int
     long_tokens: int
     mostly_chinese: bool
+    task: Mapping[str, Any]
 
     @property
     def most(self) -> int:
@@ -86,6 +87,9 @@ def survey(files: Sequence[Path]) -> Survey:
         long_characters=int(np.percentile(characters, 99)),
         long_tokens=int(np.percentile(unspaced + (characters - unspaced) / CHARACTERS_A_TOKEN, 98)) + 1,
         mostly_chinese=bool(unspaced.sum() > 0.3 * characters.sum()),
+        task=task_type.suggest([label for label in rows["label"].to_pylist() if label])
+        if "label" in rows.column_names
+        else {},
     )
 
 

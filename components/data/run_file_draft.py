@@ -55,7 +55,7 @@ def draft_run_file(data: Path, base: str | None = None, folder: Path | None = No
         f"# Half of the texts have up to {seen.median_characters:,} characters, 99 % up to {seen.long_characters:,}.",
         "# Keys that are left out stand at their defaults; 'rebert schema' prints every key with its meaning.",
     ]
-    return "\n".join([*lines, *_lines(RunConfig, settings, 0)]) + "\n"
+    return "\n".join([*lines, *_lines(RunConfig, settings, 0, _task_type(seen).settings)]) + "\n"
 
 
 def _split_files(data: Path) -> dict[str, list[Path]]:
@@ -105,6 +105,7 @@ def _settings(
     return {
         "name": _name(data),
         "task_type": task_type.name,
+        **({"task": seen.task} if seen.task else {}),
         "data": {split: found[0] if len(found) == 1 else found for split, found in paths.items()}
         | {"columns": seen.columns}
         | ({} if task_type.trains else {"labels": sorted(seen.labels)})
@@ -165,8 +166,10 @@ def _floor(seen: Survey, imbalanced: bool) -> float:
     return min(0.99, round(score + (1 - score) / 4, 2))
 
 
-def _lines(section: type[BaseModel], settings: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """The settings as YAML, each with what its field says of itself."""
+def _lines(
+    section: type[BaseModel], settings: Mapping[str, Any], depth: int, task: type[BaseModel] | None = None
+) -> Iterator[str]:
+    """The settings as YAML, each with what its field says of itself; `task` describes the section of that name."""
     for key, value in settings.items():
         field = section.model_fields[key]
         described = field.description or ""
@@ -179,7 +182,7 @@ def _lines(section: type[BaseModel], settings: Mapping[str, Any], depth: int) ->
             if depth == 0:
                 yield ""
             yield _commented(f"{'  ' * depth}{key}:", described)
-            yield from _lines(_section(field.annotation), value, depth + 1)
+            yield from _lines(task if task and key == "task" else _section(field.annotation), value, depth + 1)
         else:
             yield _commented(f"{'  ' * depth}{key}: {_scalar(value)}", described)
 

@@ -145,6 +145,10 @@ class TaskType(ABC):
         """Texts and label of a row from the columns of its file, or why it has none. Called if `rewrites`."""
         return {role: value for role, value in values.items() if value is not None}
 
+    def suggest(self, labels: Sequence[str]) -> Mapping[str, Any]:
+        """Settings for the section `task` that true answers ask for, where the defaults do not suit them."""
+        return {}
+
     def words(self, label: str) -> Sequence[str]:
         """The labels that a true answer is made of."""
         return (label,)

@@ -84,6 +84,16 @@ class QuestionAnswering(TaskType):
         label = read_answers(context, answers, values.get("is_impossible"))
         return label if isinstance(label, Fault) else {**texts, "label": label}
 
+    def suggest(self, labels: Sequence[str]) -> Mapping[str, Any]:
+        """A `max_answer_length` that 99 of 100 answers have, if the default is less."""
+        from components.answers.answer_labels import estimated_tokens
+        from components.answers.answer_metrics import true_answers
+
+        lengths = [min(map(estimated_tokens, texts)) for label in labels if (texts := true_answers(label))]
+        wanted = int(np.percentile(lengths, 99)) + 1 if lengths else 0
+        default, most = Settings().max_answer_length, 512
+        return {"max_answer_length": min(-(-wanted // 10) * 10, most)} if wanted > default else {}
+
     def words(self, label: str) -> Sequence[str]:
         return ()
 
