@@ -38,9 +38,12 @@ __all__ = [
 ]
 
 
+NOT_TYPES = ("base", "shapes")
+
+
 def task_type_names() -> list[str]:
     """Names of all task types, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in NOT_TYPES)
 
 
 @cache

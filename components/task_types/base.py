@@ -10,8 +10,7 @@ windows that the network reads → `forward`, raw outputs of each window → `co
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,72 +18,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.config import Section, Training
+from components.task_types.shapes import (
+    READING,
+    Answer,
+    Arrays,
+    Column,
+    Fault,
+    Features,
+    Numbers,
+    Outputs,
+    Row,
+    Run,
+    Spec,
+    Statistic,
+    Windows,
+    json_text,
+)
 
 if TYPE_CHECKING:
     import torch
 
-Row = Mapping[str, Any]  # by the names of the project: those of `TaskType.texts`, label, options of a request
-Features = dict[str, list[int]]  # of one window: one number a token in each list
-Answer = Mapping[str, Any]  # what a model says about one row, in JSON's values
-Outputs = Any  # what the network gave, one item a row: an array or a list; each type has its own
-Arrays = Mapping[str, NDArray[np.int64]]  # a padded batch of windows, by the network's names: (windows, tokens) each
-Run = Callable[
-    [Arrays], NDArray[np.float32]
-]  # the network, whichever engine computes it: what `TaskType.forward` gives
-Numbers = NDArray[np.float64]
-READING = 100  # what one reading by the network costs beside its characters, in characters
-# The metric on resampled rows: how often each row is drawn (resamplings, rows) in, one value a resampling out.
-Statistic = Callable[[Numbers], Numbers]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the data files, by the project's name for it.
-
-    `kind` says how values are read: "text" must be text; in "word" a number or true/false counts as its word; "json" is
-    a list or an object, or text that spells one. An `optional` column is read where `data.columns` names it.
-    """
-
-    role: str
-    kind: Literal["text", "word", "json"] = "text"
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why nothing can be learned from a row: one of `TaskType.faults`, and what is wrong in this row."""
-
-    check: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """Rows as the network reads them, a long one in several overlapping windows.
-
-    `features` are those of each window, `rows` the position of its row, ascending; `cut` counts rows of which a part is
-    in no window. `notes` are what `combine` must know of each row beside its windows; windows from files have none.
-    """
-
-    features: list[Features]
-    rows: list[int]
-    cut: int = 0
-    notes: Sequence[Any] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What a model's answers depend on beside its weights: part of the manifest.
-
-    `settings` is the run file's section `task`; `fitted` is what was fitted on the validation rows, such as a
-    temperature, by the names that the type gives it.
-    """
-
-    labels: tuple[str, ...]
-    max_length: int
-    window_overlap: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    fitted: Mapping[str, Any] = field(default_factory=dict)
+__all__ = [
+    "READING",
+    "Answer",
+    "Arrays",
+    "Column",
+    "Fault",
+    "Features",
+    "NoSettings",
+    "Numbers",
+    "Outputs",
+    "Row",
+    "Run",
+    "Spec",
+    "Statistic",
+    "TaskType",
+    "Windows",
+    "json_text",
+]
 
 
 class NoSettings(Section):
@@ -270,10 +241,3 @@ class TaskType(ABC):
     def details(self, truths: Sequence[str], answers: Sequence[Answer], spec: Spec) -> dict[str, Any]:
         """What report.json holds beside: `per_class`, `confusion` with `labels`, `reliability`, `pairs` of numbers."""
         return {}
-
-
-def json_text(value: Any) -> str:
-    """A value as the JSON text that labels and decisions are kept in."""
-    import json
-
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
