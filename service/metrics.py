@@ -27,7 +27,12 @@ class Metrics:
             f"{name}_duration_seconds", "Time to answer.", of_request, registry=self.registry, buckets=SECONDS
         )
         self.in_progress = Gauge(f"{name}_in_progress", "Requests at work now.", registry=self.registry)
-        self.turns = Histogram("rebert_batch_texts", "Texts answered together.", registry=self.registry, buckets=TEXTS)
+        self.turns = Histogram(
+            "rebert_batch_texts",
+            "Windows, whole short texts or parts of long ones, that went through the network together.",
+            registry=self.registry,
+            buckets=TEXTS,
+        )
         self.turn_seconds = Histogram(
             "rebert_batch_seconds", "Time of the model.", registry=self.registry, buckets=SECONDS
         )

@@ -84,6 +84,18 @@ def test_the_engine_that_is_taken_answers_as_it_was_measured(tiny_model: Path, j
     assert [each["engine"] for each in written["trials"]] == ["openvino"]
 
 
+@pytest.mark.parametrize("name", ["torch-bf16", "openvino-bf16", "openvino-int8"])
+def test_engines_that_round_are_taken_where_the_limit_allows_it(tiny_model: Path, judged, tmp_path: Path, name: str):
+    dataset, report = judged
+    wanted = config(engine=name, max_accuracy_loss=1)
+    found = optimise_model(wanted, tiny_model, report, dataset, tmp_path)
+    [trial] = found.trials
+    assert (found.engine, trial.accepted) == (name, True)
+    assert trial.largest_difference <= find_engine(name).drift
+    predictor = open_predictor(tiny_model, found.engine_folder, threads=1)
+    assert check_model(predictor, found.engine_folder) <= predictor.tolerance == find_engine(name).tolerance
+
+
 def test_one_that_loses_too_much_gives_way_to_the_next(tiny_model: Path, judged, tmp_path: Path, monkeypatch):
     """The first engine is made to answer as if it had lost its mind."""
     dataset, report = judged
