@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 
+from components import tracking
 from components.config import Evaluation, RunConfig
 from components.models.engines import find_engine, read_facts
 from components.models.golden import check_model
 from components.models.inference import Predictor, open_predictor
-from components.models.model_directory import read_golden
-from components.records import EvaluationReport, ValidatedDataset
+from components.models.model_directory import model_digest, read_golden
+from components.records import EvaluationReport, RegisteredVersion, ValidatedDataset
+from components.registry import open_store
 from components.reports.evaluation import evaluate_model
 from components.serving import optimising
+from components.serving.bundling import rebuild_bundle
 from components.serving.optimising import engines_to_try, optimise_model
+from components.serving.releases import read_bundle_release
 from tests.training_data import rows_of, write_dataset
 
 AMX, PLAIN = frozenset({"amx_bf16", "avx512_bf16"}), frozenset({"avx2"})
@@ -132,6 +136,26 @@ def test_where_nothing_else_can_be_built_torch_serves(tiny_model: Path, judged, 
     assert [trial.accepted for trial in found.trials] == [False, False, False, True]
     assert "cannot be built (RuntimeError)" in found.trials[0].reason
     assert (found.engine, found.engine_folder) == ("torch", None)
+
+
+def test_a_run_keeps_its_engine_for_a_bundle_that_is_built_again(settings, tiny_model: Path, judged, tmp_path: Path):
+    dataset, report = judged
+    found = optimise_model(config(engine="openvino"), tiny_model, report, dataset, tmp_path)
+    run_id = tracking.start_run(settings, config(), "t" * 64)
+    assert tracking.fetch_engine(settings, run_id, model_digest(tiny_model)) is None
+    tracking.log_engines(settings, run_id, found)
+    run = open_store(settings).get_run(run_id)
+    assert run.data.tags["engine"] == "openvino"
+    assert run.data.metrics["engine/openvino/score"] == pytest.approx(report.metrics["accuracy"])
+    assert run.data.metrics["engine/openvino/milliseconds"] > 0
+    fetched = tracking.fetch_engine(settings, run_id, model_digest(tiny_model))
+    assert read_facts(fetched) == read_facts(found.engine_folder)
+    assert tracking.fetch_engine(settings, run_id, "0" * 64) is None
+    version = RegisteredVersion("shop", 3, run_id, model_digest(tiny_model), created=True)
+    bundle = rebuild_bundle(settings, version, tiny_model, fetched)
+    assert read_bundle_release(bundle.path / "src").engine == "openvino"
+    assert read_facts(bundle.path / "src" / "engine") == read_facts(fetched)
+    assert not (bundle.path / "src" / "model" / "model.safetensors").exists()
 
 
 def test_a_limit_of_accuracy_is_a_share():

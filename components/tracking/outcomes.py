@@ -189,6 +189,7 @@ def fetch_engine(settings: Settings, run_id: str, model_digest: str) -> Path | N
         if not folder.exists():
             if not list_artifacts(run_id=run_id, artifact_path="engine/built", tracking_uri=settings.tracking_uri):
                 return None
+            settings.models.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=settings.models, prefix=".engine-") as scratch:
                 fetched = download_artifacts(
                     run_id=run_id,
