@@ -1,8 +1,7 @@
 """OpenVINO: the traced network for CPUs, in float32, bfloat16, or int8 calibrated on training rows.
 
-Static int8, not dynamic: its answers do not depend on what else is in the batch. Measured on one core with AMX (MiniLM,
-milliseconds for 1 x 16 and 32 x 64 tokens): torch 12.5 and 535, float32 4.5 and 335, bfloat16 1.6 and 82, int8 1.5 and
-77, onnxruntime int8 1.4 and 158. A shape that it has not seen costs 10 to 40 ms more, hence few of them.
+Static int8, not dynamic: its answers do not depend on what else is in the batch. benchmarks/engines.py measures it
+beside torch and onnxruntime. A batch of a shape that it has not seen costs several times as much, hence few shapes.
 """
 
 from __future__ import annotations
