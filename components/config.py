@@ -139,6 +139,9 @@ class Training(Section):
     batch_size: int = Field(32, ge=1, description="Rows a step and device; halve it when memory runs out.")
     accumulation_steps: int = Field(1, ge=1, description="Steps whose gradients are added before the weights move.")
     learning_rate: float = Field(5e-5, gt=0, le=1, description="Peak learning rate; small models take up to 3e-4.")
+    head_learning_rate: float | None = Field(
+        None, gt=0, le=1, description="Peak learning rate of the new head alone; left out: learning_rate."
+    )
     warmup_share: Share = Field(0.1, description="Share of the steps in which the learning rate rises.")
     weight_decay: float = Field(0.01, ge=0, description="Decay of weights, not of biases and norms.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of a label's weight spread over the others.")

@@ -189,7 +189,7 @@ def test_training_learns_and_the_report_is_in_the_original_units(trained: Path, 
 def test_the_manifest_holds_the_scale(trained: Path):
     manifest = read_manifest(trained)
     assert set(manifest.fitted) == {"slope", "offset"}
-    assert manifest.settings == {"low": 1.0, "high": 5.0}
+    assert manifest.settings == {"low": 1.0, "high": 5.0, "pooling": "cls"}
 
 
 def test_numbers_of_any_size_are_learned(tiny_base: Path, tmp_path: Path):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.config import Training
+from components.sequences.pooling import PooledSettings, settle_pooling
 from components.task_types.base import (
     Answer,
     Column,
@@ -38,7 +39,7 @@ HIGHEST_WEIGHT = 10.0  # of a label's positives: of the rarest labels more would
 
 
 class MultiLabel(TaskType):
-    """Sigmoids over a linear layer on the pooled [CLS] token, binary cross-entropy loss.
+    """Sigmoids over a linear layer on the pooled tokens, binary cross-entropy loss.
 
     With training.class_weights balanced the scores of rare labels come out too high: their thresholds rise with them.
     """
@@ -55,6 +56,7 @@ class MultiLabel(TaskType):
     }
     targets_are = "vector"
     targets_type = "float32"
+    settings = PooledSettings
     balances = True
     metric_names = ("micro_f1", "macro_f1", "subset_accuracy")
     shares = ("subset_accuracy",)
@@ -72,10 +74,13 @@ class MultiLabel(TaskType):
         labels: list[str] = json.loads(label)
         return labels
 
+    def settle(self, settings: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
+        return settle_pooling(settings, base)
+
     def build_network(self, base: Path, spec: Spec) -> Any:
         from components.sequences.sequence_network import build_sequence_network
 
-        network = build_sequence_network(base, spec.labels, "multi_label_classification")
+        network = build_sequence_network(base, spec.labels, "multi_label_classification", spec.settings.get("pooling", "cls"))
         if "shares" in spec.fitted:
             _start_at(getattr(network.classifier, "out_proj", network.classifier), spec.fitted["shares"])
         return network

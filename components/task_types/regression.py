@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from components.config import Section, Training
+from components.config import Training
+from components.sequences.pooling import PooledSettings, settle_pooling
 from components.task_types.base import (
     Answer,
     Column,
@@ -42,7 +43,7 @@ MOST_PAIRS = 1000  # rows that are drawn in a picture, evenly spread over all
 DIGITS = 8  # of an answer: float32 holds no more
 
 
-class Range(Section):
+class Range(PooledSettings):
     """The settings of regression."""
 
     low: float | None = Field(
@@ -60,7 +61,7 @@ class Range(Section):
 
 
 class Regression(TaskType):
-    """A linear layer with one output on the pooled [CLS] token, mean square error."""
+    """A linear layer with one output on the pooled tokens, mean square error."""
 
     name = "regression"
     purpose = "Gives each text, or each pair of texts, a number in the unit of the training data."
@@ -87,10 +88,13 @@ class Regression(TaskType):
         texts = {role: text for role in self.texts if (text := values.get(role)) is not None}
         return {**texts, "label": repr(number)}
 
+    def settle(self, settings: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
+        return settle_pooling(settings, base)
+
     def build_network(self, base: Path, spec: Spec) -> Any:
         from components.sequences.sequence_network import build_sequence_network
 
-        network = build_sequence_network(base, ["value"], "regression")
+        network = build_sequence_network(base, ["value"], "regression", spec.settings.get("pooling", "cls"))
         network.config.target_line = self._line(spec)  # in what units `loss` compares; saved with checkpoints
         return network
 

@@ -5,7 +5,7 @@ Of a text in several windows the mean of their logits decides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from components.config import Training
 from components.sequences.one_label import OneLabel
+from components.sequences.pooling import PooledSettings, settle_pooling
 from components.task_types.base import Answer, Column, Outputs, Row, Spec, TaskType, Windows
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TextClassification(OneLabel):
-    """Softmax over a linear layer on the pooled [CLS] token, cross-entropy loss."""
+    """Softmax over a linear layer on the pooled tokens, cross-entropy loss."""
 
     name = "text_classification"
     purpose = "Gives each text, or each pair of texts, one label, with a score for each label."
@@ -29,12 +30,16 @@ class TextClassification(OneLabel):
     hub_task = "text-classification"
     forms = ((Column("text"), Column("text_pair", optional=True), Column("label", "word")),)
     texts = ("text", "text_pair")
+    settings = PooledSettings
     balances = True
+
+    def settle(self, settings: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
+        return settle_pooling(settings, base)
 
     def build_network(self, base: Path, spec: Spec) -> Any:
         from components.sequences.sequence_network import build_sequence_network
 
-        return build_sequence_network(base, spec.labels, "single_label_classification")
+        return build_sequence_network(base, spec.labels, "single_label_classification", spec.settings.get("pooling", "cls"))
 
     def load_network(self, folder: Path, spec: Spec) -> Any:
         from components.sequences.sequence_network import load_sequence_network

@@ -23,6 +23,7 @@ from components.training.training_history import History
 
 EVALUATION_TOKENS = 8192  # padded tokens in an evaluation batch
 LOGS = 50  # lines of training loss in a history, about
+DECAYING_AND_NOT = 2  # groups of parameters in the Trainer's optimizer
 CHECKPOINT_SECONDS = 60.0  # work that a kill may cost
 
 Evaluate = Callable[[list[Any]], dict[str, float]]  # raw outputs of the validation windows, in their order
@@ -67,7 +68,8 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         self.tables = tables
         self.score, self.metric = score, metric
         self.history = history
-        self.step, self.part = -1, 0  # of accumulated batches in one step, each is drawn for itself
+        self.step, self.part = -1, 0  # what is drawn in a step's parts is drawn for each of them
+        self.share = 1.0  # of a batch's rows in the part that is computed
         self.best = BestWeights(network, training.early_stopping_patience)
         super().__init__(network, args, train_dataset=tables["train"], eval_dataset=tables["validation"])
         self.model_accepts_loss_kwargs = False  # nothing to count before each step
@@ -77,21 +79,41 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         table: Any = self.tables["train"]
-        batches: Any = ShuffledBatches(table.lengths, self.args.per_device_train_batch_size, self.args.seed)
+        batches: Any = ShuffledBatches(len(table), self.args.per_device_train_batch_size, self.args.seed)
+        # A GPU has its padded batch in less time than two passes take.
+        collate = table.parts if self.args.use_cpu else lambda places: {"parts": [table.batch(places)]}
         loader: DataLoader[Any] = DataLoader(
-            table, batch_sampler=batches, collate_fn=table.batch, pin_memory=not self.args.use_cpu
+            table, batch_sampler=batches, collate_fn=collate, pin_memory=not self.args.use_cpu
         )
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The Trainer's, with a learning rate of its own for the head where the run file has one."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        rate = self.training.head_learning_rate
+        if rate is not None and len(optimizer.param_groups) == DECAYING_AND_NOT:
+            network = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            encoder = {id(parameter) for parameter in network.base_model.parameters()}
+            for group in list(optimizer.param_groups):
+                head = [parameter for parameter in group["params"] if id(parameter) not in encoder]
+                group["params"] = [parameter for parameter in group["params"] if id(parameter) in encoder]
+                optimizer.add_param_group({**group, "params": head, "lr": rate})
+        return optimizer
+
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        if self.masks is not None:
-            self.masks.start(self.state.global_step)
-        self.part = self.part + 1 if self.state.global_step == self.step else 0
-        self.step = self.state.global_step
-        inputs = self._prepared(inputs, self.step, self.part)
-        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
-        return loss
+        """Add the gradients of a batch's parts, each with its share of the rows; returns the batch's loss."""
+        parts = inputs["parts"]
+        rows = sum(len(part["input_ids"]) for part in parts)
+        total = torch.zeros((), device=self.args.device)
+        for part in parts:
+            self.part = self.part + 1 if self.state.global_step == self.step else 0
+            self.step = self.state.global_step
+            if self.masks is not None:
+                self.masks.start(self.step)
+            self.share = len(part["input_ids"]) / rows
+            total += super().training_step(model, self._prepared(part, self.step, self.part), num_items_in_batch)
+        return total
 
     def _prepared(self, inputs: dict[str, torch.Tensor], *place: int) -> dict[str, torch.Tensor]:
         """The batch as the network gets it; what is drawn in it depends on the seed and on its place."""
@@ -102,7 +124,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
     ) -> Any:
         targets = inputs.pop("labels")
         outputs = self.task_type.forward(model, inputs)
-        loss = self._loss(model, outputs, targets)
+        loss = self._loss(model, outputs, targets) * self.share
         return (loss, outputs) if return_outputs else loss
 
     def _loss(self, model: Any, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

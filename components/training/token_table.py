@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from components.records import Split, TokenizedDataset
 from components.task_types import TaskType, Windows
+from components.training.batch_parts import parts_of
 from components.training.tokenization import ARROW_FILE
 
 if TYPE_CHECKING:
     import torch
 
-# Rows of so many batches are shuffled together and sorted by length. More would leave less padding and train a quarter
-# faster, but batches of one length are batches of few labels: on 2,000 rows of Banking77, 50 cost a point of accuracy.
-WINDOW_BATCHES = 4
 NOT_FEATURES = ("labels", "length", "row")
 IGNORED = -100  # a target that no loss counts
 
@@ -73,6 +71,11 @@ class TokenTable:
         found = {name: self._padded(self.flat[name], places, length, self.padding.get(name, 0)) for name in inputs}
         return {name: torch.from_numpy(values) for name, values in {**found, "labels": self._labels(places)}.items()}
 
+    def parts(self, places: Sequence[int]) -> dict[str, list[dict[str, torch.Tensor]]]:
+        """A batch in parts of similar length; see `batch_parts`."""
+        chosen = np.asarray(places)
+        return {"parts": [self.batch(chosen[part].tolist()) for part in parts_of(self.lengths[chosen])]}
+
     def _labels(self, places: Sequence[int]) -> NDArray[Any]:
         """Targets (windows,), (windows, width) or (windows, longest of them)."""
         if self.shape == "tokens":
@@ -94,34 +97,29 @@ def _flat_values(column: Any) -> NDArray[Any]:
 
 
 class ShuffledBatches:
-    """Row numbers of each training step: another order in every epoch, rows of similar length together.
+    """Row numbers of each training step, in another order in every epoch.
 
     The order depends on the seed and the epoch alone, so that a training that goes on in the middle of an epoch sees
     the rows that it has not seen yet.
 
     Args:
-        lengths: (rows,) in tokens.
+        rows: how many there are.
         size: rows in a batch; the last one of an epoch may have fewer.
         seed: of the order.
     """
 
-    def __init__(self, lengths: NDArray[np.int32], size: int, seed: int) -> None:
-        self.lengths, self.size, self.seed, self.epoch = lengths, size, seed, 0
+    def __init__(self, rows: int, size: int, seed: int) -> None:
+        self.rows, self.size, self.seed, self.epoch = rows, size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.size)
+        return -(-self.rows // self.size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        draw = np.random.default_rng([self.seed, self.epoch])
-        order = draw.permutation(len(self.lengths))
-        window = self.size * min(WINDOW_BATCHES, max(1, len(self) // 4))
-        parts = [order[start : start + window] for start in range(0, len(order), window)]
-        order = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in parts])
-        batches = [order[start : start + self.size].tolist() for start in range(0, len(order), self.size)]
-        yield from (batches[index] for index in draw.permutation(len(batches)))
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
+        yield from (order[start : start + self.size].tolist() for start in range(0, self.rows, self.size))
 
 
 def sorted_batches(lengths: NDArray[np.int32], tokens: int) -> Iterator[list[int]]:
