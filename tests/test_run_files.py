@@ -180,7 +180,7 @@ def test_what_the_task_type_does_not_know_is_listed_with_its_line(run_file):
     text += "task:\n  threshold: 0.5\nevaluation:\n  metric: accuarcy\n"
     assert problem_of(run_file(text)).splitlines() == [
         "FILE:6: data.columns: text_classification has no column 'txt'; known are text, text_pair, label",
-        "FILE:10: unknown key 'task.threshold'; known here: none",
+        "FILE:10: unknown key 'task.threshold'; known here: pooling",
         "FILE:12: evaluation.metric: text_classification has no 'accuarcy'; "
         "known are accuracy, macro_f1, micro_f1, weighted_f1, mcc",
     ]
