@@ -257,6 +257,14 @@ def test_a_run_without_training_ends_in_a_whole_model(
     assert low <= report.metrics["accuracy"] <= high
 
 
+def test_a_row_is_long_if_its_text_is_and_not_for_its_labels(predictor: Predictor):
+    rows = [{"text": text} for text in ("card", "the " * 150, "room")]
+    windows = TYPE.encode(predictor.tokenizer, rows, predictor.spec)
+    assert len(windows.features) > 5
+    assert windows.long_rows() == 1
+    assert TYPE.encode(predictor.tokenizer, rows[:1], predictor.spec).long_rows() == 0
+
+
 @pytest.mark.parametrize(("source", "cost"), [("nli", 4 * (3 * 150 + 14)), ("embeddings", 4 * 150 + 300 + 14)])
 def test_labels_cost_as_much_as_they_are_read(source: str, cost: int):
     rows = [{"text": "a" * 50, "labels": ["card", "refund", "fees"], "template": "{}"}] * 4

@@ -6,6 +6,7 @@ prompt plus one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from components.prompts.label_prompts import Question, numbered_prompts
 from components.sequences.text_windows import window_texts
 from components.task_types.base import Features, Row, Spec, Windows
+from components.task_types.shapes import several
 
 
 def window_pairs(tokenizer: Any, rows: Sequence[Row], questions: Sequence[Question], spec: Spec) -> Windows:
@@ -40,7 +42,8 @@ def window_pairs(tokenizer: Any, rows: Sequence[Row], questions: Sequence[Questi
     owners = encoded.pop("overflow_to_sample_mapping")
     features = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
     found = [_numbered(window, pairs[owner][3] + 1) for window, owner in zip(features, owners, strict=True)]
-    return Windows(found, [pairs[owner][2] for owner in owners])
+    long = {pairs[owner][2] for owner, count in Counter(owners).items() if count > 1}
+    return Windows(found, [pairs[owner][2] for owner in owners], long=len(long))
 
 
 def window_texts_and_prompts(tokenizer: Any, rows: Sequence[Row], questions: Sequence[Question], spec: Spec) -> Windows:
@@ -56,7 +59,7 @@ def window_texts_and_prompts(tokenizer: Any, rows: Sequence[Row], questions: Seq
     found = [_numbered(window, 0) for window in texts.features]
     first = texts.rows.count(0)
     features = list(chain(found[:first], prompts, found[first:]))
-    return Windows(features, [0] * (first + len(prompts)) + texts.rows[first:], texts.cut)
+    return Windows(features, [0] * (first + len(prompts)) + texts.rows[first:], texts.cut, long=several(texts.rows))
 
 
 def _cut(tokenizer: Any, prompt: str, most: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -49,12 +50,23 @@ class Windows:
 
     `features` are those of each window, `rows` the position of its row, ascending; `cut` counts rows of which a part is
     in no window. `notes` are what `combine` must know of each row beside its windows; windows from files have none.
+    `long` counts rows that are read in several windows, where not every row with more than one is.
     """
 
     features: list[Features]
     rows: list[int]
     cut: int = 0
     notes: Sequence[Any] = ()
+    long: int | None = None
+
+    def long_rows(self) -> int:
+        """Rows whose text is read in several windows."""
+        return several(self.rows) if self.long is None else self.long
+
+
+def several(numbers: Sequence[int]) -> int:
+    """How many numbers occur more than once."""
+    return sum(count > 1 for count in Counter(numbers).values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ def _count(counts: _Counts, rows: int, windows: Windows, table: pa.Table) -> Non
     ids = table["input_ids"].combine_chunks()
     counts.rows += rows
     counts.windows += len(windows.rows)
-    counts.long_rows += int((np.bincount(windows.rows, minlength=1) > 1).sum())
+    counts.long_rows += windows.long_rows()
     counts.cut += windows.cut
     counts.tokens += len(ids.values)
     counts.highest_id = max(counts.highest_id, int(ids.values.to_numpy().max(initial=0)))
