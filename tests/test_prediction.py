@@ -59,6 +59,13 @@ def test_what_cannot_be_written_or_read_is_said(tmp_path, tiny_model, source, ta
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reviews.csv"]
 
 
+def test_a_column_of_another_name_is_asked_for(tmp_path, tiny_model, source):
+    with pytest.raises(DataError) as caught:
+        predict_file(tiny_model, source, tmp_path / "a.jsonl", {})
+    assert caught.value.problem == "reviews.csv has no column 'text'; it has: 'id', 'review'."
+    assert caught.value.hint == "say what they are called: --column text=review."
+
+
 def test_options_are_asked_about_every_row(tmp_path, tiny_base, source):
     model = build_model(tmp_path / "model", tiny_base, task_type="zero_shot")
     asked = read_options("zero_shot", {"labels": ["card", "钱"], "multi_label": True, "top_k": 1})

@@ -153,7 +153,7 @@ def _require(path: Path, wanted: Sequence[str], present: Sequence[str]) -> None:
 
 
 def _remedy(missing: Sequence[str], present: Sequence[str]) -> str:
-    meant = {name: _nearest(name, present) for name in missing}
+    meant = {name: nearest_column(name, present) for name in missing}
     if all(other and other.strip().casefold() == name.casefold() for name, other in meant.items()):
         pairs = " and ".join(f"'{other}' to '{name}'" for name, other in meant.items())
         return f"rename {pairs} (no spaces, same case)."
@@ -161,7 +161,7 @@ def _remedy(missing: Sequence[str], present: Sequence[str]) -> str:
     return f"set data.columns in the run file to names that the file has{f', perhaps {nearest}' if nearest else ''}."
 
 
-def _nearest(name: str, present: Sequence[str]) -> str | None:
+def nearest_column(name: str, present: Sequence[str]) -> str | None:
     """The column that is most likely meant: the same but for case and spaces, the same in kind, or alike in letters."""
     evened = {other.strip().casefold(): other for other in present}
     kinds = (TEXT_NAMES, PAIR_NAMES, LABEL_NAMES)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.data.data_files import find_files, read_rows
+from components.data.data_files import columns_of, find_files, nearest_column, read_rows
 from components.data.rows import LINE
 from components.errors import DataError
 from components.models.inference import Predictor
@@ -70,6 +70,7 @@ Found = tuple[int, dict[str, Any] | None, str]  # number of a row in its file, w
 
 def _rows_of(path: Path, columns: Mapping[str, str], options: Mapping[str, Any]) -> list[Found]:
     """The rows of a file in their order, with what else is asked about each."""
+    _require_columns(path, columns)
     read = read_rows(path, dict.fromkeys(columns.values(), "text"))
     found: list[Found] = [(bad.line, None, f"cannot be read: {bad.reason}") for bad in read.bad]
     for values in read.table.to_pylist():
@@ -77,6 +78,18 @@ def _rows_of(path: Path, columns: Mapping[str, str], options: Mapping[str, Any])
         whole = all(text and text.strip() for text in row.values())
         found.append((values[LINE], {**row, **options} if whole else None, "" if whole else NO_TEXT))
     return sorted(found, key=lambda item: item[0])
+
+
+def _require_columns(path: Path, columns: Mapping[str, str]) -> None:
+    present = columns_of(path)
+    lacking = {ours: theirs for ours, theirs in columns.items() if theirs not in present}
+    if lacking and present:
+        likely = {ours: nearest_column(ours, present) or "COLUMN" for ours in lacking}
+        raise DataError(
+            f"{path.name} has no column {' and '.join(map(repr, lacking.values()))}; it has: "
+            f"{', '.join(map(repr, present))}.",
+            f"say what they are called: {' '.join(f'--column {ours}={theirs}' for ours, theirs in likely.items())}.",
+        )
 
 
 def _answers(predictor: Predictor, found: Sequence[Found], file: str, top_k: int) -> Iterator[dict[str, Any]]:
