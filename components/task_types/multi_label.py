@@ -80,7 +80,9 @@ class MultiLabel(TaskType):
     def build_network(self, base: Path, spec: Spec) -> Any:
         from components.sequences.sequence_network import build_sequence_network
 
-        network = build_sequence_network(base, spec.labels, "multi_label_classification", spec.settings.get("pooling", "cls"))
+        network = build_sequence_network(
+            base, spec.labels, "multi_label_classification", spec.settings.get("pooling", "cls")
+        )
         if "shares" in spec.fitted:
             _start_at(getattr(network.classifier, "out_proj", network.classifier), spec.fitted["shares"])
         return network

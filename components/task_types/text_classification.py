@@ -39,7 +39,9 @@ class TextClassification(OneLabel):
     def build_network(self, base: Path, spec: Spec) -> Any:
         from components.sequences.sequence_network import build_sequence_network
 
-        return build_sequence_network(base, spec.labels, "single_label_classification", spec.settings.get("pooling", "cls"))
+        return build_sequence_network(
+            base, spec.labels, "single_label_classification", spec.settings.get("pooling", "cls")
+        )
 
     def load_network(self, folder: Path, spec: Spec) -> Any:
         from components.sequences.sequence_network import load_sequence_network
