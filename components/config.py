@@ -209,6 +209,8 @@ class Serving(Section):
     max_accuracy_loss: Share = Field(
         0.005, description="How much evaluation.metric may drop on the frozen rows by the engine, in points."
     )
+    log_requests: bool = Field(True, description="Whether requests are logged: lengths and keyed hashes, no texts.")
+    log_texts: Share = Field(0.0, description="Share of the requests that are logged with texts and answers.")
 
 
 class RunConfig(Section):

@@ -17,13 +17,17 @@ SECRET_NAME = re.compile(r"_(TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?|AUTH_STRING)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Folders and addresses of one installation; `prefect_api_url` is None for the embedded server."""
+    """Folders and addresses of one installation; `prefect_api_url` is None for the embedded server.
+
+    `keys` is the file with the hashes of the API keys; while there is none, endpoints answer everybody.
+    """
 
     home: Path
     tracking_uri: str
     prefect_api_url: str | None
     prefect_home: Path
     bento_home: Path
+    keys: Path
 
     @property
     def steps(self) -> Path:
@@ -42,6 +46,16 @@ class Settings:
     def releases(self) -> Path:
         """One JSON file per model name that says which bundle its endpoint serves."""
         return self.home / "releases"
+
+    @property
+    def trials(self) -> Path:
+        """One JSON file per model name that says which bundle is tried beside the live one."""
+        return self.home / "trials"
+
+    @property
+    def feedback(self) -> Path:
+        """One JSONL file per model name with the corrections that its endpoint was sent."""
+        return self.home / "feedback"
 
     @property
     def artifacts(self) -> Path:
@@ -63,6 +77,7 @@ def read_settings(environment: Mapping[str, str], folder: Path) -> Settings:
         prefect_api_url=environment.get("PREFECT_API_URL") or None,
         prefect_home=(folder / (environment.get("PREFECT_HOME") or home / "prefect")).resolve(),
         bento_home=(folder / (environment.get("BENTOML_HOME") or home / "bentoml")).resolve(),
+        keys=(folder / (environment.get("REBERT_KEYS_FILE") or home / "keys.json")).resolve(),
     )
 
 

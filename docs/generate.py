@@ -97,11 +97,19 @@ def _type(schema: dict[str, Any]) -> str:
 def command_page() -> str:
     """The help of every command."""
     lines = [NOTE, "# The command line", ""]
-    group = typer.main.get_command(app)
-    for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
+    for name, command in _commands(typer.main.get_command(app), ""):
         context = typer.Context(command, info_name=f"rebert {name}", terminal_width=100)
         lines += [f"## rebert {name}", "", "```", command.get_help(context), "```", ""]
     return "\n".join(lines)
+
+
+def _commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Every command of a group and of the groups in it, by its words."""
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def benchmark_page() -> str:

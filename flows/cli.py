@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
@@ -35,7 +35,11 @@ Name = Annotated[str, typer.Argument(help="Name of the model, as in its run file
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
-def command(function: Callable[P, None]) -> Callable[P, None]:
+keys = typer.Typer(help="API keys of the endpoints on this machine.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys, name="keys")
+
+
+def command(function: Callable[P, None], group: typer.Typer = app, name: str | None = None) -> Callable[P, None]:
     """Register a command; a user's mistake ends it with two lines and exit code 2, a bug with a traceback and 1."""
 
     @wraps(function)
@@ -48,7 +52,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
                 console.print_json({"outcome": "failed", "error": console.error_content(error)})
             raise typer.Exit(2) from None
 
-    return app.command()(guarded)
+    return group.command(name)(guarded)
 
 
 def this_installation() -> Settings:
@@ -151,6 +155,34 @@ def rollback(
     from flows.serving import roll_back
 
     roll_back(name, this_installation(), to, reason, json)
+
+
+@partial(command, group=keys, name="add")
+def add_key(
+    name: Annotated[str, typer.Argument(help="Who gets it, such as shop or shop-2026.")],
+    days: Annotated[int | None, typer.Option(min=1, help="Days for which it holds; default: until revoked.")] = None,
+    json: Json = False,
+) -> None:
+    """Make a key and print it, this once."""
+    from flows.access import make_key
+
+    make_key(name, this_installation(), days, json)
+
+
+@partial(command, group=keys, name="list")
+def list_keys(json: Json = False) -> None:
+    """List the keys by name, never the keys themselves."""
+    from flows import access
+
+    access.list_keys(this_installation(), json)
+
+
+@partial(command, group=keys, name="revoke")
+def revoke_key(name: Annotated[str, typer.Argument(help="Name of the key.")]) -> None:
+    """Let a key hold no longer, at once."""
+    from flows.access import drop_key
+
+    drop_key(name, this_installation())
 
 
 @command

@@ -131,13 +131,22 @@ def serve_model(name: str, settings: Settings, host: str | None, port: int | Non
         ServingError: the port is taken, or the bundle does not start.
     """
     from components.serving.keeper import endpoint_log, serve
+    from components.serving.releases import read_bundle_release
 
     file = endpoint_log(settings, name)
 
     def say(url: str, bundle: Bundle) -> None:
         console.say(f"{name} version {bundle.version} at {url} (log: {file}; Ctrl-C ends it)")
+        if not settings.keys.exists() and not _is_loopback(
+            host or read_bundle_release(bundle.path / "src").serving.host
+        ):
+            console.say("Whoever reaches it may ask: it wants no API key. 'rebert keys add NAME' makes the first.")
 
     serve(settings, name, host, port, on_ready=say, live=lambda: _live(name, settings))
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _live(name: str, settings: Settings) -> Bundle:

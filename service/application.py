@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from components.config import Serving
+from components.serving.places import Places
 from service import pages
-from service.batching import Batcher
-from service.engine import Engine, cores, use_cores
-from service.guard import MOST_BODY_BYTES, BodyReader, Guard, Receive, Reply, Scope, Send, header, whole_response
-from service.live import Live, Refused
+from service.access import Access
+from service.answering import Answering, json_reply, largest_body
+from service.corrections import Corrections
+from service.explaining import Explaining
+from service.guard import Guard, Receive, Reply, Scope, Send, whole_response
+from service.line_batches import LineBatches
 from service.metrics import Metrics
-from service.openapi import describe
-from service.problems import Problem, no_such_page, not_ready, too_costly, wrong_media_type, wrong_method
+from service.openapi import Abilities, describe
+from service.problems import Problem, no_such_page, not_ready, wrong_method
+from service.request_log import RequestLog
 
 PREDICT = "/predict"
-# A character takes at most six bytes in JSON (\uXXXX), one outside the BMP twelve; quotes, commas and keys come on top.
-BYTES_OF_A_CHARACTER = 12
-BYTES_BESIDE_TEXTS = 4096
+Page = Callable[[], Reply]
+Ask = Callable[[Scope, Receive], Awaitable[Reply]]
 
 
 class Application:
@@ -31,47 +31,46 @@ class Application:
 
     Args:
         source: `src` folder of the bundle to serve.
+        places: files outside the bundle that are followed and written; by default none.
     """
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, places: Places | None = None) -> None:
+        self.places = places or Places()
         self.metrics = Metrics()
-        self.live = Live(source, self._went_live, self._refused)
-        self.batcher: Batcher[Engine] = Batcher(
-            self.live.engine,
-            lambda engine: engine.predictor,
-            self.metrics.turned,
-            threads=cores(),
-            prepare=use_cores,
-        )
-        self.bodies = BodyReader()
+        self.answering = Answering(source, self.metrics)
+        self.live, self.batcher = self.answering.live, self.answering.batcher
+        self.corrections = Corrections(self.answering, self.places.feedback)
+        self.access = Access(self.places.keys)
+        self.log = RequestLog(self.places.requests)
         self.guard = Guard(self._handle, self._observe)
-        self.pages: dict[str, Callable[[], Reply]] = {
+        self.open_pages: dict[str, Page] = {**pages.PAGES, "/livez": self._livez, "/readyz": self._readyz}
+        self.pages: dict[str, Page] = {
+            **self.open_pages,
             "/model": self._model,
-            "/livez": self._livez,
-            "/readyz": self._readyz,
             "/metrics": self._metrics,
             "/openapi.json": self._openapi,
-            **pages.PAGES,
+        }
+        self.asked: dict[str, Ask] = {
+            PREDICT: self.answering.predict,
+            "/batch": LineBatches(self.answering).answer,
+            "/explain": Explaining(self.answering).explain,
+            "/feedback": self.corrections.take,
         }
 
-    def start(self, release_file: Path | None = None) -> None:
+    def start(self) -> None:
         """Load the model and start answering.
-
-        Args:
-            release_file: names the bundle to serve from then on; None where nothing shall be watched.
 
         Raises:
             BundleError: the bundle is damaged or does not give its model's answers.
         """
-        use_cores()
-        self.live.start(release_file)
-        self.batcher.start()
+        self.answering.start(self.places.release)
+        self.log.start()
         gc.freeze()  # torch and transformers are a million objects: looking through them would stop all for 0.2 s
 
     def stop(self) -> None:
-        """Answer what is queued, then end both threads."""
-        self.live.stop()
-        self.batcher.stop()
+        """Answer what is queued, then end all threads."""
+        self.answering.stop()
+        self.log.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: http is answered, a websocket is refused."""
@@ -90,90 +89,53 @@ class Application:
         try:
             self.batcher.require_room(now.release.serving.timeout_seconds)
         except Problem as problem:
-            self._observe(PREDICT, problem.status, 0.0)
+            self.metrics.count(PREDICT, now.release.name, str(now.release.version), problem.status, 0.0)
             return whole_response(problem)
         return None
 
     async def _handle(self, scope: Scope, receive: Receive) -> Reply:
         path, method = scope["path"], scope["method"]
-        if path == PREDICT:
+        if path not in self.open_pages:
+            scope["entry"].client = self.access.admit(scope)
+        if path in self.asked:
             if method != "POST":
                 raise wrong_method("POST")
-            return await self._predict(scope, receive)
+            return await self.asked[path](scope, receive)
         if path not in self.pages:
             raise no_such_page()
         if method not in ("GET", "HEAD"):
             raise wrong_method("GET, HEAD")
         return self.pages[path]()
 
-    async def _predict(self, scope: Scope, receive: Receive) -> Reply:
-        engine = self._engine()
-        limits = engine.release.serving
-        self.batcher.require_room(limits.timeout_seconds)
-        _require_json(scope)
-        body = await self.bodies.read(scope, receive, largest_body(limits))
-        asked = engine.requests.read(body, limits)
-        cost = engine.cost(asked.rows)
-        if cost > engine.most_cost():
-            raise too_costly(cost, engine.most_cost())
-        answered = await self.batcher.ask(asked.rows, limits.timeout_seconds, cost)
-        engine = answered.engine  # a swap may have come in between
-        predictions = engine.present(answered.answers, asked.top_k)
-        release = engine.release
-        return _json({"model": release.name, "version": release.version, "predictions": predictions})
-
     def _model(self) -> Reply:
         refused = self.live.refused
-        return _json({**self._engine().about(), "refused": asdict(refused) if refused else None})
+        engine = self.answering.engine()
+        corrections = self.corrections.kept and engine.forms.correction is not None
+        beside = {"corrections": corrections, "refused": asdict(refused) if refused else None}
+        return json_reply({**engine.about(), **beside})
 
     def _livez(self) -> Reply:
-        if self.live.current is not None and not self.batcher.works:
+        if self.live.current is not None and not self.answering.works:
             raise not_ready()
-        return _json({"alive": True})
+        return json_reply({"alive": True})
 
     def _readyz(self) -> Reply:
-        engine = self._engine()
-        return _json({"ready": True, "version": engine.release.version})
+        return json_reply({"ready": True, "version": self.answering.engine().release.version})
 
     def _metrics(self) -> Reply:
         return Reply(self.metrics.text(), self.metrics.content_type)
 
     def _openapi(self) -> Reply:
-        engine = self._engine()
-        return _json(describe(engine, largest_body(engine.release.serving)))
+        engine = self.answering.engine()
+        return json_reply(describe(engine, Abilities(largest_body(engine.release.serving), self.corrections.kept)))
 
-    def _engine(self) -> Engine:
-        if self.live.current is None or not self.batcher.works:
-            raise not_ready()
-        return self.live.current
-
-    def _observe(self, path: str, status: int, seconds: float) -> None:
-        now = self.live.current
+    def _observe(self, scope: Scope, status: int, seconds: float) -> None:
+        path, entry, now = scope["path"], scope["entry"], self.live.current
+        page = path if path in self.asked or path in self.pages else "other"
         name, version = (now.release.name, str(now.release.version)) if now else ("", "")
-        self.metrics.count(path if path == PREDICT or path in self.pages else "other", name, version, status, seconds)
-
-    def _went_live(self, engine: Engine) -> None:
-        release = engine.release
-        self.metrics.went_live(release.name, release.version, release.model_digest)
-
-    def _refused(self, refused: Refused | None) -> None:
-        self.metrics.refused.set(1 if refused else 0)
-
-
-def largest_body(limits: Serving) -> int:
-    """Bytes of the largest request body that is read."""
-    most = limits.max_texts * (limits.max_characters * BYTES_OF_A_CHARACTER + 64) + BYTES_BESIDE_TEXTS
-    return min(most, MOST_BODY_BYTES)
-
-
-def _require_json(scope: Scope) -> None:
-    kind = header(scope, b"content-type").split(b";")[0].strip().lower()
-    if kind != b"application/json" or header(scope, b"content-encoding") not in (b"", b"identity"):
-        raise wrong_media_type()
-
-
-def _json(content: dict[str, Any]) -> Reply:
-    return Reply(json.dumps(content, ensure_ascii=False).encode())
+        self.metrics.count(page, name, version, status, seconds)
+        if path in self.asked and now and now.release.serving.log_requests:
+            self.log.note(page, status, seconds, entry, now.release.serving.log_texts)
 
 
 async def _lifespan(receive: Receive, send: Send, start: Callable[[], None], stop: Callable[[], None]) -> None:

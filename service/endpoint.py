@@ -10,12 +10,12 @@ from typing import Any
 import bentoml
 
 from components.errors import ProjectError
-from components.serving.releases import RELEASE_VARIABLE
+from components.serving.places import read_places
 from service.application import Application
 from service.guard import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
-application = Application(Path(__file__).resolve().parent.parent)
+application = Application(Path(__file__).resolve().parent.parent, read_places(os.environ))
 
 
 def front(app: Any) -> Any:
@@ -41,12 +41,11 @@ def front(app: Any) -> Any:
     http={"host": "127.0.0.1"},  # a container that shall be reached passes --host 0.0.0.0
 )
 class Endpoint:
-    """Loads the model of the bundle that this file lies in, and follows the release file if one is named."""
+    """Loads the model of the bundle that this file lies in, and follows the files that its environment names."""
 
     def __init__(self) -> None:
-        release_file = os.environ.get(RELEASE_VARIABLE)
         try:
-            application.start(Path(release_file) if release_file else None)
+            application.start()
         except ProjectError as error:
             log.critical("%s", error.problem)  # the last words that whoever started us shows
             raise

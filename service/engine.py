@@ -18,12 +18,16 @@ from components.serving.releases import MODEL, Release, engine_of, read_bundle_r
 from components.task_types import Answer, Row
 from components.task_types.base import READING
 from service.requests import RequestReader, request_reader
+from service.row_forms import RowForms, row_forms
 from service.schemas import Speech, find_speech
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A model version that answers. `source` is the `src` folder of its bundle, `requests` reads its requests."""
+    """A model version that answers. `source` is the `src` folder of its bundle, `requests` reads its requests.
+
+    `forms` read single rows that shall be explained or are corrected.
+    """
 
     source: Path
     release: Release
@@ -31,6 +35,7 @@ class Engine:
     predictor: Predictor
     speech: Speech
     requests: RequestReader
+    forms: RowForms
 
     def predict(self, rows: Sequence[Row]) -> list[Answer]:
         """What the model says about each row; one call at a time."""
@@ -58,6 +63,7 @@ class Engine:
             "run_id": self.release.run_id,
             "task_type": self.manifest.task_type,
             "inputs": list(self.requests.inputs),
+            "explains": self.predictor.task_type.explains,
             "labels": list(self.manifest.labels),
             "max_length": self.manifest.max_length,
             "metrics": dict(self.release.metrics),
@@ -82,7 +88,8 @@ def load_engine(source: Path) -> Engine:
     check_model(predictor, built or folder)
     inputs = list(read_golden(folder)[0].row)
     reader = request_reader(speech, release.serving, inputs, predictor.task_type.many)
-    return Engine(source, release, manifest, predictor, speech, reader)
+    forms = row_forms(speech, inputs, manifest.labels, release.serving)
+    return Engine(source, release, manifest, predictor, speech, reader, forms)
 
 
 def cores() -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import IO, Any
 
+from service.entry import Entry
 from service.problems import Problem, body_too_large, body_too_slow, no_room, own_fault, two_lengths
 
 Scope = MutableMapping[str, Any]
@@ -36,12 +38,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response: its body, media type, status and further headers."""
+    """A response: its body, media type, status and further headers; a stream's pieces come before the body."""
 
     body: bytes
     media_type: str = JSON
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    stream: AsyncIterator[bytes] | None = None
 
 
 class ClientGone(Exception):
@@ -93,6 +96,35 @@ class BodyReader:
         finally:
             self.arriving -= held
 
+    async def spool(self, scope: Scope, receive: Receive, limit: int, file: IO[bytes]) -> None:
+        """Write a long body into a file; it may take as long as it likes while something comes.
+
+        Raises:
+            Problem: 400 for one of two lengths, 413 for one over `limit` bytes, 408 for one that stands still.
+            ClientGone: the client left.
+        """
+        if header(scope, b"content-length") and header(scope, b"transfer-encoding"):
+            raise two_lengths()
+        if _declared_length(scope) > limit:
+            await _discard(receive)
+            raise body_too_large(limit)
+        left = limit
+        while True:
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    message = await receive()
+            except TimeoutError:
+                raise body_too_slow(BODY_SECONDS) from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            left -= len(message.get("body", b""))
+            if left < 0:
+                await _discard(receive)
+                raise body_too_large(limit)
+            file.write(message.get("body", b""))
+            if not message.get("more_body"):
+                return
+
 
 def _declared_length(scope: Scope) -> int:
     declared = header(scope, b"content-length")
@@ -123,13 +155,14 @@ class Guard:
 
     Args:
         handle: the pages; anything that it raises but a Problem is answered with 500 and logged by its type only.
-        observe: told the path, status and seconds of every answered request.
+        observe: told the scope, status and seconds of every answered request; what is known of the request beside
+            stands in the scope as its `entry`.
     """
 
     def __init__(
         self,
         handle: Callable[[Scope, Receive], Awaitable[Reply]],
-        observe: Callable[[str, int, float], None],
+        observe: Callable[[Scope, int, float], None],
     ) -> None:
         self.handle = handle
         self.observe = observe
@@ -137,6 +170,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
+        scope["entry"] = entry = Entry(uuid.uuid4().hex[:16])
         try:
             reply = await self.handle(scope, receive)
         except Problem as problem:
@@ -147,8 +181,10 @@ class Guard:
             # Neither the message nor the traceback's values: both may hold a text that somebody sent.
             log.error("A request failed: %s in %s", type(error).__name__, _where(error))  # noqa: TRY400
             reply = _refusal(own_fault())
-        await _respond(send, reply)
-        self.observe(scope["path"], reply.status, time.perf_counter() - started)
+        try:
+            await _respond(send, reply, entry.id)
+        finally:
+            self.observe(scope, reply.status, time.perf_counter() - started)
 
 
 def _refusal(problem: Problem) -> Reply:
@@ -172,12 +208,17 @@ def _where(error: BaseException) -> str:
     return f"{last.tb_frame.f_code.co_name}, line {last.tb_lineno}" if last else "an unknown place"
 
 
-async def _respond(send: Send, reply: Reply) -> None:
+async def _respond(send: Send, reply: Reply, request: str) -> None:
+    length = [] if reply.stream else [(b"content-length", str(len(reply.body)).encode())]
     headers = [
         (b"content-type", reply.media_type.encode()),
-        (b"content-length", str(len(reply.body)).encode()),
+        *length,
         *SAFE,
+        (b"x-request-id", request.encode()),
         *((name.encode(), value.encode()) for name, value in reply.headers.items()),
     ]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    if reply.stream:
+        async for piece in reply.stream:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": reply.body})

@@ -13,6 +13,7 @@ from components.errors import BundleError, ProjectError
 from components.records import Bundle
 from components.serving.releases import read_release_file
 from service.engine import Engine, load_engine
+from service.watched_file import WatchedFile
 
 POLL_SECONDS = 0.25
 FOLDERS = re.compile(r"(?<!\S)/(?:[^/\s]+/)+")  # of an absolute path; the file's own name stays
@@ -45,12 +46,11 @@ class Live:
         on_refusal: Callable[[Refused | None], None],
     ) -> None:
         self.source = source
-        self.release_file: Path | None = None
+        self.release = WatchedFile(None)
         self.on_swap = on_swap
         self.on_refusal = on_refusal
         self.current: Engine | None = None
         self.refused: Refused | None = None
-        self.seen: tuple[int, int, int] | None = None
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._watch, name="releases", daemon=True)
 
@@ -74,7 +74,7 @@ class Live:
             BundleError: the bundle is damaged or does not give its model's answers.
         """
         self._go_live(load_engine(self.source))
-        self.release_file = release_file
+        self.release = WatchedFile(release_file)
         if release_file is not None:
             self.thread.start()
 
@@ -98,13 +98,12 @@ class Live:
 
     def look(self) -> None:
         """Follow the release file if it has changed since the last look."""
-        stamp = _stamp(self.release_file)
-        if stamp is None or stamp == self.seen:
+        path = self.release.path
+        if not self.release.changed() or path is None or not path.exists():
             return
-        self.seen = stamp
         bundle: Bundle | None = None
         try:
-            bundle = read_release_file(Path(str(self.release_file)))
+            bundle = read_release_file(path)
             if not self._is_current(bundle):
                 self._go_live(self._load(bundle))
             self._refuse(None)
@@ -135,15 +134,6 @@ class Live:
 
 def _source(bundle: Bundle) -> Path:
     return bundle.path.resolve() / "src"
-
-
-def _stamp(path: Path | None) -> tuple[int, int, int] | None:
-    """Changes with every replacement of the file; None while there is none."""
-    try:
-        status = path.stat() if path else None
-    except OSError:
-        return None
-    return (status.st_ino, status.st_mtime_ns, status.st_size) if status else None
 
 
 def _refused(bundle: Bundle | None, problem: str) -> Refused:

@@ -6,10 +6,13 @@ here, `endpoint` is one of our pages or `other`, and `service_version` the model
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 TEXTS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -36,6 +39,11 @@ class Metrics:
         self.turn_seconds = Histogram(
             "rebert_batch_seconds", "Time of the model.", registry=self.registry, buckets=SECONDS
         )
+        of_label = ("service_version", "label")
+        self.labels = Counter("rebert_labels_total", "Labels that were given.", of_label, registry=self.registry)
+        self.confidence = Histogram(
+            "rebert_confidence", "Scores of answers.", ("service_version",), registry=self.registry, buckets=SCORES
+        )
         self.info = Gauge("rebert_model_info", "The live model.", ("name", "version", "digest"), registry=self.registry)
         self.swaps = Counter("rebert_swaps_total", "Versions that went live since the start.", registry=self.registry)
         self.refused = Gauge(
@@ -53,6 +61,12 @@ class Metrics:
         labels = (endpoint, name, version, str(status))
         self.requests.labels(*labels).inc()
         self.seconds.labels(*labels).observe(seconds)
+
+    def answered(self, version: str, labels: Iterable[str], score: float) -> None:
+        """A row was answered by a version, with these labels."""
+        for label in labels:
+            self.labels.labels(version, label).inc()
+        self.confidence.labels(version).observe(score)
 
     def turned(self, texts: int, seconds: float) -> None:
         """The model answered so many texts together."""

@@ -2,96 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.engine import Engine
-from service.schemas import Speech
-
-
-class ErrorText(BaseModel):
-    """What is wrong, and what to do."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    problem: str
-    hint: str
-
-
-class Error(BaseModel):
-    """The shape of every error."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    error: ErrorText
-
-
-class Refusal(BaseModel):
-    """A release that was not switched to."""
-
-    version: int | None
-    tag: str | None
-    reason: str
-
-
-class ModelFacts(BaseModel):
-    """The model that answers now."""
-
-    name: str
-    version: int
-    description: str
-    run_id: str = Field(description="The MLflow run that trained it.")
-    task_type: str
-    inputs: list[str] = Field(description="The keys of a request for one row.")
-    labels: list[str]
-    max_length: int = Field(description="Tokens; the rest of a longer text is not read.")
-    metrics: dict[str, float] = Field(description="Scores on the frozen rows.")
-    digest: str = Field(description="SHA-256 of the model directory's manifest.")
-    decision: str = Field(description="Why it is live.")
-    refused: Refusal | None = Field(description="The newer version that was not switched to, and why.")
-
-
-class Alive(BaseModel):
-    """The process works."""
-
-    alive: bool
-
-
-class Ready(BaseModel):
-    """A model is loaded and verified."""
-
-    ready: bool
-    version: int
-
+from service.responses import Alive, Error, Explanation, ModelFacts, Ready, Stored, response_model
 
 ERRORS = {
     400: "The body is not valid JSON.",
+    401: "The endpoint wants an API key, and got none or a wrong one.",
     404: "There is no such page.",
     405: "The page does not take that method.",
     408: "The body arrived too slowly.",
     413: "The body is larger than {largest} bytes.",
-    415: "The body is not declared as JSON, or is compressed.",
+    415: "The body is not declared as what the page takes, or is compressed.",
     422: "The JSON is not such a request: empty, blank, too long, too many, of a wrong type, or an unknown key.",
     429: "More waits than can be answered in time.",
     500: "A fault of the endpoint.",
+    501: "This model or this endpoint cannot do that.",
     503: "Not ready, or the answer was not ready in time.",
 }
-OF_PREDICT = (400, 405, 408, 413, 415, 422, 429, 500, 503)
-OF_PAGE = (405, 500, 503)
+OF_QUESTION = (400, 401, 405, 408, 413, 415, 422, 429, 500, 503)
+OF_PAGE = (401, 405, 500, 503)
 RETRIED = {429, 503}
 REFERENCE = "#/components/schemas/{model}"
+KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where the endpoint wants one."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+ANY_KEY: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"header": []}]
+LINES = "application/x-ndjson"
 
 
-def describe(engine: Engine, largest_body: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What differs between endpoints of one model: the largest body in bytes, and whether they keep corrections."""
+
+    largest_body: int
+    corrections: bool
+
+
+def describe(engine: Engine, abilities: Abilities) -> dict[str, Any]:
     """OpenAPI 3.1 document of an endpoint that serves this engine."""
+    facts, forms = engine.release, engine.forms
+    correction = forms.correction if abilities.corrections else None
+    explanation = forms.explanation if engine.predictor.task_type.explains else None
     request, response = engine.requests.model, response_model(engine.speech)
-    models = (request, response, ModelFacts, Alive, Ready, Error)
+    models = [request, response, ModelFacts, Alive, Ready, Error]
+    models += [model for model in (correction, correction and Stored) if model]
+    models += [model for model in (explanation, explanation and Explanation) if model]
     names, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
     schemas = {model: names[(model, "validation")] for model in models}
-    facts = engine.release
+    questions = {"/predict": {"post": _predict(schemas[request], schemas[response])}, "/batch": {"post": _batch()}}
+    if explanation:
+        questions["/explain"] = {"post": _explain(schemas[explanation], schemas[Explanation])}
+    if correction:
+        questions["/feedback"] = {"post": _feedback(schemas[correction], schemas[Stored])}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -99,40 +69,71 @@ def describe(engine: Engine, largest_body: int) -> dict[str, Any]:
             "version": str(facts.version),
             "description": _description(facts.description, engine.manifest.labels),
         },
-        "paths": {
-            "/predict": {"post": _predict(schemas[request], schemas[response], largest_body)},
-            "/model": {"get": _page("model", "The model that answers now.", _json(schemas[ModelFacts]))},
-            "/livez": {"get": _page("livez", "Whether the process works.", _json(schemas[Alive]))},
-            "/readyz": {"get": _page("readyz", "Whether it can answer.", _json(schemas[Ready]))},
-            "/metrics": {"get": _page("metrics", "Counters for Prometheus.", {"text/plain": _any()})},
-            "/openapi.json": {"get": _page("openapi", "This document.", {"application/json": _any("object")})},
-            "/": {"get": _page("page", "This document for people.", {"text/html": _any()})},
-        },
-        "components": {"schemas": definitions["$defs"]},
+        "paths": {**_with_limit(questions, abilities.largest_body), **_pages(schemas)},
+        "security": ANY_KEY,
+        "components": {"schemas": definitions["$defs"], "securitySchemes": KEYS},
     }
-
-
-def response_model(speech: Speech) -> type[BaseModel]:
-    """The pydantic model of an answer to a request."""
-    return create_model(
-        "PredictResponse",
-        __doc__="The answers in the order of the rows, with the model and version that gave all of them.",
-        model=(str, Field(examples=["support-requests"])),
-        version=(int, Field(examples=[3])),
-        predictions=(list[speech.prediction], ...),  # type: ignore[name-defined]  # a type made at run time
-    )
 
 
 def _description(text: str, labels: Sequence[str]) -> str:
     return f"{text}\n\nLabels: {', '.join(labels)}.".strip() if labels else text
 
 
-def _predict(request: dict[str, Any], response: dict[str, Any], largest_body: int) -> dict[str, Any]:
-    operation = _page("predict", "What the model says about one row or several.", _json(response), OF_PREDICT)
-    operation["requestBody"] = {"required": True, "content": _json(request)}
-    too_large = operation["responses"]["413"]
-    too_large["description"] = too_large["description"].format(largest=largest_body)
+def _predict(request: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    return _question("predict", "What the model says about one row or several.", _json(request), _json(response))
+
+
+def _batch() -> dict[str, Any]:
+    summary = "Answers to many rows, as JSON lines in and JSON lines out."
+    request = "A request for one row on each line, as POST /predict takes it; at most 256 MiB together."
+    response = "On each line `line` (from 1) with `version` and `prediction`, or with `error`."
+    lines = {LINES: {"schema": {"type": "string", "description": request}}}
+    answers = {LINES: {"schema": {"type": "string", "description": response}}}
+    operation = _question("batch", summary, lines, answers)
+    del operation["responses"]["422"]  # a bad line is told of on its own line
     return operation
+
+
+def _explain(request: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    answers = {**_json(response), "text/html": _any()}
+    return _question("explain", "How much each word added to a score, as JSON or as a page.", _json(request), answers)
+
+
+def _feedback(request: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    operation = _question("feedback", "A true answer, kept for the next training.", _json(request), _json(response))
+    operation["responses"]["201"] = operation["responses"].pop("200")
+    return operation
+
+
+def _question(name: str, summary: str, request: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    operation = _page(name, summary, response, OF_QUESTION)
+    return {**operation, "requestBody": {"required": True, "content": request}}
+
+
+def _with_limit(questions: dict[str, Any], largest: int) -> dict[str, Any]:
+    for operation in questions.values():
+        too_large = operation["post"]["responses"]["413"]
+        too_large["description"] = too_large["description"].format(largest=largest)
+    return questions
+
+
+def _pages(schemas: Mapping[type[BaseModel], dict[str, Any]]) -> dict[str, Any]:
+    pages = {
+        "/model": _page("model", "The model that answers now.", _json(schemas[ModelFacts])),
+        "/metrics": _page("metrics", "Counters for Prometheus.", {"text/plain": _any()}),
+        "/openapi.json": _page("openapi", "This document.", {"application/json": _any("object")}),
+        "/livez": _open("livez", "Whether the process works.", _json(schemas[Alive])),
+        "/readyz": _open("readyz", "Whether it can answer.", _json(schemas[Ready])),
+        "/": _open("page", "A page to try the model on.", {"text/html": _any()}),
+        "/docs": _open("docs", "This document for people.", {"text/html": _any()}),
+    }
+    return {path: {"get": page} for path, page in pages.items()}
+
+
+def _open(name: str, summary: str, content: dict[str, Any]) -> dict[str, Any]:
+    """A page that wants no key."""
+    page = _page(name, summary, content, tuple(status for status in OF_PAGE if status != 401))
+    return {**page, "security": []}
 
 
 def _page(name: str, summary: str, content: dict[str, Any], errors: tuple[int, ...] = OF_PAGE) -> dict[str, Any]:

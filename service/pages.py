@@ -57,7 +57,7 @@ def _asset(name: str) -> bytes:
 
 
 PAGES: dict[str, Callable[[], Reply]] = {
-    "/": _index,
+    "/docs": _index,
     "/docs/start.js": _start,
     "/docs/swagger-ui-bundle.js": _bundle,
     "/docs/swagger-ui.css": _style,

@@ -26,9 +26,13 @@ class Problem(Exception):
         self.hint = hint
         self.headers = dict(headers or {})
 
+    def content(self) -> dict[str, dict[str, str]]:
+        """What is answered."""
+        return {"error": {"problem": self.problem, "hint": self.hint}}
+
     def body(self) -> bytes:
-        """The JSON that is answered."""
-        return json.dumps({"error": {"problem": self.problem, "hint": self.hint}}, ensure_ascii=False).encode()
+        """The JSON of it."""
+        return json.dumps(self.content(), ensure_ascii=False).encode()
 
 
 CLOSE = {"connection": "close"}
@@ -40,6 +44,17 @@ def not_json(reason: str) -> Problem:
 
 def two_lengths() -> Problem:
     return Problem(400, "The request declares a length and is chunked.", "send one or the other.", CLOSE)
+
+
+def no_key() -> Problem:
+    problem, hint = "This endpoint wants an API key.", "send 'Authorization: Bearer KEY'; its operator gives keys out."
+    return Problem(401, problem, hint, {"www-authenticate": "Bearer"})
+
+
+def wrong_key() -> Problem:
+    hint = "ask the operator for another."
+    headers = {"www-authenticate": 'Bearer error="invalid_token"'}
+    return Problem(401, "The API key is not known, or holds no longer.", hint, headers)
 
 
 def no_such_page() -> Problem:
@@ -70,6 +85,51 @@ def wrong_values(sentences: list[str]) -> Problem:
 def too_costly(cost: int, limit: int) -> Problem:
     problem = f"The model would have to read about {cost:,} characters for this request; the limit is {limit:,}."
     return Problem(422, problem, "send fewer or shorter texts, or fewer labels, in one request.")
+
+
+def not_learnable(remedy: str) -> Problem:
+    return Problem(422, "The true answer does not fit the text.", remedy)
+
+
+def no_corrections() -> Problem:
+    return Problem(501, "This endpoint takes no corrections.", "send them to whoever trains the model.")
+
+
+def not_kept() -> Problem:
+    hint = "send it again later; the operator finds the reason in the log."
+    return Problem(503, "The correction could not be stored.", hint, {"retry-after": "60"})
+
+
+def not_explainable() -> Problem:
+    problem = "An answer of this kind of model cannot be divided among words."
+    return Problem(501, problem, "ask a model that gives labels or a number.")
+
+
+def no_such_label() -> Problem:
+    return Problem(422, "The model gave no score to the label that shall be explained.", "name one of 'top'.")
+
+
+def too_many(work: str) -> Problem:
+    return Problem(429, f"Enough {work} are at work already.", "send it again after 1 s.", {"retry-after": "1"})
+
+
+def changed_version() -> Problem:
+    problem = "Another version of the model went live meanwhile."
+    return Problem(503, problem, "send it again.", {"retry-after": "1"})
+
+
+def wrong_lines() -> Problem:
+    return Problem(
+        415, "The body is not declared as JSON lines.", "send 'Content-Type: application/x-ndjson', unpacked."
+    )
+
+
+def line_too_long(limit: int) -> Problem:
+    return Problem(413, f"The line is longer than {limit} bytes.", "shorten its text.")
+
+
+def not_one_row() -> Problem:
+    return Problem(422, "A line of a batch holds one row.", "write each row on a line of its own.")
 
 
 def too_busy(seconds: float) -> Problem:

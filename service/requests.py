@@ -15,9 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from components.config import Serving
 from components.task_types import Row
-from service.problems import not_json, wrong_values
+from service.problems import Problem, not_json, wrong_values
 from service.schemas import find_speech
-from service.schemas.base import STRICT, Speech, absent
+from service.schemas.base import READABLE, STRICT, Speech, absent
 
 MOST_LABELS = 10_000  # largest top_k
 MOST_SENTENCES = 5  # problems that one answer lists
@@ -64,7 +64,7 @@ class RequestReader:
         try:
             request: Any = self.model.model_validate_json(body)
         except ValidationError as error:
-            raise _all_problems(error) from None  # the cause quotes the texts
+            raise all_problems(error) from None  # the cause quotes the texts
         given = request.model_fields_set
         options = {name: _plain(getattr(request, name)) for name in self.options if name in given}
         top_k = request.top_k if "top_k" in given else limits.top_k
@@ -137,7 +137,8 @@ def _shape(inputs: Sequence[str], many: str, speech: Speech) -> dict[str, Any]:
     return {"oneOf": [one, several], "examples": [{many: [item], "top_k": 2, **rest}]}
 
 
-def _all_problems(error: ValidationError) -> Exception:
+def all_problems(error: ValidationError) -> Problem:
+    """What is wrong with a body: 400 where it is not JSON, else 422 with a sentence for each fault."""
     found = error.errors(include_url=False)
     if found[0]["type"] == "json_invalid":
         reason = str(found[0]["ctx"]["error"])  # names line and column and quotes nothing
@@ -156,9 +157,10 @@ KINDS = {
     "model_attributes_type": "must be a JSON object",
     "missing": "is missing",
     "string_too_short": "is empty; every text must hold something to read",
-    "greater_than_equal": "must be at least 1",
     "less_than_equal": f"must be at most {MOST_LABELS}",
     "string_unicode": "is not valid Unicode",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
 }
 
 
@@ -174,6 +176,12 @@ def _sentence(item: dict[str, Any]) -> str:
             return f"{place} holds more than {context['max_length']} items"
         case "too_short":
             return f"{place} is an empty list"
+        case "literal_error":
+            return f"{place} is none of the model's labels; GET /model lists them"
+        case "greater_than_equal":
+            return f"{place} must be at least {context['ge']:g}"
+        case "string_pattern_mismatch" if context["pattern"] != READABLE:
+            return f"{place} has a wrong form"
         case "string_pattern_mismatch" if "\x00" in item["input"]:
             return f"{place} holds a NUL character"
         case "string_pattern_mismatch":

@@ -16,6 +16,7 @@ from components.records import Bundle
 from components.serving.releases import MODEL, read_release, read_release_file, release_file, write_release
 from components.settings import Settings
 from service.application import Application
+from service.watched_file import WatchedFile
 from tests.bundles import build_model, build_source, tiny_config, tiny_settings
 
 
@@ -29,7 +30,7 @@ def application(support_model: Path, tmp_path: Path, settings: Settings) -> Appl
     """Version 1, looked after by hand instead of by the thread."""
     application = Application(build_source(tmp_path / "one", support_model, tiny_config()))
     application.live.start()
-    application.live.release_file = release_file(settings, "support")
+    application.live.release = WatchedFile(release_file(settings, "support"))
     return application
 
 
@@ -62,7 +63,7 @@ def test_a_replaced_model_is_let_go(support_model: Path, tmp_path: Path, setting
         first = weakref.ref(live.engine().predictor.run.network)
         assert client.post("/predict", json={"text": "card"}).json()["version"] == 1
         assert client.get("/openapi.json").status_code == 200
-        live.release_file = write_release(settings, "support", bundle_of(source, 2))
+        live.release = WatchedFile(write_release(settings, "support", bundle_of(source, 2)))
         live.look()
         assert client.get("/readyz").json()["version"] == 2
         assert first() is None

@@ -15,7 +15,8 @@ from components.models.golden import check_answers
 from components.models.inference import Predictor
 from components.models.model_directory import read_golden
 from service import guard
-from service.application import Application, largest_body
+from service.answering import largest_body
+from service.application import Application
 from service.guard import BodyReader, Guard, Reply
 from service.problems import Problem
 from tests.bundles import LABELS, build_model, build_source, tiny_config
@@ -187,7 +188,7 @@ def test_probes_metrics_and_the_page_for_people(client: TestClient):
     assert 'rebert_model_info{digest="' in text
     assert 'bentoml_service_request_total{endpoint="other",http_response_code="404"' in text
     assert "secret-path" not in text
-    page = client.get("/")
+    page = client.get("/docs")
     assert "http" not in page.text.replace("http-equiv", "")
     assert "default-src 'self'" in page.headers["content-security-policy"]
     for asset in ("docs/start.js", "docs/swagger-ui-bundle.js", "docs/swagger-ui.css"):
@@ -201,7 +202,7 @@ def test_the_openapi_document_has_the_limits_of_this_model(client: TestClient, p
     assert request["text"]["maxLength"] == 500
     assert (request["top_k"]["minimum"], request["top_k"]["type"]) == (1, "integer")
     responses = document["paths"]["/predict"]["post"]["responses"]
-    assert set(responses) == {"200", "400", "405", "408", "413", "415", "422", "429", "500", "503"}
+    assert set(responses) == {"200", "400", "401", "405", "408", "413", "415", "422", "429", "500", "503"}
     pairs = pair_client.get("/openapi.json").json()["components"]["schemas"]
     assert pairs["PredictRequest"]["properties"]["texts"]["items"] == {"$ref": "#/components/schemas/Row"}
 

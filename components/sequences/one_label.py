@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ class OneLabel(TaskType):
         best = sorted(range(len(scores)), key=lambda index: -scores[index])[:top_k]
         top = [{"label": answer["labels"][index], "score": round(scores[index], 6)} for index in best]
         return {"label": answer["label"], "score": round(answer["score"], 6), "top": top}
+
+    def explained(self, answer: Answer) -> Mapping[str, float]:
+        return dict(zip(answer["labels"], answer["scores"], strict=True))
 
     def margin(self, answer: Answer) -> float:
         best, second = [*sorted(answer["scores"], reverse=True), 0.0][:2]

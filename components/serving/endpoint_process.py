@@ -20,7 +20,7 @@ from typing import Any
 
 from components.errors import ServingError
 from components.records import Bundle
-from components.serving.releases import RELEASE_VARIABLE
+from components.serving.places import Places, environment_of_places
 from components.settings import DEFAULTS, Settings, environment_of, without_secrets
 
 # Variables that the child gets: the system's, threads and devices, and what keeps its libraries quiet.
@@ -111,14 +111,14 @@ class EndpointProcess:
         bundle: what it serves first.
         listener: the open socket; it stays the caller's.
         log: file that the child's output is added to.
-        release_file: what it watches for another bundle; None for nothing.
+        places: files that it follows and writes; by default none.
 
     Raises:
         ServingError: the bundle is not there, or the child cannot be started.
     """
 
     def __init__(
-        self, settings: Settings, bundle: Bundle, listener: socket.socket, log: Path, release_file: Path | None = None
+        self, settings: Settings, bundle: Bundle, listener: socket.socket, log: Path, places: Places | None = None
     ) -> None:
         source = bundle.path.resolve() / "src"
         if not (source / "service" / "start.py").is_file():
@@ -134,7 +134,7 @@ class EndpointProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "service.start", "--bundle", str(source.parent), *numbers],
                 cwd=source,  # whatever lies in the caller's folder is not imported
-                env=_environment(settings, release_file),
+                env=_environment(settings, places or Places()),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -195,12 +195,11 @@ class EndpointProcess:
         self.stop()
 
 
-def _environment(settings: Settings, release_file: Path | None) -> dict[str, str]:
+def _environment(settings: Settings, places: Places) -> dict[str, str]:
     """What the child needs and no more: it answers strangers, and needs none of our secrets."""
-    watched = {RELEASE_VARIABLE: str(release_file)} if release_file else {}
     known = {**DEFAULTS, **os.environ, **environment_of(settings)}
     kept = {name: value for name, value in without_secrets(known).items() if NEEDED.fullmatch(name)}
-    return {**kept, **watched, "PYTHONUNBUFFERED": "1"}
+    return {**kept, **environment_of_places(places), "PYTHONUNBUFFERED": "1"}
 
 
 def ask(

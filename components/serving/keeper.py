@@ -17,7 +17,8 @@ from components.config import Serving
 from components.errors import BundleError, ProjectError, ServingError
 from components.records import Bundle
 from components.serving.endpoint_process import READY_SECONDS, EndpointProcess, open_socket
-from components.serving.releases import read_bundle_release, read_release, release_file
+from components.serving.places import places_of
+from components.serving.releases import read_bundle_release, read_release
 from components.settings import Settings
 
 WATCH_SECONDS = 0.5  # between two questions whether the child still answers
@@ -118,9 +119,9 @@ class Keeper:
 
     def _serve_once(self, bundle: Bundle, ended: threading.Event) -> None:
         """Start the child and wait until it dies or the end comes."""
-        watched = release_file(self.settings, self.name)
+        places = places_of(self.settings, self.name)
         log = endpoint_log(self.settings, self.name)
-        with EndpointProcess(self.settings, bundle, self.listener, log, watched) as child:
+        with EndpointProcess(self.settings, bundle, self.listener, log, places) as child:
             child.wait_until_ready(self.ready_seconds, ended)
             if ended.is_set():
                 return

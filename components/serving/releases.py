@@ -24,7 +24,6 @@ from components.step_store import storage_errors, write_whole
 RELEASE = "release.json"
 MODEL = "model"
 ENGINE = "engine"  # a built engine; torch has none
-RELEASE_VARIABLE = "REBERT_RELEASE_FILE"  # tells an endpoint's process which release file it follows
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,6 +213,15 @@ class TaskType(ABC):
         """An answer as the endpoint, the files of `rebert predict` and MLflow give it: scores to six decimals."""
         return dict(answer)
 
+    @property
+    def explains(self) -> bool:
+        """Whether its answers have numbers that can be divided among the words of the text."""
+        return type(self).explained is not TaskType.explained
+
+    def explained(self, answer: Answer) -> Mapping[str, float]:
+        """The numbers of an answer that can be divided among the words of the text, by label; none where none can."""
+        return {}
+
     def margin(self, answer: Answer) -> float:
         """By how much a score would have to change for another decision: golden rows are chosen among clear ones."""
         return 1.0

@@ -168,6 +168,9 @@ class MultiLabel(TaskType):
         top = [{"label": answer["names"][index], "score": round(scores[index], 6)} for index in best]
         return {"labels": list(answer["labels"]), "score": round(answer["score"], 6), "top": top}
 
+    def explained(self, answer: Answer) -> Mapping[str, float]:
+        return dict(zip(answer["names"], answer["scores"], strict=True))
+
     def margin(self, answer: Answer) -> float:
         return float(answer["margin"])
 

@@ -154,6 +154,9 @@ class Regression(TaskType):
     def said(self, answer: Answer) -> str:
         return repr(answer["value"])
 
+    def explained(self, answer: Answer) -> Mapping[str, float]:
+        return {"value": float(answer["value"])}
+
     def confidence(self, answer: Answer) -> float:
         """Zero: a network with one output does not say how sure it is."""
         return 0.0

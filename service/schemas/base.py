@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -18,6 +18,7 @@ READABLE = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 Score = Annotated[float, Field(ge=0, le=1)]
 Key = tuple[Any, str]  # the type of a value, and its description
+Keys = Mapping[str, Key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,17 @@ class Speech:
         prediction: what the answer to one row is: the keys that `TaskType.present` gives.
         example: a value for each input, and for options worth showing.
         options: keys that hold for all rows of a request; each may be left out.
+        truth: the keys of a true answer, as the columns of a data file are called, from the model's labels and the
+            limits; None where there is nothing to correct.
+        true_example: a value for each of those keys.
     """
 
     inputs: Callable[[Serving], Mapping[str, Key]]
     prediction: type[BaseModel]
     example: Mapping[str, Any]
     options: Mapping[str, Key] = field(default_factory=dict)
+    truth: Callable[[Sequence[str], Serving], Keys] | None = None
+    true_example: Callable[[Sequence[str]], Mapping[str, Any]] = lambda _: {}
 
 
 class LabelScore(BaseModel):
@@ -67,6 +73,11 @@ class OfForm:
 def readable_text(limits: Serving) -> Any:
     """A text that is not blank and not too long."""
     return Annotated[str, Field(min_length=1, max_length=limits.max_characters, pattern=READABLE)]
+
+
+def one_of(labels: Sequence[str]) -> Any:
+    """One of a model's labels; any readable text where it has none."""
+    return Literal[tuple(labels)] if labels else Annotated[str, Field(min_length=1, pattern=READABLE)]
 
 
 def text_and_pair(limits: Serving) -> Mapping[str, Key]:

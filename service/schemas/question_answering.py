@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
 from components.config import Serving
-from service.schemas.base import Key, Score, Speech, readable_text
+from service.schemas.base import STRICT, Key, Score, Speech, readable_text
 
 
 class Candidate(BaseModel):
@@ -30,6 +31,15 @@ class FoundAnswer(BaseModel):
     candidates: list[Candidate] = Field(description="The likeliest parts of the context, best first.")
 
 
+class TrueAnswers(BaseModel):
+    """True answers as SQuAD writes them: each text, and its first character in the context."""
+
+    model_config = STRICT
+
+    text: list[str]
+    answer_start: list[Annotated[int, Field(ge=0)]]
+
+
 def _question_and_context(limits: Serving) -> Mapping[str, Key]:
     text = readable_text(limits)
     return {"question": (text, "One question."), "context": (text, "The text that may hold the answer.")}
@@ -39,4 +49,6 @@ SPEECH = Speech(
     inputs=_question_and_context,
     prediction=FoundAnswer,
     example={"question": "How many guests are coming?", "context": "A table for five at eight tonight, please."},
+    truth=lambda _labels, _: {"answers": (TrueAnswers, "Where the answer stands; empty lists if there is none.")},
+    true_example=lambda _: {"answers": {"text": ["five"], "answer_start": [12]}},
 )

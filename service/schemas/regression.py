@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, Field
 
 from service.schemas.base import Speech, text_and_pair
@@ -17,4 +19,6 @@ SPEECH = Speech(
     inputs=text_and_pair,
     prediction=Number,
     example={"text": "A man plays the guitar.", "text_pair": "Somebody makes music."},
+    truth=lambda _labels, _: {"value": (Annotated[float, Field(allow_inf_nan=False)], "The true number.")},
+    true_example=lambda _: {"value": 2.4},
 )

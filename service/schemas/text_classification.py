@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from service.schemas.base import LabelScore, Speech, text_and_pair
+from service.schemas.base import LabelScore, Speech, one_of, text_and_pair
 
 
 class Classification(LabelScore):
@@ -17,4 +17,6 @@ SPEECH = Speech(
     inputs=text_and_pair,
     prediction=Classification,
     example={"text": "Where is my card?", "text_pair": "Has the card arrived?"},
+    truth=lambda labels, _: {"label": (one_of(labels), "The true label.")},
+    true_example=lambda labels: {"label": labels[0]},
 )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from collections.abc import Sequence
+from typing import Annotated
 
-from service.schemas.base import Score, Speech, readable_text
+from pydantic import BaseModel, Field, create_model
+
+from components.config import Serving
+from service.schemas.base import STRICT, Keys, Score, Speech, one_of, readable_text
 
 
 class Entity(BaseModel):
@@ -23,8 +27,21 @@ class Entities(BaseModel):
     entities: list[Entity] = Field(description="In the order of the text, without overlap.")
 
 
+def _entities(labels: Sequence[str], _limits: Serving) -> Keys:
+    span = create_model(
+        "TrueEntity",
+        __config__=STRICT,
+        start=(Annotated[int, Field(ge=0)], ...),
+        end=(Annotated[int, Field(ge=1)], ...),
+        label=(one_of(labels), ...),
+    )
+    return {"entities": (list[span], "All entities, without overlap; an empty list if there is none.")}  # type: ignore[valid-type]
+
+
 SPEECH = Speech(
     inputs=lambda limits: {"text": (readable_text(limits), "One text.")},
     prediction=Entities,
     example={"text": "A table for 4 on August 23rd, please."},
+    truth=_entities,
+    true_example=lambda labels: {"entities": [{"start": 17, "end": 28, "label": labels[0]}]},
 )

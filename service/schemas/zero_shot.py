@@ -37,6 +37,8 @@ SPEECH = Speech(
     inputs=text,
     prediction=ZeroShotAnswer,
     example={"text": "My card was swallowed by the machine.", "labels": ["card", "transfer"], "multi_label": False},
+    truth=lambda _labels, _: {"label": (Label, "The true label.")},
+    true_example=lambda labels: {"label": (*labels, "card")[0]},
     options={
         "labels": (
             Annotated[list[Label], Field(min_length=1, max_length=MOST_LABELS)],

@@ -1,0 +1,56 @@
+"""Files outside a bundle that its endpoint follows or writes, and the variables that name them to its process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from components.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Files of one endpoint; it does without those that are None.
+
+    `release` names the bundle that is served, `trial` one that is tried beside it, `keys` holds the hashes of the API
+    keys; `feedback` and `requests` are written, a line a correction and a line a request.
+    """
+
+    release: Path | None = None
+    trial: Path | None = None
+    keys: Path | None = None
+    feedback: Path | None = None
+    requests: Path | None = None
+
+
+VARIABLES = {
+    "release": "REBERT_RELEASE_FILE",
+    "trial": "REBERT_TRIAL_FILE",
+    "keys": "REBERT_KEYS_FILE",
+    "feedback": "REBERT_FEEDBACK_FILE",
+    "requests": "REBERT_REQUEST_LOG",
+}
+
+
+def places_of(settings: Settings, name: str) -> Places:
+    """Where `rebert serve` keeps the files of a model's endpoint."""
+    return Places(
+        release=settings.releases / f"{name}.json",
+        trial=settings.trials / f"{name}.json",
+        keys=settings.keys,
+        feedback=settings.feedback / f"{name}.jsonl",
+        requests=settings.home / "logs" / f"requests-{name}.jsonl",
+    )
+
+
+def read_places(environment: Mapping[str, str]) -> Places:
+    """The files that the variables of an endpoint's process name."""
+    named = {field.name: environment.get(VARIABLES[field.name]) for field in fields(Places)}
+    return Places(**{name: Path(path) for name, path in named.items() if path})
+
+
+def environment_of_places(places: Places) -> dict[str, str]:
+    """The variables that name these files."""
+    named = {field.name: getattr(places, field.name) for field in fields(Places)}
+    return {VARIABLES[name]: str(path) for name, path in named.items() if path}

@@ -1,0 +1,67 @@
+"""What `POST /explain` and `POST /feedback` take of one served model: one row, and what belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from components.config import Serving
+from components.models.explanation import VERSIONS
+from service.schemas.base import READABLE, STRICT, Speech, absent
+
+MOST_VERSIONS = 2048
+Comment = Annotated[str, Field(max_length=1000, pattern=READABLE)]
+RequestId = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+Label = Annotated[str, Field(min_length=1, max_length=500, pattern=READABLE)]
+Versions = Annotated[int, Field(ge=64, le=MOST_VERSIONS)]
+
+
+@dataclass(frozen=True, slots=True)
+class RowForms:
+    """The pydantic models of an explanation's request and of a correction; None where there is nothing to correct."""
+
+    explanation: type[BaseModel]
+    correction: type[BaseModel] | None
+
+
+def row_forms(speech: Speech, inputs: Sequence[str], labels: Sequence[str], limits: Serving) -> RowForms:
+    """The forms of a model that was trained on rows with these inputs, and gives these labels."""
+    own = speech.inputs(limits)
+    row = {key: (own[key][0], Field(description=own[key][1])) for key in inputs}
+    example = {key: speech.example[key] for key in inputs}
+    return RowForms(_explanation(speech, row, example), _correction(speech, row, example, labels, limits))
+
+
+def _explanation(speech: Speech, row: dict[str, Any], example: dict[str, Any]) -> type[BaseModel]:
+    options = {key: (kind, absent(description)) for key, (kind, description) in speech.options.items()}
+    examples = [{**example, **{key: value for key, value in speech.example.items() if key in options}}]
+    return create_model(
+        "ExplainRequest",
+        __config__=ConfigDict(**STRICT, json_schema_extra={"examples": examples}),
+        __doc__="A row whose answer shall be explained.",
+        **row,
+        **options,
+        label=(Label, absent("The label whose score is explained; the likeliest unless said otherwise.")),
+        versions=(Versions, absent(f"Versions of the text that are asked about, at most; {VERSIONS} unless given.")),
+    )
+
+
+def _correction(
+    speech: Speech, row: dict[str, Any], example: dict[str, Any], labels: Sequence[str], limits: Serving
+) -> type[BaseModel] | None:
+    if speech.truth is None:
+        return None
+    truth = {key: (kind, Field(description=said)) for key, (kind, said) in speech.truth(labels, limits).items()}
+    examples = [{**example, **speech.true_example(labels)}]
+    fields: dict[str, Any] = {**row, **truth}
+    return create_model(
+        "Correction",
+        __config__=ConfigDict(**STRICT, json_schema_extra={"examples": examples}),
+        __doc__="A row with its true answer.",
+        **fields,
+        comment=(Comment, absent("Why, for whoever reads it.")),
+        request=(RequestId, absent("The X-Request-Id of the answer that was wrong.")),
+    )
