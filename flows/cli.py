@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, ParamSpec
@@ -37,6 +38,10 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 
 keys = typer.Typer(help="API keys of the endpoints on this machine.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
+
+
+trial = typer.Typer(help="A version tried beside the live one.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(trial, name="trial")
 
 
 def command(function: Callable[P, None], group: typer.Typer = app, name: str | None = None) -> Callable[P, None]:
@@ -155,6 +160,53 @@ def rollback(
     from flows.serving import roll_back
 
     roll_back(name, this_installation(), to, reason, json)
+
+
+class Mode(StrEnum):
+    shadow = "shadow"
+    canary = "canary"
+
+
+@partial(command, group=trial, name="begin")
+def begin_trial(
+    name: Name,
+    version: Annotated[int, typer.Argument(help="The version to try.")],
+    mode: Annotated[Mode, typer.Option(help="shadow: it answers copies; canary: it answers requests.")] = Mode.shadow,
+    share: Annotated[float, typer.Option(min=0.001, max=1, help="Share of the requests that it gets.")] = 0.1,
+    json: Json = False,
+) -> None:
+    """Try a version on the requests of a running endpoint."""
+    from flows.trials import begin
+
+    begin(name, version, this_installation(), mode.value, share, json)
+
+
+@partial(command, group=trial, name="show")
+def show_trial(name: Name, json: Json = False) -> None:
+    """Say what is tried, and whether the endpoint has ended it."""
+    from flows.trials import show
+
+    show(name, this_installation(), json)
+
+
+@partial(command, group=trial, name="end")
+def end_trial(name: Name) -> None:
+    """End a trial: the live version answers everything."""
+    from flows.trials import end
+
+    end(name, this_installation())
+
+
+@command
+def feedback(
+    name: Name,
+    output: Annotated[Path, typer.Option(help="JSONL file to write, for data.train of the run file.")],
+    json: Json = False,
+) -> None:
+    """Write the corrections that the endpoint was sent as training rows, the newest for each text."""
+    from flows.commands import export_corrections
+
+    export_corrections(name, this_installation(), output, json)
 
 
 @partial(command, group=keys, name="add")

@@ -183,6 +183,20 @@ def _value(word: str) -> Any:
         return word
 
 
+def export_corrections(name: str, settings: Settings, target: Path, as_json_object: bool) -> None:
+    """Write the corrections of a model's endpoint as training rows."""
+    from components.serving.corrections import write_corrections
+    from components.serving.places import feedback_file
+
+    found = write_corrections(feedback_file(settings, name), target)
+    if as_json_object:
+        console.print_json({"model": name, "output": str(target), **as_json(found)})
+        return
+    console.print_text(f"{found.rows:,} corrected rows: {target}")
+    if found.replaced or found.broken:
+        console.say(f"{found.replaced:,} were corrected again later, {found.broken:,} lines could not be read.")
+
+
 def _named(columns: Sequence[str]) -> dict[str, str]:
     """Our names of columns to the file's, from words such as text=review."""
     wrong = [column for column in columns if not all(column.partition("="))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from service.guard import MOST_BODY_BYTES, BodyReader, Receive, Reply, Scope, he
 from service.live import Live, Refused
 from service.metrics import Metrics
 from service.problems import not_ready, too_costly, wrong_media_type
+from service.trials import Trials
 
 # A character takes at most six bytes in JSON (\uXXXX), one outside the BMP twelve; quotes, commas and keys come on top.
 BYTES_OF_A_CHARACTER = 12
@@ -27,14 +29,16 @@ class Answering:
     Args:
         source: `src` folder of the bundle to start with.
         metrics: what is counted.
+        trial_file: names a version that is tried beside; None where none ever is.
     """
 
-    def __init__(self, source: Path, metrics: Metrics) -> None:
+    def __init__(self, source: Path, metrics: Metrics, trial_file: Path | None = None) -> None:
         self.metrics = metrics
         self.live = Live(source, self._went_live, self._refused)
         self.batcher: Batcher[Engine] = Batcher(
             self.live.engine, lambda engine: engine.predictor, metrics.turned, threads=cores(), prepare=use_cores
         )
+        self.trials = Trials(self.live, trial_file, metrics)
         self.bodies = BodyReader()
 
     def start(self, release_file: Path | None = None) -> None:
@@ -46,10 +50,12 @@ class Answering:
         use_cores()
         self.live.start(release_file)
         self.batcher.start()
+        self.trials.start()
 
     def stop(self) -> None:
         """Answer what is queued, then end."""
         self.live.stop()
+        self.trials.stop()
         self.batcher.stop()
 
     @property
@@ -75,7 +81,7 @@ class Answering:
         body = await self.read_json(scope, receive, limits)
         asked = engine.requests.read(body, limits)
         scope["entry"].rows = asked.rows
-        answered = await self.ask(asked.rows, limits.timeout_seconds)
+        answered = await self._answers(body, asked.rows, limits.timeout_seconds)
         predictions = self.present(scope, answered.engine, answered.answers, asked.top_k)
         release = answered.engine.release  # a swap may have come in between
         return json_reply({"model": release.name, "version": release.version, "predictions": predictions})
@@ -86,11 +92,25 @@ class Answering:
         Raises:
             Problem: 422 where they cost the model too much; 429, 500, 503 as of `Batcher.ask`.
         """
+        return await self.batcher.ask(rows, seconds, self._cost(rows))
+
+    async def _answers(self, body: bytes, rows: Sequence[Row], seconds: float) -> Answered[Engine]:
+        """From a canary where there is one and it is its turn, else from the live version; a shadow gets a copy."""
+        cost, contest = self._cost(rows), self.trials.current
+        if contest and (tried := await contest.answer(body, rows, seconds)):
+            return tried
+        began = time.monotonic()
+        answered = await self.batcher.ask(rows, seconds, cost)
+        if contest:
+            contest.observe(body, rows, answered, time.monotonic() - began)
+        return answered
+
+    def _cost(self, rows: Sequence[Row]) -> int:
         engine = self.engine()
         cost = engine.cost(rows)
         if cost > engine.most_cost():
             raise too_costly(cost, engine.most_cost())
-        return await self.batcher.ask(rows, seconds, cost)
+        return cost
 
     async def read_json(self, scope: Scope, receive: Receive, limits: Serving) -> bytes:
         """The body of a request that must be JSON.

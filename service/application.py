@@ -37,7 +37,7 @@ class Application:
     def __init__(self, source: Path, places: Places | None = None) -> None:
         self.places = places or Places()
         self.metrics = Metrics()
-        self.answering = Answering(source, self.metrics)
+        self.answering = Answering(source, self.metrics, self.places.trial)
         self.live, self.batcher = self.answering.live, self.answering.batcher
         self.corrections = Corrections(self.answering, self.places.feedback)
         self.access = Access(self.places.keys)
@@ -112,7 +112,7 @@ class Application:
         engine = self.answering.engine()
         corrections = self.corrections.kept and engine.forms.correction is not None
         beside = {"corrections": corrections, "refused": asdict(refused) if refused else None}
-        return json_reply({**engine.about(), **beside})
+        return json_reply({**engine.about(), **beside, "trial": self.answering.trials.state()})
 
     def _livez(self) -> Reply:
         if self.live.current is not None and not self.answering.works:
@@ -132,7 +132,8 @@ class Application:
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:
         path, entry, now = scope["path"], scope["entry"], self.live.current
         page = path if path in self.asked or path in self.pages else "other"
-        name, version = (now.release.name, str(now.release.version)) if now else ("", "")
+        name, live = (now.release.name, now.release.version) if now else ("", "")
+        version = str(entry.version or live)
         self.metrics.count(page, name, version, status, seconds)
         if path in self.asked and now and now.release.serving.log_requests:
             self.log.note(page, status, seconds, entry, now.release.serving.log_texts)

@@ -141,4 +141,9 @@ def _refused(bundle: Bundle | None, problem: str) -> Refused:
         return Refused(None, None, "The release file does not name a bundle.")
     # Callers see this: they need not know where our folders are.
     without_path = problem.replace(str(bundle.path), bundle.tag)
-    return Refused(bundle.version, bundle.tag, FOLDERS.sub("", without_path))
+    return Refused(bundle.version, bundle.tag, without_folders(without_path))
+
+
+def without_folders(problem: str) -> str:
+    """A sentence that names files without where they are."""
+    return FOLDERS.sub("", problem)

@@ -44,6 +44,18 @@ class Metrics:
         self.confidence = Histogram(
             "rebert_confidence", "Scores of answers.", ("service_version",), registry=self.registry, buckets=SCORES
         )
+        self.trials = Gauge("rebert_trial_info", "What is tried now.", ("mode", "version"), registry=self.registry)
+        of_trial = ("mode", "version")
+        self.tried_rows = Counter("rebert_trial_rows_total", "Rows on trial.", of_trial, registry=self.registry)
+        self.disagreements = Counter(
+            "rebert_trial_disagreements_total",
+            "Rows that a shadow decides otherwise.",
+            of_trial,
+            registry=self.registry,
+        )
+        self.trial_errors = Counter(
+            "rebert_trial_errors_total", "Requests without an answer.", of_trial, registry=self.registry
+        )
         self.info = Gauge("rebert_model_info", "The live model.", ("name", "version", "digest"), registry=self.registry)
         self.swaps = Counter("rebert_swaps_total", "Versions that went live since the start.", registry=self.registry)
         self.refused = Gauge(
@@ -67,6 +79,19 @@ class Metrics:
         for label in labels:
             self.labels.labels(version, label).inc()
         self.confidence.labels(version).observe(score)
+
+    def tried(self, mode: str, version: int, rows: int, disagreements: int, failed: bool) -> None:
+        """A version on trial has answered a request, or failed to."""
+        labels = (mode, str(version))
+        self.tried_rows.labels(*labels).inc(rows)
+        self.disagreements.labels(*labels).inc(disagreements)
+        self.trial_errors.labels(*labels).inc(failed)
+
+    def trial(self, mode: str | None, version: int) -> None:
+        """This version is tried from now on; None for none."""
+        self.trials.clear()
+        if mode is not None:
+            self.trials.labels(mode, str(version)).set(1)
 
     def turned(self, texts: int, seconds: float) -> None:
         """The model answered so many texts together."""

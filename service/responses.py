@@ -32,6 +32,21 @@ class Refusal(BaseModel):
     reason: str
 
 
+class TrialFacts(BaseModel):
+    """A version that is tried beside the live one, and what has happened to it since it was loaded."""
+
+    version: int
+    mode: str = Field(description="shadow: it answers copies of requests; canary: it answers requests.")
+    share: float = Field(description="Share of the requests that it gets.")
+    state: str = Field(description="running, ended or refused.")
+    reason: str = Field(description="Why it is not running.")
+    requests: int
+    rows: int
+    disagreements: int = Field(description="Rows that a shadow decides otherwise than the live version.")
+    errors: int = Field(description="Requests that it did not answer; the live version did.")
+    dropped: int = Field(description="Copies that were not made, for want of time.")
+
+
 class ModelFacts(BaseModel):
     """The model that answers now."""
 
@@ -49,6 +64,7 @@ class ModelFacts(BaseModel):
     digest: str = Field(description="SHA-256 of the model directory's manifest.")
     decision: str = Field(description="Why it is live.")
     refused: Refusal | None = Field(description="The newer version that was not switched to, and why.")
+    trial: TrialFacts | None = Field(description="The version that is tried beside, or was last.")
 
 
 class Word(BaseModel):

@@ -165,7 +165,11 @@ def bundle_sources() -> dict[str, Path]:
     """The project's files that travel in a bundle: the service and what it imports, by path below `src`."""
     folders = ("service", "service/schemas", "components/task_types", "components/models/engines")
     files = [path for folder in folders for path in sorted((SOURCE_ROOT / folder).glob("*.py"))]
-    return project_sources(*(_module(path) for path in files))
+    page = sorted((SOURCE_ROOT / "service" / "page").iterdir())
+    return {
+        **project_sources(*(_module(path) for path in files)),
+        **{f"service/page/{path.name}": path for path in page},
+    }
 
 
 def _module(path: Path) -> str:

@@ -33,13 +33,23 @@ VARIABLES = {
 }
 
 
+def trial_file(settings: Settings, name: str) -> Path:
+    """The file that names what is tried beside the live version of a model."""
+    return settings.trials / f"{name}.json"
+
+
+def feedback_file(settings: Settings, name: str) -> Path:
+    """The file with the corrections that the endpoint of a model was sent."""
+    return settings.feedback / f"{name}.jsonl"
+
+
 def places_of(settings: Settings, name: str) -> Places:
     """Where `rebert serve` keeps the files of a model's endpoint."""
     return Places(
         release=settings.releases / f"{name}.json",
-        trial=settings.trials / f"{name}.json",
+        trial=trial_file(settings, name),
         keys=settings.keys,
-        feedback=settings.feedback / f"{name}.jsonl",
+        feedback=feedback_file(settings, name),
         requests=settings.home / "logs" / f"requests-{name}.jsonl",
     )
 
