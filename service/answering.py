@@ -38,6 +38,7 @@ class Answering:
         self.batcher: Batcher[Engine] = Batcher(
             self.live.engine, lambda engine: engine.predictor, metrics.turned, threads=cores(), prepare=use_cores
         )
+        metrics.waiting.set_function(lambda: self.batcher.waiting_texts)
         self.trials = Trials(self.live, trial_file, metrics)
         self.bodies = BodyReader()
 
@@ -78,11 +79,16 @@ class Answering:
         engine = self.engine()
         limits = engine.release.serving
         self.batcher.require_room(limits.timeout_seconds)
+        began = time.perf_counter()
         body = await self.read_json(scope, receive, limits)
+        arrived = time.perf_counter()
         asked = engine.requests.read(body, limits)
         scope["entry"].rows = asked.rows
+        understood = time.perf_counter()
         answered = await self._answers(body, asked.rows, limits.timeout_seconds)
+        known = time.perf_counter()
         predictions = self.present(scope, answered.engine, answered.answers, asked.top_k)
+        self.metrics.staged(began, arrived, understood, known, time.perf_counter())
         release = answered.engine.release  # a swap may have come in between
         return json_reply({"model": release.name, "version": release.version, "predictions": predictions})
 

@@ -66,6 +66,7 @@ class Corrections:
         scope["entry"].version = engine.release.version
         _require_learnable(engine, given)
         await asyncio.to_thread(self._append, self.path, {**given, **_provenance(engine, scope)})
+        self.answering.metrics.corrections.inc()
         return json_reply({"stored": True, "id": scope["entry"].id, "version": engine.release.version}, status=201)
 
     def _append(self, path: Path, line: Mapping[str, Any]) -> None:

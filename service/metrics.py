@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+STAGES = ("arrive", "read", "answer", "show")
 TEXTS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -39,6 +40,11 @@ class Metrics:
         self.turn_seconds = Histogram(
             "rebert_batch_seconds", "Time of the model.", registry=self.registry, buckets=SECONDS
         )
+        self.stages = Histogram(
+            "rebert_stage_seconds", "Time of a request's parts.", ("stage",), registry=self.registry, buckets=SECONDS
+        )
+        self.waiting = Gauge("rebert_waiting_texts", "Texts that are queued or at work.", registry=self.registry)
+        self.corrections = Counter("rebert_corrections_total", "Corrections kept.", registry=self.registry)
         of_label = ("service_version", "label")
         self.labels = Counter("rebert_labels_total", "Labels that were given.", of_label, registry=self.registry)
         self.confidence = Histogram(
@@ -92,6 +98,11 @@ class Metrics:
         self.trials.clear()
         if mode is not None:
             self.trials.labels(mode, str(version)).set(1)
+
+    def staged(self, *times: float) -> None:
+        """A request's body began to arrive, had arrived, was read, was answered and was shown at these times."""
+        for stage, began, ended in zip(STAGES, times[:-1], times[1:], strict=True):
+            self.stages.labels(stage).observe(ended - began)
 
     def turned(self, texts: int, seconds: float) -> None:
         """The model answered so many texts together."""

@@ -10,11 +10,11 @@ let model, schemas, asked;
 
 function make(tag, content = "", attributes = {}) {
   const node = document.createElement(tag);
+  node.append(...[content].flat());
   for (const [name, value] of Object.entries(attributes)) {
     if (name === "style") Object.entries(value).forEach(([key, v]) => node.style.setProperty(key, v));
     else node[name] = value;
   }
-  node.append(...[content].flat());
   return node;
 }
 
@@ -23,7 +23,10 @@ async function call(path, body) {
   const headers = {...(key && {Authorization: `Bearer ${key}`}), ...(body && {"Content-Type": "application/json"})};
   const response = await fetch(path, {method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body)});
   const content = await response.json();
-  if (response.status === 401) one("access").hidden = false;
+  if (response.status === 401) {
+    one("access").hidden = false;
+    if (!key) throw new Error(""); // the form says it all
+  }
   if (!response.ok) throw new Error(`${content.error.problem} To fix: ${content.error.hint}`);
   return {content, id: response.headers.get("x-request-id")};
 }
@@ -36,7 +39,7 @@ async function guarded(work) {
     await work();
   } catch (error) {
     one("problem").textContent = error instanceof TypeError ? "The endpoint does not answer." : error.message;
-    one("problem").hidden = false;
+    one("problem").hidden = !one("problem").textContent;
   } finally {
     buttons.forEach((button) => { button.disabled = false; });
   }
@@ -147,11 +150,11 @@ function shown(said, row) {
   return [make("pre", JSON.stringify(said, null, 1))];
 }
 
-function bars(rows, format = percent) {
+function bars(rows, format = percent, colour = () => "var(--main)") {
   const largest = Math.max(1, ...rows.map(([, score]) => Math.abs(score)));
   return make("div", rows.flatMap(([name, score]) => [
     make("span", name),
-    make("div", make("i", "", {style: {width: `${100 * Math.abs(score) / largest}%`}}), {className: "bar"}),
+    make("div", make("i", "", {style: {width: `${100 * Math.abs(score) / largest}%`, background: colour(score)}}), {className: "bar"}),
     make("span", format(score)),
   ]), {className: "bars"});
 }
@@ -166,7 +169,7 @@ function marked(text, spans) {
   for (const {start, end, label, score} of [...spans].sort((a, b) => a.start - b.start)) {
     pieces.push(signs.slice(place, start).join(""));
     const tag = label ? [make("b", label)] : [];
-    pieces.push(make("mark", [signs.slice(start, end).join(""), ...tag], {title: percent(score), style: {"--hue": hue(label ?? "")}}));
+    pieces.push(make("mark", [signs.slice(start, end).join(""), ...tag], {title: percent(score), style: {"--hue": label ? hue(label) : 150}}));
     place = end;
   }
   return make("p", [...pieces, signs.slice(place).join("")], {className: "text"});
@@ -202,7 +205,8 @@ const explain = () => guarded(async () => {
   one("why").replaceChildren(
     make("h2", `Why ${found.label}: ${say(found.score)}`),
     ...texts,
-    bars(strongest.map((word) => [word.text, word.weight / largest]), (share) => signed(share * largest)),
+    bars(strongest.map((word) => [word.text, word.weight / largest]), (share) => signed(share * largest),
+      (share) => `rgb(var(--${share > 0 ? "for" : "against"}))`),
     make("p", `Without any word it says ${say(found.baseline)}; all weights add up to the difference of `
       + `${signed(found.score - found.baseline)}. Green words speak for it, red ones against.${certain}`, {className: "note"}),
   );
