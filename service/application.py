@@ -75,7 +75,8 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: http is answered, a websocket is refused."""
         if scope["type"] == "http":
-            await self.guard(scope, receive, send)
+            with self.metrics.in_progress.track_inprogress():
+                await self.guard(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
         elif scope["type"] == "lifespan":
