@@ -52,11 +52,12 @@ def describe(engine: Engine, abilities: Abilities) -> dict[str, Any]:
     correction = forms.correction if abilities.corrections else None
     explanation = forms.explanation if engine.predictor.task_type.explains else None
     request, response = engine.requests.model, response_model(engine.speech)
-    models = [request, response, ModelFacts, Alive, Ready, Error]
-    models += [model for model in (correction, correction and Stored) if model]
-    models += [model for model in (explanation, explanation and Explanation) if model]
+    models: list[type[BaseModel]] = [request, response, ModelFacts, Alive, Ready, Error]
+    models += [correction, Stored] if correction else []
+    models += [explanation, Explanation] if explanation else []
     names, definitions = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
     schemas = {model: names[(model, "validation")] for model in models}
+    kinds = {**definitions["$defs"], **_kinds_of_request(engine, definitions["$defs"][request.__name__])}
     questions = {"/predict": {"post": _predict(schemas[request], schemas[response])}, "/batch": {"post": _batch()}}
     if explanation:
         questions["/explain"] = {"post": _explain(schemas[explanation], schemas[Explanation])}
@@ -71,8 +72,31 @@ def describe(engine: Engine, abilities: Abilities) -> dict[str, Any]:
         },
         "paths": {**_with_limit(questions, abilities.largest_body), **_pages(schemas)},
         "security": ANY_KEY,
-        "components": {"schemas": definitions["$defs"], "securitySchemes": KEYS},
+        "components": {"schemas": kinds, "securitySchemes": KEYS},
     }
+
+
+def _kinds_of_request(engine: Engine, whole: dict[str, Any]) -> dict[str, Any]:
+    """A request as either of the two that it may be: what one pydantic model reads, for those who write it."""
+    inputs, many, example = engine.requests.inputs, engine.requests.many, engine.speech.example
+    row = {key: example[key] for key in inputs}
+    shared = {key: kind for key, kind in whole["properties"].items() if key not in (*inputs, many)}
+    rest = {"top_k": 2, **{key: value for key, value in example.items() if key in shared}}
+    of_row = {key: whole["properties"][key] for key in inputs}
+    one = _object("OneRow", "A request for one row.", {**of_row, **shared}, inputs, {**row, **rest})
+    item = row if len(inputs) > 1 else row[inputs[0]]
+    of_rows = {many: whole["properties"][many], **shared}
+    several = _object("SeveralRows", "A request for several rows.", of_rows, [many], {many: [item], **rest})
+    either = [{"$ref": REFERENCE.format(model=name)} for name in ("OneRow", "SeveralRows")]
+    request = {"title": "PredictRequest", "oneOf": either, "examples": [*one["examples"], *several["examples"]]}
+    return {"PredictRequest": request, "OneRow": one, "SeveralRows": several}
+
+
+def _object(
+    title: str, description: str, properties: dict[str, Any], required: Sequence[str], example: dict[str, Any]
+) -> dict[str, Any]:
+    shape = {"type": "object", "additionalProperties": False, "properties": properties, "required": list(required)}
+    return {"title": title, "description": description, **shape, "examples": [example]}
 
 
 def _description(text: str, labels: Sequence[str]) -> str:

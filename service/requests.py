@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
 from components.config import Serving
 from components.task_types import Row
@@ -100,8 +100,7 @@ def request_reader(speech: Speech, limits: Serving, inputs: Sequence[str], many:
             absent(f"How many of the likeliest to name; {limits.top_k} unless said otherwise."),
         ),
     }
-    config = ConfigDict(**STRICT, json_schema_extra=_shape(inputs, many, speech))
-    model = create_model("PredictRequest", __config__=config, **fields)
+    model = create_model("PredictRequest", __config__=STRICT, **fields)
     return RequestReader(model, tuple(inputs), many, tuple(speech.options))
 
 
@@ -126,15 +125,6 @@ def _plain(value: Any) -> Any:
 def _whole(value: object) -> object:
     """1.0 is an integer in JSON Schema, and so here."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _shape(inputs: Sequence[str], many: str, speech: Speech) -> dict[str, Any]:
-    several = {"required": [many], "not": {"anyOf": [{"required": [key]} for key in inputs]}}
-    one = {"required": list(inputs), "not": {"required": [many]}}
-    row = {key: speech.example[key] for key in inputs}
-    item = row if len(inputs) > 1 else row[inputs[0]]
-    rest = {key: value for key, value in speech.example.items() if key in speech.options}
-    return {"oneOf": [one, several], "examples": [{many: [item], "top_k": 2, **rest}]}
 
 
 def all_problems(error: ValidationError) -> Problem:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from components.config import Serving
 from components.models.explanation import VERSIONS
-from service.schemas.base import READABLE, STRICT, Speech, absent
+from service.schemas.base import READABLE, STRICT, Speech, absent, one_of
 
 MOST_VERSIONS = 2048
 Comment = Annotated[str, Field(max_length=1000, pattern=READABLE)]
@@ -32,20 +32,24 @@ def row_forms(speech: Speech, inputs: Sequence[str], labels: Sequence[str], limi
     own = speech.inputs(limits)
     row = {key: (own[key][0], Field(description=own[key][1])) for key in inputs}
     example = {key: speech.example[key] for key in inputs}
-    return RowForms(_explanation(speech, row, example), _correction(speech, row, example, labels, limits))
+    return RowForms(_explanation(speech, row, example, labels), _correction(speech, row, example, labels, limits))
 
 
-def _explanation(speech: Speech, row: dict[str, Any], example: dict[str, Any]) -> type[BaseModel]:
+def _explanation(
+    speech: Speech, row: dict[str, Any], example: dict[str, Any], labels: Sequence[str]
+) -> type[BaseModel]:
     options = {key: (kind, absent(description)) for key, (kind, description) in speech.options.items()}
-    examples = [{**example, **{key: value for key, value in speech.example.items() if key in options}}]
-    return create_model(
-        "ExplainRequest",
-        __config__=ConfigDict(**STRICT, json_schema_extra={"examples": examples}),
-        __doc__="A row whose answer shall be explained.",
+    shown = {**example, **{key: value for key, value in speech.example.items() if key in options}}
+    label = Label if "labels" in options else one_of(labels)  # labels of the request, or of the model
+    wanted = (label, absent("The label whose score is explained; the likeliest unless said otherwise."))
+    fields: dict[str, Any] = {
         **row,
         **options,
-        label=(Label, absent("The label whose score is explained; the likeliest unless said otherwise.")),
-        versions=(Versions, absent(f"Versions of the text that are asked about, at most; {VERSIONS} unless given.")),
+        **({"label": wanted} if labels else {}),
+        "versions": (Versions, absent(f"Versions of the text that are asked about, at most; {VERSIONS} unless given.")),
+    }
+    return create_model(
+        "ExplainRequest", __config__=_config(shown), __doc__="A row whose answer shall be explained.", **fields
     )
 
 
@@ -55,13 +59,15 @@ def _correction(
     if speech.truth is None:
         return None
     truth = {key: (kind, Field(description=said)) for key, (kind, said) in speech.truth(labels, limits).items()}
-    examples = [{**example, **speech.true_example(labels)}]
-    fields: dict[str, Any] = {**row, **truth}
-    return create_model(
-        "Correction",
-        __config__=ConfigDict(**STRICT, json_schema_extra={"examples": examples}),
-        __doc__="A row with its true answer.",
-        **fields,
-        comment=(Comment, absent("Why, for whoever reads it.")),
-        request=(RequestId, absent("The X-Request-Id of the answer that was wrong.")),
-    )
+    shown = {**example, **speech.true_example(labels)}
+    fields: dict[str, Any] = {
+        **row,
+        **truth,
+        "comment": (Comment, absent("Why, for whoever reads it.")),
+        "request": (RequestId, absent("The X-Request-Id of the answer that was wrong.")),
+    }
+    return create_model("Correction", __config__=_config(shown), __doc__="A row with its true answer.", **fields)
+
+
+def _config(example: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(**STRICT, json_schema_extra={"examples": [example]})

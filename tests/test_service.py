@@ -197,14 +197,15 @@ def test_probes_metrics_and_the_page_for_people(client: TestClient):
 
 def test_the_openapi_document_has_the_limits_of_this_model(client: TestClient, pair_client: TestClient):
     document = client.get("/openapi.json").json()
-    request = document["components"]["schemas"]["PredictRequest"]["properties"]
-    assert request["texts"]["maxItems"] == 4
-    assert request["text"]["maxLength"] == 500
-    assert (request["top_k"]["minimum"], request["top_k"]["type"]) == (1, "integer")
+    schemas = document["components"]["schemas"]
+    one, several = schemas["OneRow"]["properties"], schemas["SeveralRows"]["properties"]
+    assert several["texts"]["maxItems"] == 4
+    assert one["text"]["maxLength"] == 500
+    assert (one["top_k"]["minimum"], one["top_k"]["type"]) == (1, "integer")
     responses = document["paths"]["/predict"]["post"]["responses"]
     assert set(responses) == {"200", "400", "401", "405", "408", "413", "415", "422", "429", "500", "503"}
     pairs = pair_client.get("/openapi.json").json()["components"]["schemas"]
-    assert pairs["PredictRequest"]["properties"]["texts"]["items"] == {"$ref": "#/components/schemas/Row"}
+    assert pairs["SeveralRows"]["properties"]["texts"]["items"] == {"$ref": "#/components/schemas/Row"}
 
 
 def test_golden_rows_get_the_trainers_answers_over_http(client: TestClient, support_model: Path):

@@ -139,7 +139,7 @@ def test_the_endpoint_gives_the_models_answers(predictor: Predictor, model: Path
         assert client.get("/model").json()["inputs"] == list(rows[0])
     for answer, found in zip([*expected, expected[0]], [*together, *alone], strict=True):
         assert distance(plain(answer), found) <= TOLERANCE
-    assert many in document["components"]["schemas"]["PredictRequest"]["properties"]
+    assert many in document["components"]["schemas"]["SeveralRows"]["properties"]
 
 
 def test_the_endpoint_takes_every_option_of_the_type(predictor: Predictor, model: Path, rows, tmp_path: Path):
@@ -151,7 +151,7 @@ def test_the_endpoint_takes_every_option_of_the_type(predictor: Predictor, model
     assert answer.status_code == 200, answer.text
     expected = predictor.task_type.present(predictor.predict([{**rows[0], **options}])[0], 3)
     assert distance(plain(expected), answer.json()["predictions"][0]) <= TOLERANCE
-    assert set(speech.options) <= set(document["components"]["schemas"]["PredictRequest"]["properties"])
+    assert set(speech.options) <= set(document["components"]["schemas"]["OneRow"]["properties"])
 
 
 def test_a_request_costs_what_its_rows_cost(predictor: Predictor, rows):

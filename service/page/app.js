@@ -54,17 +54,15 @@ async function begin() {
   one("name").textContent = model.name;
   one("about").textContent = [model.description, `${model.task_type.replaceAll("_", " ")}, version ${model.version}`]
     .filter(Boolean).join(" · ");
-  const request = schemas.PredictRequest, example = request.examples[0];
-  const rows = Object.values(example).find((value) => Array.isArray(value) && request.properties.top_k);
-  const first = typeof rows[0] === "string" ? {[model.inputs[0]]: rows[0]} : rows[0];
+  const request = schemas.OneRow, example = request.examples[0];
   one("inputs").replaceChildren(...model.inputs.flatMap((name, place) => [
     make("label", title(name), {htmlFor: `in-${name}`}),
     make("textarea", "", {
-      id: `in-${name}`, rows: place || model.inputs.length > 1 ? 2 : 4, value: first[name], required: true,
+      id: `in-${name}`, rows: place || model.inputs.length > 1 ? 2 : 4, value: example[name], required: true,
       maxLength: request.properties[name].maxLength, autofocus: !place,
     }),
   ]));
-  const skipped = new Set([...model.inputs, "texts", "questions", "top_k"]);
+  const skipped = new Set([...model.inputs, "top_k"]);
   const options = Object.entries(request.properties).filter(([name]) => !skipped.has(name));
   one("options").replaceChildren(...options.flatMap(([name, schema]) => field(name, schema, example[name], "opt")));
   one("more").hidden = !options.length;
@@ -115,7 +113,7 @@ function valueOf(name, schema, prefix) {
 
 function question() {
   const row = Object.fromEntries(model.inputs.map((name) => [name, one(`in-${name}`).value]));
-  for (const [name, schema] of Object.entries(schemas.PredictRequest.properties)) {
+  for (const [name, schema] of Object.entries(schemas.OneRow.properties)) {
     if (!one(`opt-${name}`)) continue;
     const value = valueOf(name, schema, "opt");
     if (value !== "" && !(Array.isArray(value) && !value.length)) row[name] = value;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import GenericAlias
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -78,6 +79,11 @@ def readable_text(limits: Serving) -> Any:
 def one_of(labels: Sequence[str]) -> Any:
     """One of a model's labels; any readable text where it has none."""
     return Literal[tuple(labels)] if labels else Annotated[str, Field(min_length=1, pattern=READABLE)]
+
+
+def list_of(kind: Any) -> Any:
+    """The type of a list of items whose type is made at run time."""
+    return GenericAlias(list, (kind,))
 
 
 def text_and_pair(limits: Serving) -> Mapping[str, Key]:

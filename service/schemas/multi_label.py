@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from service.schemas.base import LabelScore, Score, Speech, one_of, text_and_pair
+from service.schemas.base import LabelScore, Score, Speech, list_of, one_of, text_and_pair
 
 
 class Labels(BaseModel):
@@ -19,6 +19,6 @@ SPEECH = Speech(
     inputs=text_and_pair,
     prediction=Labels,
     example={"text": "Thanks, that was funny!", "text_pair": "You are welcome."},
-    truth=lambda labels, _: {"labels": (list[one_of(labels)], "All labels that apply; an empty list if none does.")},
+    truth=lambda labels, _: {"labels": (list_of(one_of(labels)), "All labels that apply; an empty list if none does.")},
     true_example=lambda labels: {"labels": list(labels[:1])},
 )

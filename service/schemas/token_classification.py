@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, create_model
 
 from components.config import Serving
-from service.schemas.base import STRICT, Keys, Score, Speech, one_of, readable_text
+from service.schemas.base import STRICT, Keys, Score, Speech, list_of, one_of, readable_text
 
 
 class Entity(BaseModel):
@@ -35,7 +35,7 @@ def _entities(labels: Sequence[str], _limits: Serving) -> Keys:
         end=(Annotated[int, Field(ge=1)], ...),
         label=(one_of(labels), ...),
     )
-    return {"entities": (list[span], "All entities, without overlap; an empty list if there is none.")}  # type: ignore[valid-type]
+    return {"entities": (list_of(span), "All entities, without overlap; an empty list if there is none.")}
 
 
 SPEECH = Speech(
