@@ -20,6 +20,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 BODY_SECONDS = 5.0  # for a whole body to arrive
+LONG_BODY_SECONDS = 600.0  # for one that goes into a file, in which no piece may take longer than BODY_SECONDS
 MOST_BODY_BYTES = 8 << 20  # of one request, whatever its texts may be
 MOST_ARRIVING_BYTES = 64 << 20  # of all bodies that are arriving now
 DISCARDED_BYTES = 32 << 20  # of a body too large, read and dropped so that the client gets to see the answer
@@ -97,7 +98,7 @@ class BodyReader:
             self.arriving -= held
 
     async def spool(self, scope: Scope, receive: Receive, limit: int, file: IO[bytes]) -> None:
-        """Write a long body into a file; it may take as long as it likes while something comes.
+        """Write a long body into a file; it may take long while something comes.
 
         Raises:
             Problem: 400 for one of two lengths, 413 for one over `limit` bytes, 408 for one that stands still.
@@ -108,13 +109,13 @@ class BodyReader:
         if _declared_length(scope) > limit:
             await _discard(receive)
             raise body_too_large(limit)
-        left = limit
+        left, ends = limit, time.monotonic() + LONG_BODY_SECONDS
         while True:
             try:
-                async with asyncio.timeout(BODY_SECONDS):
+                async with asyncio.timeout(min(BODY_SECONDS, ends - time.monotonic())):
                     message = await receive()
             except TimeoutError:
-                raise body_too_slow(BODY_SECONDS) from None
+                raise body_too_slow(LONG_BODY_SECONDS) from None
             if message["type"] == "http.disconnect":
                 raise ClientGone
             left -= len(message.get("body", b""))

@@ -16,7 +16,10 @@ from components.step_store import model_lock
 from flows.cli import app
 from tests.deliveries import rows, write_csv, write_run_file
 
-COMMANDS = ("init", "schema", "plan", "run", "serve", "predict", "explain", "rollback", "models", "ui", "doctor")
+COMMANDS = (
+    "init", "schema", "plan", "run", "serve", "trial", "feedback", "keys", "predict", "explain", "rollback", "models",
+    "ui", "doctor",
+)  # fmt: skip
 HEAVY = ("torch", "transformers", "datasets", "prefect", "mlflow", "great_expectations", "bentoml", "pandas")
 
 
