@@ -93,7 +93,9 @@ function field(name, schema, value, prefix) {
   }
   if (schema.type === "number") return [label, make("input", "", {id, type: "number", step: "any", value, required: true})];
   if (isList(schema)) return [label, make("input", "", {id, value: (value ?? []).join(", ")}), make("p", "Separated by commas.", {className: "note"})];
-  if (schema.type === "string") return [label, make("input", "", {id, value: value ?? "", maxLength: schema.maxLength ?? 524288})];
+  if (schema.type === "string") {
+    return [label, make("input", "", {id, value: value ?? "", maxLength: schema.maxLength ?? 524288}), ...(prefix === "opt" ? [note] : [])];
+  }
   return [label, make("textarea", "", {id, rows: 4, value: JSON.stringify(value), spellcheck: false}), note];
 }
 
