@@ -121,7 +121,8 @@ def _train_here(options: Any, folder: Path) -> Any:
         "early_stopping_patience": None,  # all systems train all epochs
     }
     content = {"name": "benchmark", "data": {"train": "train.csv"}, "model": {"base": options.base}}
-    config = RunConfig.model_validate({**content, "training": training})
+    same_network = {"pooling": "cls"}  # what the other systems train; the mean of the tokens would be more accurate
+    config = RunConfig.model_validate({**content, "task": same_network, "training": training})
     base = resolve_base_model(options.base, folder)
     dataset = _dataset(options, folder / "data")
     tokens = tokenize_dataset(config, dataset, base, folder / "tokens")
