@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from components.garbage import collect_rarely
 from components.models.base_models import resolve_base_model
 from components.records import TokenizedDataset, ValidatedDataset
 from components.run_files import read_run_file
@@ -22,6 +23,7 @@ from components.step_store import Step, StepStore
 
 
 def main(run_file: Path, home: Path, folder: Path) -> None:
+    collect_rarely()
     settings = read_settings({"REBERT_HOME": str(home)}, folder)
     apply_settings(settings)
     from components.training.fine_tuning import train_model
