@@ -213,6 +213,16 @@ class Serving(Section):
     log_texts: Share = Field(0.0, description="Share of the requests that are logged with texts and answers.")
 
 
+class Retention(Section):
+    """What is kept of all that runs leave behind; see `rebert prune`."""
+
+    keep: int | None = Field(
+        None,
+        ge=1,
+        description="After each run everything goes that is not needed and not among so many newest; null keeps all.",
+    )
+
+
 class RunConfig(Section):
     """A model that must stay good."""
 
@@ -231,4 +241,5 @@ class RunConfig(Section):
     evaluation: Evaluation = Field(Evaluation(), description="Scores on the frozen rows.")
     gate: Gate = Field(Gate(), description="The decision.")
     serving: Serving = Field(Serving(), description="The endpoint.")
+    retention: Retention = Field(Retention(), description="What is kept.")
     folder: Path = Field(Path(), exclude=True, description="Folder of the run file; set when it is read.")

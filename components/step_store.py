@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -57,6 +57,8 @@ class StepStore:
         if marker is None or marker["digest"] != step.digest or not _whole(folder, marker["files"]):
             return None
         record = TypeAdapter(record_type).validate_python(marker["record"])
+        with suppress(OSError):  # a store that can only be read
+            os.utime(folder / MARKER)  # when it was last used: `components/retention.py` keeps the latest
         return cast(Record, _with_paths(record, folder.joinpath))
 
     def run(self, step: Step, work: Callable[[Path], Record], *, resumable: bool = False) -> Record:

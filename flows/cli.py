@@ -246,6 +246,19 @@ def models(json: Json = False) -> None:
 
 
 @command
+def prune(
+    name: Annotated[str | None, typer.Argument(help="Name of the model; default: all of them.")] = None,
+    keep: Annotated[int, typer.Option(min=1, help="Newest versions, and steps of each kind, that stay.")] = 10,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove what nobody needs any more; champions and all that were ever live stay."""
+    from flows.pruning import prune_models
+
+    prune_models(name, this_installation(), keep, dry_run, json)
+
+
+@command
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 5000,
     prefect: Annotated[bool, typer.Option("--prefect", help="Prefect's page instead of MLflow's.")] = False,

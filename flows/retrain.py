@@ -44,7 +44,10 @@ def retrain(run_file: str) -> Any:
     config = read_run_file(Path(run_file))
     # The champion is looked up inside the lock: another run of this model must not move it in between.
     with model_lock(settings.locks, config.name):
-        result = run_job(open_job(config, settings, run_log()))
+        job = open_job(config, settings, run_log())
+        result = run_job(job)
+        if config.retention.keep is not None:
+            steps.prune(job, config.retention.keep)
     return Completed(name=result.outcome.capitalize(), message=result.reason, data=as_json(result))
 
 

@@ -276,3 +276,18 @@ def promote(job: Job, version: RegisteredVersion, built: Bundle, decision: Promo
         write_release(job.settings, version.name, built)
         note.detail = f"version {version.version} is the champion"
     return get_version(job.settings, version.name, version.version)
+
+
+# A run that has ended well stays so whatever happens here: what could not be removed is found again the next time.
+@task(name="prune", timeout_seconds=1800, tags=["storage"], **STORED)
+def prune(job: Job, keep: int) -> int:
+    """Bytes of what was removed because nobody needs it any more."""
+    from components.retention import find_removable, remove
+
+    try:
+        found = find_removable(job.settings, job.config.name, keep)
+        remove(job.settings, found)
+    except (ProjectError, OSError) as error:
+        log.warning("Not all that could go was removed: %s", error)
+        return 0
+    return sum(removal.size for removal in found)

@@ -7,6 +7,7 @@ packaging      a model directory as an MLflow model
 registration   a model directory in, its one version out
 versions       finding and fetching versions
 ledger         what was live when and why
+removal        versions that nobody needs any more
 aliases        promote, rollback, and what a killed process left of them
 """
 
@@ -20,10 +21,12 @@ from components.registry.aliases import (
 )
 from components.registry.ledger import LedgerEvent, live_at, read_ledger
 from components.registry.registration import register_model
+from components.registry.removal import delete_version, needed_versions, version_files
 from components.registry.store import open_store
 from components.registry.versions import (
     champion,
     fetch_model,
+    fetched_folder,
     find_version,
     get_version,
     list_models,
@@ -35,11 +38,14 @@ from components.registry.versions import (
 __all__ = [
     "LedgerEvent",
     "champion",
+    "delete_version",
     "fetch_model",
+    "fetched_folder",
     "find_version",
     "get_version",
     "list_models",
     "live_at",
+    "needed_versions",
     "open_store",
     "promote",
     "read_ledger",
@@ -50,6 +56,7 @@ __all__ = [
     "rolled_back",
     "set_challenger",
     "settle",
+    "version_files",
     "versions",
     "with_alias",
 ]

@@ -15,6 +15,7 @@ from typing import Any
 from components.models.model_directory import Manifest, model_digest, verify_model
 from components.records import EvaluationReport, RegisteredVersion
 from components.registry.packaging import upload_model
+from components.registry.removal import delete_upload
 from components.registry.store import mlflow_errors, open_store
 from components.registry.versions import DIGEST, LABELS, record_of, registry_lock, with_digest
 from components.reports.model_card import without_header
@@ -99,7 +100,7 @@ def _logged_model(client: Any, settings: Settings, run_id: str, folder: Path, ma
         if model.status == LoggedModelStatus.READY:
             return str(model.model_id)
         if _is_abandoned(settings, model):
-            _delete_upload(client, settings, model)
+            delete_upload(client, settings, model)
     tags = {DIGEST: digest, "rebert.machine": _machine(settings)}
     model = client.create_logged_model(
         experiment, f"{manifest.name}-{digest[:8]}", run_id, tags, model_type=manifest.task_type
@@ -116,14 +117,6 @@ def _is_abandoned(settings: Settings, model: Any) -> bool:
     """Whether an upload that is not finished will never be: on this machine the lock says that nobody is at it."""
     here = model.tags.get("rebert.machine") == _machine(settings)
     return bool(here or time() - model.creation_timestamp / 1000 > ABANDONED_SECONDS)
-
-
-def _delete_upload(client: Any, settings: Settings, model: Any) -> None:
-    """Delete a logged model; MLflow itself leaves its files to `mlflow gc`, which embedded nobody runs."""
-    client.delete_logged_model(model.model_id)
-    place = Path(model.artifact_location.removeprefix("file://"))
-    if place.is_relative_to(settings.artifacts):
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _machine(settings: Settings) -> str:

@@ -101,7 +101,7 @@ def fetch_model(settings: Settings, version: RegisteredVersion) -> Path:
         RegistryError: what MLflow holds is not what was registered.
         StorageError: the disk is full.
     """
-    folder = settings.models / version.digest[:FOLDER_DIGEST]
+    folder = fetched_folder(settings, version)
     if _holds(folder, version.digest):
         return folder
     from mlflow.artifacts import download_artifacts
@@ -124,6 +124,11 @@ def fetch_model(settings: Settings, version: RegisteredVersion) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             fetched.rename(folder)
     return folder
+
+
+def fetched_folder(settings: Settings, version: RegisteredVersion) -> Path:
+    """Where the model directory of a version is, once it has been fetched."""
+    return settings.models / version.digest[:FOLDER_DIGEST]
 
 
 @contextmanager
