@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,20 @@ STATE = "best.json"
 
 
 class BestWeights:
-    """What the evaluation with the best validation score left.
+    """What the evaluation with the best validation score left; of equal scores the one with the lower loss.
+
+    A rare thing, such as an entity, is found only after some epochs: until then the score stays at 0, and that the loss
+    falls is what tells learning from its end.
 
     Args:
         network: whose weights are kept.
-        patience: evaluations without a better score after which training stops; None never stops.
+        patience: evaluations without a better one after which training stops; None never stops.
     """
 
     def __init__(self, network: Any, patience: int | None) -> None:
         self.network = network
         self.patience = patience
-        self.score = -float("inf")
+        self.score, self.loss = -math.inf, math.inf
         self.epoch = 0.0
         self.waited = 0
         self.weights: dict[str, Any] = {}
@@ -33,10 +37,10 @@ class BestWeights:
         """Whether training should stop."""
         return self.patience is not None and self.waited >= self.patience
 
-    def offer(self, score: float, epoch: float) -> None:
-        """Keep the network's present weights if their score is better than all before."""
-        if score > self.score:
-            self.score, self.epoch, self.waited = score, epoch, 0
+    def offer(self, score: float, loss: float, epoch: float) -> None:
+        """Keep the network's present weights if they are better than all before."""
+        if (score, -loss) > (self.score, -self.loss):
+            self.score, self.loss, self.epoch, self.waited = score, loss, epoch, 0
             self.weights = {name: value.detach().cpu().clone() for name, value in self._learning().items()}
         else:
             self.waited += 1
@@ -54,7 +58,7 @@ class BestWeights:
         from safetensors.torch import save_file
 
         save_file(self.weights, checkpoint / BEST_WEIGHTS)
-        state = {"score": self.score, "epoch": self.epoch, "waited": self.waited}
+        state = {"score": self.score, "loss": self.loss, "epoch": self.epoch, "waited": self.waited}
         (checkpoint / STATE).write_text(canonical(state), encoding="utf-8")
 
     def load(self, checkpoint: Path) -> None:
@@ -63,7 +67,8 @@ class BestWeights:
 
         self.weights = load_file(checkpoint / BEST_WEIGHTS)
         state = json.loads((checkpoint / STATE).read_bytes())
-        self.score, self.epoch, self.waited = state["score"], state["epoch"], state["waited"]
+        self.score, self.loss = state["score"], state["loss"]
+        self.epoch, self.waited = state["epoch"], state["waited"]
 
     def _learning(self) -> dict[str, Any]:
         return {name: value for name, value in self.network.named_parameters() if value.requires_grad}

@@ -134,7 +134,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
     def evaluate(self, *_args: Any, **_options: Any) -> dict[str, float]:
         outputs, loss = self.validation_outputs()
         metrics = {f"validation_{name}": value for name, value in {"loss": loss, **self.score(outputs)}.items()}
-        self.best.offer(metrics[f"validation_{self.metric}"], self.state.epoch or 0.0)
+        self.best.offer(metrics[f"validation_{self.metric}"], loss, self.state.epoch or 0.0)
         self.log(metrics)
         return metrics
 
