@@ -188,29 +188,32 @@ def started(server: Server) -> Iterator[Running]:
         environment = {**os.environ, **QUIET, "PORT": str(port)}
         environment.pop("PYTHONPATH", None)
         began = time.monotonic()
-        process = subprocess.Popen(
-            command,
-            cwd=server.cwd,
-            env={**environment, **server.environment},
-            pass_fds=[listener.fileno()] if takes_socket else [],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        log = Path(tempfile.gettempdir()) / f"serving-{server.name.split()[0].lower()}.log"
+        with log.open("w", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=server.cwd,
+                env={**environment, **server.environment},
+                pass_fds=[listener.fileno()] if takes_socket else [],
+                stdout=output,
+                stderr=output,
+            )
         running = Running(server, process, port, 0.0)
         try:
             running.start_seconds = _wait(running, began)
             print(f"  {server.name} answers after {running.start_seconds:.1f} s", flush=True)
             yield running
         finally:
-            for child in (*psutil.Process(process.pid).children(recursive=True), process):
-                child.terminate()
+            if process.poll() is None:
+                for child in (*psutil.Process(process.pid).children(recursive=True), process):
+                    child.terminate()
             process.wait(30)
 
 
 def _wait(running: Running, began: float) -> float:
     while time.monotonic() - began < READY_SECONDS:
         if running.process.poll() is not None:
-            raise SystemExit(f"{running.server.name} ended with {running.process.returncode}")
+            raise SystemExit(f"{running.server.name} ended with {running.process.returncode}: see serving-*.log")
         try:
             ask(running, "where is my card")
         except (OSError, ValueError, http.client.HTTPException):

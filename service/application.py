@@ -14,11 +14,11 @@ from service.access import Access
 from service.answering import Answering, json_reply, largest_body
 from service.corrections import Corrections
 from service.explaining import Explaining
-from service.guard import Guard, Receive, Reply, Scope, Send, whole_response
+from service.guard import Guard, Receive, Reply, Scope, Send, busy_response
 from service.line_batches import LineBatches
 from service.metrics import Metrics
 from service.openapi import Abilities, describe
-from service.problems import Problem, no_such_page, not_ready, wrong_method
+from service.problems import no_such_page, not_ready, wrong_method
 from service.request_log import RequestLog
 
 PREDICT = "/predict"
@@ -42,6 +42,7 @@ class Application:
         self.corrections = Corrections(self.answering, self.places.feedback)
         self.access = Access(self.places.keys)
         self.log = RequestLog(self.places.requests)
+        self.turned_away = 0  # by `refuse`, since the metrics were last read: a sum is cheaper than a counter
         self.guard = Guard(self._handle, self._observe)
         self.open_pages: dict[str, Page] = {**pages.PAGES, "/livez": self._livez, "/readyz": self._readyz}
         self.pages: dict[str, Page] = {
@@ -87,12 +88,11 @@ class Application:
         now = self.live.current
         if now is None or url != PREDICT.encode():
             return None
-        try:
-            self.batcher.require_room(now.release.serving.timeout_seconds)
-        except Problem as problem:
-            self.metrics.count(PREDICT, now.release.name, str(now.release.version), problem.status, 0.0)
-            return whole_response(problem)
-        return None
+        seconds = self.batcher.lack_of_room(now.release.serving.timeout_seconds)
+        if seconds is None:
+            return None
+        self.turned_away += 1
+        return busy_response(max(1, round(seconds)))
 
     async def _handle(self, scope: Scope, receive: Receive) -> Reply:
         path, method = scope["path"], scope["method"]
@@ -124,6 +124,9 @@ class Application:
         return json_reply({"ready": True, "version": self.answering.engine().release.version})
 
     def _metrics(self) -> Reply:
+        now, turned_away, self.turned_away = self.live.current, self.turned_away, 0
+        if now and turned_away:
+            self.metrics.turned_away(PREDICT, now.release.name, str(now.release.version), turned_away)
         return Reply(self.metrics.text(), self.metrics.content_type)
 
     def _openapi(self) -> Reply:

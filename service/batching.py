@@ -155,13 +155,21 @@ class Batcher(Generic[Engine]):
             if thread.ident is not None:
                 thread.join()
 
+    def lack_of_room(self, timeout_seconds: float) -> float | None:
+        """Seconds that a short text would wait, where that is too long for it to be answered in time; else None."""
+        expected = (self.waiting_cost / len(self.threads) + READING) * self.seconds_per_cost
+        late = self.waiting_cost > 0 and expected > SAFE_SHARE * timeout_seconds
+        return expected if late or self.waiting_texts >= MOST_TEXTS_WAITING else None
+
     def require_room(self, timeout_seconds: float) -> None:
         """Refuse a request before anything is spent on it, where even a short text could not be answered in time.
 
         Raises:
             Problem: 429, with the seconds after which to come again.
         """
-        self._require_time(READING, 1, timeout_seconds)
+        seconds = self.lack_of_room(timeout_seconds)
+        if seconds is not None:
+            raise too_busy(seconds)
 
     async def ask(self, rows: Sequence[Row], timeout_seconds: float, cost: int) -> Answered[Engine]:
         """The answers to one request's rows, which cost the model about so many characters to read.

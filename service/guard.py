@@ -8,11 +8,12 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
 from typing import IO, Any
 
 from service.entry import Entry
-from service.problems import Problem, body_too_large, body_too_slow, no_room, own_fault, two_lengths
+from service.problems import Problem, body_too_large, body_too_slow, no_room, own_fault, too_busy, two_lengths
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -190,6 +191,12 @@ class Guard:
 
 def _refusal(problem: Problem) -> Reply:
     return Reply(problem.body(), JSON, problem.status, problem.headers)
+
+
+@cache
+def busy_response(seconds: int) -> bytes:
+    """The refusal of a request that may come again after so many seconds, as bytes; made once."""
+    return whole_response(too_busy(seconds))
 
 
 def whole_response(problem: Problem) -> bytes:

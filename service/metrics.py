@@ -104,6 +104,10 @@ class Metrics:
         for stage, began, ended in zip(STAGES, times[:-1], times[1:], strict=True):
             self.stages.labels(stage).observe(ended - began)
 
+    def turned_away(self, endpoint: str, name: str, version: str, times: int) -> None:
+        """So many requests were refused with 429 before they became requests."""
+        self.requests.labels(endpoint, name, version, "429").inc(times)
+
     def turned(self, texts: int, seconds: float) -> None:
         """The model answered so many texts together."""
         if texts:

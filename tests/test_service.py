@@ -179,6 +179,21 @@ def test_the_model_page_tells_what_answers_and_why(client: TestClient, support_m
     assert (facts["metrics"], facts["decision"], facts["refused"]) == ({"accuracy": 0.91}, "Better by 2 points.", None)
 
 
+def test_a_request_without_a_chance_is_refused_before_it_is_one_and_counted(client: TestClient, monkeypatch):
+    application: Any = client.app
+    assert application.refuse(b"/predict") is None
+    monkeypatch.setattr(application.batcher, "waiting_cost", 10**9)
+    refusal = application.refuse(b"/predict")
+    assert refusal.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+    assert b"\r\nretry-after: " in refusal
+    assert error_of(client.post("/predict", json=GOOD)) == (
+        429,
+        json.loads(refusal.split(b"\r\n\r\n")[1])["error"]["problem"],
+    )
+    assert application.refuse(b"/model") is None
+    assert 'http_response_code="429",service_name="support",service_version="1"} 2.0' in client.get("/metrics").text
+
+
 def test_probes_metrics_and_the_page_for_people(client: TestClient):
     assert client.get("/livez").json() == {"alive": True}
     assert client.get("/readyz").json() == {"ready": True, "version": 1}

@@ -25,7 +25,7 @@ WATCH_SECONDS = 0.5  # between two questions whether the child still answers
 HANGING_SECONDS = 30.0  # without an answer before it is killed and started again
 FOLLOW_SECONDS = 15.0  # between two looks at what is live
 STABLE_SECONDS = 30.0  # a child that lived so long was not at fault: the next pause is short again
-PAUSES = (0.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the first, second, ... start in a row
+PAUSES = (0.0, 0.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the first, second, ... start in a row
 
 
 def serve(
