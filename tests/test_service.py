@@ -183,6 +183,7 @@ def test_a_request_without_a_chance_is_refused_before_it_is_one_and_counted(clie
     application: Any = client.app
     assert application.refuse(b"/predict") is None
     monkeypatch.setattr(application.batcher, "waiting_cost", 10**9)
+    monkeypatch.setattr(application.batcher, "seconds_per_cost", 1e-6)
     refusal = application.refuse(b"/predict")
     assert refusal.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
     assert b"\r\nretry-after: " in refusal
