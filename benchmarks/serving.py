@@ -185,7 +185,9 @@ def started(server: Server) -> Iterator[Running]:
             listener.close()
         words = {"{port}": str(port), "{fd}": str(listener.fileno())}
         command = [words.get(part, part) for part in server.command]
-        environment = {**os.environ, **QUIET, "PORT": str(port)}
+        # MLflow calls uvicorn by its bare name.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        environment = {**os.environ, **QUIET, "PORT": str(port), "PATH": path}
         environment.pop("PYTHONPATH", None)
         began = time.monotonic()
         log = Path(tempfile.gettempdir()) / f"serving-{server.name.split()[0].lower()}.log"
