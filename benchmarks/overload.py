@@ -85,25 +85,33 @@ def overloaded(running: Running, texts: Sequence[str], seconds: float, times: fl
     """Peak and goodput, in answers a second."""
     load(running, texts, "--clients", "64", "--seconds", "3")
     peaks = [load(running, texts, "--clients", "64", "--seconds", str(min(10.0, seconds))) for _ in range(2)]
-    peak = max(len([1 for _, status, _ in found["answers"] if status == 200]) / found["seconds"] for found in peaks)
+    peak = max(map(answered, peaks))
     found = load(running, texts, "--rate", str(times * peak), "--seconds", str(seconds))
     after = load(running, texts, "--clients", "64", "--seconds", str(min(10.0, seconds)))
     answers = found["answers"]
     good = [ms for _, status, ms in answers if status == 200 and ms <= DEADLINE_MS]
+    goodput = answered(found)
     refused = sorted(ms for _, status, ms in answers if status in (429, 503))
     return {
         "peak": peak,
-        "peak_afterwards": len([1 for _, status, _ in after["answers"] if status == 200]) / after["seconds"],
+        "peak_afterwards": answered(after),
         "offered": len(answers) / seconds,
         "unsent": found["unsent"],
-        "goodput": len(good) / seconds,
-        "share_of_peak": len(good) / seconds / peak,
+        "goodput": goodput,
+        "share_of_peak": goodput / peak,
         "admitted_p99_ms": sorted(good)[int(len(good) * 0.99)] if good else None,
         "refused_p50_ms": refused[len(refused) // 2] if refused else None,
         "refused_p99_ms": refused[int(len(refused) * 0.99)] if refused else None,
         "statuses": dict(Counter(str(status) for _, status, _ in answers)),
         "generator_cores": found["own_cpu_seconds"] / seconds,
     }
+
+
+def answered(found: dict[str, Any]) -> float:
+    """Answers a second that came in time and before the end of the measurement."""
+    end, answers = found["seconds"], found["answers"]
+    right = (when for when, status, ms in answers if status == 200 and ms <= DEADLINE_MS and when + ms / 1000 <= end)
+    return sum(1 for _ in right) / end
 
 
 def killed_under_load(running: Running, texts: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -25,6 +26,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     refuse: ClassVar[Callable[[bytes], bytes | None]] = staticmethod(lambda _url: None)
     head_timer: asyncio.TimerHandle | None = None
+    head_ends = inf  # when the next head must be there, by the loop's clock; never while a request is at work
     head_bytes = 0
     refusal: bytes | None = None
 
@@ -36,7 +38,9 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the clock."""
         super().connection_lost(exc)
-        self._stop_waiting()
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -55,16 +59,16 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of heads and bodies."""
-        waiting = self.head_timer is not None
+        waiting = self.head_ends < inf
         super().data_received(data)
-        if waiting and self.head_timer is not None and not self.transport.is_closing():
+        if waiting and self.head_ends < inf and not self.transport.is_closing():
             self.head_bytes += len(data)
             if self.head_bytes > 2 * MOST_HEAD_BYTES:  # each may have been counted twice
                 self.send_400_response("Invalid HTTP request received.")
 
     def on_headers_complete(self) -> None:
         """Stop the clock; refuse, or begin to answer."""
-        self._stop_waiting()
+        self.head_ends = inf
         idle = self.cycle is None or self.cycle.response_complete
         if idle and self.parser.get_method() == b"POST" and self._is_short():
             self.refusal = type(self).refuse(self.url)
@@ -83,9 +87,11 @@ class PatientProtocol(HttpToolsProtocol):
             return
         self.transport.write(self.refusal)
         self.refusal = None
-        if not self.parser.should_keep_alive():
+        self.server_state.total_requests += 1
+        if self.parser.should_keep_alive():
+            self._wait_for_head()
+        else:
             self.transport.close()
-        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """Start the clock anew for the next request."""
@@ -104,13 +110,19 @@ class PatientProtocol(HttpToolsProtocol):
         return not self.expect_100_continue and length.isdigit() and int(length) <= MOST_REFUSED_BYTES
 
     def _wait_for_head(self) -> None:
-        if self.head_timer is None and not self.transport.is_closing():
-            self.head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        """Set the time. The timer itself is set once and looks again when it rings: two for each request cost more."""
+        if self.transport.is_closing():
+            return
+        self.head_ends = self.loop.time() + HEAD_SECONDS
+        if self.head_timer is None:
+            self.head_timer = self.loop.call_at(self.head_ends, self._look_at_clock)
 
-    def _stop_waiting(self) -> None:
-        if self.head_timer is not None:
-            self.head_timer.cancel()
-            self.head_timer = None
+    def _look_at_clock(self) -> None:
+        self.head_timer = None
+        if self.head_ends <= self.loop.time():
+            self.transport.close()
+        elif self.head_ends < inf:
+            self.head_timer = self.loop.call_at(self.head_ends, self._look_at_clock)
 
 
 def refusing(refuse: Callable[[bytes], bytes | None]) -> type[PatientProtocol]:
