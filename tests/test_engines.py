@@ -15,7 +15,7 @@ import pytest
 
 from components.errors import BundleError
 from components.models.engine_building import build_engine
-from components.models.engines import engine_names, find_engine
+from components.models.engines import engine_names, find_engine, openvino_engine
 from components.models.golden import distance, shown
 from components.models.inference import Predictor, open_predictor
 from components.task_types import task_type_names
@@ -94,6 +94,20 @@ def test_an_engine_answers_several_threads_at_once(tiny_model: Path, tmp_path: P
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda row: shown(engine, engine.predict([row]))[0], rows))
     assert max(distance(one, other) for one, other in zip(expected, found, strict=True)) <= 1e-4
+
+
+def test_a_machine_without_bfloat16_computes_in_float32_and_may_be_twice_as_far_away(tiny_model, tmp_path, monkeypatch):
+    engine, trained = find_engine("openvino-bf16"), Predictor.load(tiny_model)
+    opened(tiny_model, trained, engine.name, tmp_path / "engine")
+    monkeypatch.setattr(openvino_engine, "_capabilities", lambda: ["FP32", "INT8"])
+    assert not engine.is_useful()
+    elsewhere = open_predictor(tiny_model, tmp_path / "engine", threads=1)
+    assert elsewhere.tolerance == 2 * engine.tolerance
+    rows = rows_for(trained)
+    for one, other in zip(
+        shown(trained, trained.predict(rows)), shown(elsewhere, elsewhere.predict(rows)), strict=True
+    ):
+        assert distance(one, other) <= 5e-3  # its weights are kept in float16
 
 
 def test_an_unknown_engine_is_a_clear_error():

@@ -59,7 +59,7 @@ class Predictor:
         self.manifest = manifest
         self.task_type = find_task_type(manifest.task_type)
         self.spec = manifest.spec
-        self.tolerance = engine.tolerance if engine else TOLERANCE
+        self.tolerance = engine.tolerance_here() if engine else TOLERANCE
         self.shapes = Shapes(engine.row_sizes, engine.length_step) if engine else Shapes()
         self.padding = padding_of(tokenizer)
         self.kept: dict[Hashable, NDArray[np.float32]] = {}

@@ -181,7 +181,7 @@ def _write_own_golden(place: _Place, predictor: Predictor, folder: Path) -> floa
         if margin(by_torch) > engine.drift
     ]
     order = sorted(range(len(rows)), key=lambda index: -margin(answers[index]))
-    clear = [index for index in order if margin(answers[index]) > engine.tolerance] or order[:1]
+    clear = [index for index in order if margin(answers[index]) > 2 * engine.tolerance] or order[:1]
     write_golden(folder, [GoldenRow(row=inputs[index], answer=full[index]) for index in sorted(clear)])
     write_facts(folder, facts)
     return max(drifts, default=0.0)

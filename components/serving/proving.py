@@ -104,6 +104,7 @@ def _prove(
 ) -> Proof:
     source = bundle.path / "src"
     release, kind = read_bundle_release(source), find_engine(read_bundle_release(source).engine)
+    tolerance = kind.tolerance_here()
     rows, alone = _ask_alone(address, golden := read_golden(engine_of(source) or source / MODEL))
     if not rows:
         raise BundleError(f"The endpoint of {bundle.tag} refuses every golden row.", "raise the limits under serving.")
@@ -111,9 +112,9 @@ def _prove(
     most = release.serving.max_texts
 
     def mixed(order: Sequence[int]) -> float:
-        return _check_mixed(address, rows, many, order, most, kind.tolerance)
+        return _check_mixed(address, rows, many, order, most, tolerance)
 
-    differences = [check_answers(rows, alone, kind.tolerance), *map(mixed, _orders(len(rows)))]
+    differences = [check_answers(rows, alone, tolerance), *map(mixed, _orders(len(rows)))]
     times = _latencies(address, rows)
     quantiles = statistics.quantiles(times, n=20)
     return Proof(
@@ -123,7 +124,7 @@ def _prove(
         answers=len(rows) * 3,
         registered_difference=registered,
         engine=kind.name,
-        tolerance=kind.tolerance,
+        tolerance=tolerance,
         largest_difference=max(differences),
         start_seconds=round(start_seconds, 2),
         p50_ms=round(quantiles[9], 2),

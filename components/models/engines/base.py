@@ -65,6 +65,10 @@ class Engine(ABC):
     row_sizes: tuple[int, ...] = ()  # numbers of windows in a batch that it likes; any where it is empty
     length_step: int = 1  # windows are padded to a multiple of so many tokens
 
+    def tolerance_here(self) -> float:
+        """The tolerance on this machine, which may round otherwise than the one that the engine was measured on."""
+        return self.tolerance
+
     @abstractmethod
     def is_useful(self) -> bool:
         """Whether this machine has what makes it worth while."""

@@ -59,6 +59,10 @@ class OpenVinoEngine(Engine):
         """float32 and int8 run anywhere, bfloat16 where the processor has it."""
         return self.quantised or PRECISIONS[self.precision] in _capabilities()
 
+    def tolerance_here(self) -> float:
+        """Twice as much where the processor has no bfloat16: it then computes in float32 what was measured in that."""
+        return self.tolerance * (1 if PRECISIONS[self.precision] in _capabilities() else 2)
+
     def build(self, source: Source, folder: Path) -> None:
         """Trace the network, quantise it if that is what this engine does, write the graph."""
         graph = _trace(source)
