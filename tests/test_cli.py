@@ -99,7 +99,7 @@ def test_a_wrong_column_rejects_the_delivery(run_file, tiny_base):
 def test_plan_does_nothing_and_says_what_a_run_would_do(run_file):
     done = rebert("plan", run_file.name, "--json", folder=run_file.parent)
     plan = json.loads(done.stdout)
-    assert [step["action"] for step in plan["steps"]] == ["run"] * 9
+    assert [step["action"] for step in plan["steps"]] == ["run"] * 10
     assert plan["steps"][0]["reason"] == "never done before"
     assert not (run_file.parent / "home" / "steps").exists()
 
