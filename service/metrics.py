@@ -115,7 +115,9 @@ class Metrics:
             self.turn_seconds.observe(seconds)
 
     def went_live(self, name: str, version: int, digest: str) -> None:
-        """This version answers from now on."""
+        """This version answers from now on; what counts labels begins anew, or each version would leave its series."""
         self.swaps.inc()
+        self.labels.clear()
+        self.confidence.clear()
         self.info.clear()
         self.info.labels(name, str(version), digest[:12]).set(1)

@@ -20,12 +20,12 @@ def samples() -> dict[str, set[str]]:
     """The labels of every sample by its name, after each has been counted once."""
     metrics = Metrics()
     metrics.count("/predict", "support", "1", 200, 0.1)
+    metrics.went_live("support", 1, "0" * 64)
     metrics.answered("1", ["card"], 0.9)
     metrics.staged(0, 1, 2, 3, 4)
     metrics.turned(3, 0.1)
     metrics.tried("shadow", 2, 1, 1, False)
     metrics.trial("shadow", 2)
-    metrics.went_live("support", 1, "0" * 64)
     found = [sample for family in metrics.registry.collect() for sample in family.samples]
     return {sample.name: set(sample.labels) for sample in found}
 
@@ -48,6 +48,14 @@ def test_everything_of_interest_is_on_the_dashboard():
     families = {re.sub(r"_(bucket|sum|count|created)$", "", name) for name in samples()}
     missing = {name for name in families if not any(one.startswith(name) for one in shown)}
     assert missing <= {"bentoml_service_request_in_progress", "rebert_swaps"}, missing
+
+
+def test_a_replaced_version_leaves_no_series_of_its_labels():
+    metrics = Metrics()
+    metrics.answered("1", ["card"], 0.9)
+    assert 'label="card"' in metrics.text().decode()
+    metrics.went_live("support", 2, "0" * 64)
+    assert 'label="card"' not in metrics.text().decode()
 
 
 def test_panels_do_not_overlap():
