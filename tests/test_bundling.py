@@ -33,6 +33,7 @@ def test_a_bundle_holds_its_model_its_service_and_no_other_code(support_bundle: 
     verify_model(source / "model")
     code = {name for name in files_of(source) if name.endswith((".py", ".js", ".css", ".html"))}
     assert code == set(bundle_sources())
+    assert not [name for name in files_of(source) if name.endswith((".pkl", ".pickle", ".pt", ".pth", ".joblib"))]
     assert {"service/page/index.html", "service/page/app.js", "service/page/style.css"} <= code
     assert not any(name.startswith(("flows/", "components/training", "components/registry")) for name in code)
     assert bundle.tag.startswith("support:1-")

@@ -25,6 +25,7 @@ from components.records import Bundle
 from components.serving.bundling import build_bundle
 from components.serving.endpoint_process import EndpointProcess, open_socket
 from components.serving.keeper import Keeper, endpoint_log, serve
+from components.serving.places import feedback_file
 from components.serving.releases import Evidence, write_release
 from components.settings import Settings
 from tests.bundles import build_model, registered, tiny_config, tiny_settings
@@ -99,6 +100,16 @@ def test_the_real_endpoint_answers_with_safe_headers_and_keeps_texts_out_of_its_
     assert response.headers["x-content-type-options"] == "nosniff"
     assert "server" not in response.headers
     assert "where is my card" not in endpoint_log(served.settings, "support").read_text(encoding="utf-8")
+
+
+def test_the_real_endpoint_keeps_its_files_in_the_home_folder(served: Served):
+    requests = served.settings.home / "logs" / "requests-support.jsonl"
+    request = predict(served).headers["x-request-id"]
+    until(lambda: requests.exists() and request in requests.read_text(encoding="utf-8"))
+    assert "where is my card" not in requests.read_text(encoding="utf-8")
+    body = {**GOOD, "label": "card", "request": request}
+    assert httpx.post(f"{served.url}/feedback", json=body).status_code == 201
+    assert request in feedback_file(served.settings, "support").read_text(encoding="utf-8")
 
 
 def test_twenty_chunked_megabytes_are_refused_and_not_kept(served: Served):
