@@ -21,10 +21,11 @@ from small_endpoint import small_endpoint, tiny_bundle
 GOAL = "at least 5,000 cases, no status of 500 or above but the documented 501 and 503, no violation of the document"
 # Schemathesis does not know how a body of JSON lines is written.
 JSON_LINES = """
+import json
 import schemathesis
 @schemathesis.serializer("application/x-ndjson")
 def lines(ctx, value):
-    return value.encode("utf-8", "replace") if isinstance(value, str) else repr(value).encode()
+    return value.encode("utf-8", "replace") if isinstance(value, str) else json.dumps(value).encode()
 """
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance"
 CHECKS += ",response_schema_conformance,negative_data_rejection,positive_data_acceptance,unsupported_method"

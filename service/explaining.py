@@ -17,17 +17,9 @@ from service.answering import Answering, json_reply
 from service.engine import Engine
 from service.explanation_page import explanation_page
 from service.guard import Receive, Reply, Scope, header
-from service.problems import (
-    changed_version,
-    no_such_label,
-    not_explainable,
-    not_in_time,
-    too_many,
-    wrong_values,
-)
+from service.problems import changed_version, no_such_label, not_explainable, not_in_time, too_many
 from service.requests import all_problems
 
-MOST_CHARACTERS = 5000  # of all texts together: beyond, a few words say little, and asking takes long
 AT_ONCE = 2  # explanations at work
 TOGETHER = 16  # versions of the text in one turn of the model
 SECONDS = 30.0
@@ -146,6 +138,4 @@ def _read(engine: Engine, body: bytes) -> Wanted:
         raise all_problems(error) from None  # the cause quotes the text
     given: dict[str, Any] = request.model_dump(exclude_unset=True)
     label, versions = given.pop("label", None), given.pop("versions", VERSIONS)
-    if sum(len(given[name]) for name in engine.requests.inputs) > MOST_CHARACTERS:
-        raise wrong_values([f"texts of more than {MOST_CHARACTERS} characters are not explained"])
     return Wanted(given, label, versions)

@@ -111,8 +111,9 @@ def _batch() -> dict[str, Any]:
     summary = "Answers to many rows, as JSON lines in and JSON lines out."
     request = "A request for one row on each line, as POST /predict takes it; at most 256 MiB together."
     response = "On each line `line` (from 1) with `version` and `prediction`, or with `error`."
-    lines = {LINES: {"schema": {"type": "string", "description": request}}}
-    answers = {LINES: {"schema": {"type": "string", "description": response}}}
+    # Of whatever type: what is on a line is told of on a line.
+    lines = {LINES: {"schema": {"description": request}, "example": '{"text": "..."}\n{"text": "..."}\n'}}
+    answers = {LINES: {"schema": {"description": response}}}
     operation = _question("batch", summary, lines, answers)
     del operation["responses"]["422"]  # a bad line is told of on its own line
     return operation

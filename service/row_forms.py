@@ -13,6 +13,7 @@ from components.models.explanation import VERSIONS
 from service.schemas.base import READABLE, STRICT, Speech, absent, one_of
 
 MOST_VERSIONS = 2048
+MOST_EXPLAINED = 5000  # characters of a text: beyond, a few words say little, and asking takes long
 Comment = Annotated[str, Field(max_length=1000, pattern=READABLE)]
 RequestId = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 Label = Annotated[str, Field(min_length=1, max_length=500, pattern=READABLE)]
@@ -32,7 +33,9 @@ def row_forms(speech: Speech, inputs: Sequence[str], labels: Sequence[str], limi
     own = speech.inputs(limits)
     row = {key: (own[key][0], Field(description=own[key][1])) for key in inputs}
     example = {key: speech.example[key] for key in inputs}
-    return RowForms(_explanation(speech, row, example, labels), _correction(speech, row, example, labels, limits))
+    short = speech.inputs(limits.model_copy(update={"max_characters": min(limits.max_characters, MOST_EXPLAINED)}))
+    explained = {key: (short[key][0], Field(description=short[key][1])) for key in inputs}
+    return RowForms(_explanation(speech, explained, example, labels), _correction(speech, row, example, labels, limits))
 
 
 def _explanation(

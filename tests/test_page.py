@@ -105,6 +105,7 @@ def test_a_person_is_told_what_is_wrong(window: Browser, support_model: Path, tm
     window.type("#in-text", "card")
     window.click("#ask")
     window.reads("#problem", "The endpoint does not answer.")
+    window.complaints()
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def test_an_explanation_can_be_read_as_a_page_that_loads_and_runs_nothing(client
     ("body", "status", "problem"),
     [
         ({"text": "card", "label": "no"}, 422, "'label' is none of the model's labels; GET /model lists them."),
-        ({"text": "x " * 3000}, 422, "texts of more than 5000 characters are not explained."),
+        ({"text": "x " * 3000}, 422, "'text' is 6000 characters long, the limit is 5000."),
         ({"text": "card", "versions": 3}, 422, "'versions' must be at least 64."),
         ({"texts": ["card"]}, 422, "'text' is missing; unknown key 'texts'."),
         ({"text": " "}, 422, "'text' is blank; every text must hold something to read."),
