@@ -17,7 +17,7 @@ from components.config import Serving
 from components.task_types import Row
 from service.problems import Problem, not_json, wrong_values
 from service.schemas import find_speech
-from service.schemas.base import READABLE, STRICT, Speech, absent
+from service.schemas.base import READABLE, STRICT, Speech, absent, whole
 
 MOST_LABELS = 10_000  # largest top_k
 MOST_SENTENCES = 5  # problems that one answer lists
@@ -96,7 +96,7 @@ def request_reader(speech: Speech, limits: Serving, inputs: Sequence[str], many:
         many: (Annotated[list[item], Field(min_length=1, max_length=limits.max_texts)], absent("Several of them.")),
         **{key: (kind, absent(description)) for key, (kind, description) in speech.options.items()},
         "top_k": (
-            Annotated[int, Field(ge=1, le=MOST_LABELS), BeforeValidator(_whole)],
+            Annotated[int, Field(ge=1, le=MOST_LABELS), BeforeValidator(whole)],
             absent(f"How many of the likeliest to name; {limits.top_k} unless said otherwise."),
         ),
     }
@@ -120,11 +120,6 @@ def read_options(task_type: str, options: Mapping[str, Any]) -> AskedOfAll:
 
 def _plain(value: Any) -> Any:
     return value.model_dump() if isinstance(value, BaseModel) else value
-
-
-def _whole(value: object) -> object:
-    """1.0 is an integer in JSON Schema, and so here."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def all_problems(error: ValidationError) -> Problem:

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from components.config import Serving
 from components.models.explanation import VERSIONS
-from service.schemas.base import READABLE, STRICT, Speech, absent, one_of
+from service.schemas.base import READABLE, STRICT, Speech, absent, one_of, whole
 
 MOST_VERSIONS = 2048
 MOST_EXPLAINED = 5000  # characters of a text: beyond, a few words say little, and asking takes long
 Comment = Annotated[str, Field(max_length=1000, pattern=READABLE)]
 RequestId = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 Label = Annotated[str, Field(min_length=1, max_length=500, pattern=READABLE)]
-Versions = Annotated[int, Field(ge=64, le=MOST_VERSIONS)]
+Versions = Annotated[int, Field(ge=64, le=MOST_VERSIONS), BeforeValidator(whole)]
 
 
 @dataclass(frozen=True, slots=True)

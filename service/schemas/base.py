@@ -81,6 +81,11 @@ def one_of(labels: Sequence[str]) -> Any:
     return Literal[tuple(labels)] if labels else Annotated[str, Field(min_length=1, pattern=READABLE)]
 
 
+def whole(value: object) -> object:
+    """1.0 is an integer in JSON Schema, and so here."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def list_of(kind: Any) -> Any:
     """The type of a list of items whose type is made at run time."""
     return GenericAlias(list, (kind,))

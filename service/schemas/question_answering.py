@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from components.config import Serving
-from service.schemas.base import STRICT, Key, Score, Speech, readable_text
+from service.schemas.base import STRICT, Key, Score, Speech, readable_text, whole
 
 
 class Candidate(BaseModel):
@@ -37,7 +37,7 @@ class TrueAnswers(BaseModel):
     model_config = STRICT
 
     text: list[str]
-    answer_start: list[Annotated[int, Field(ge=0)]]
+    answer_start: list[Annotated[int, Field(ge=0), BeforeValidator(whole)]]
 
 
 def _question_and_context(limits: Serving) -> Mapping[str, Key]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, BeforeValidator, Field, create_model
 
 from components.config import Serving
-from service.schemas.base import STRICT, Keys, Score, Speech, list_of, one_of, readable_text
+from service.schemas.base import STRICT, Keys, Score, Speech, list_of, one_of, readable_text, whole
 
 
 class Entity(BaseModel):
@@ -31,8 +31,8 @@ def _entities(labels: Sequence[str], _limits: Serving) -> Keys:
     span = create_model(
         "TrueEntity",
         __config__=STRICT,
-        start=(Annotated[int, Field(ge=0)], ...),
-        end=(Annotated[int, Field(ge=1)], ...),
+        start=(Annotated[int, Field(ge=0), BeforeValidator(whole)], ...),
+        end=(Annotated[int, Field(ge=1), BeforeValidator(whole)], ...),
         label=(one_of(labels), ...),
     )
     return {"entities": (list_of(span), "All entities, without overlap; an empty list if there is none.")}
