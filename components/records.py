@@ -89,6 +89,25 @@ class TokenizedDataset:
 
 
 @dataclass(frozen=True, slots=True)
+class PretrainingExamples:
+    """A corpus as token ids, and the sequences of each phase, in Arrow files below `folder`.
+
+    `documents` and `tokens` are by split, `sequences` by `split/phase-N`. `random_share` is the share of pairs whose
+    second segment comes from another document, `unknown_share` that of tokens the vocabulary does not know;
+    `unigram_entropy` (nats) is the loss of guessing held-out tokens by their frequency.
+    """
+
+    folder: Path
+    digest: str
+    documents: Mapping[str, int]
+    tokens: Mapping[str, int]
+    sequences: Mapping[str, int]
+    random_share: float
+    unknown_share: float
+    unigram_entropy: float
+
+
+@dataclass(frozen=True, slots=True)
 class TrainedModel:
     """A model directory: weights, tokenizer, `manifest.json`, `golden.json`.
 

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.config import RunConfig
+from components.pretraining_config import PretrainingConfig
 from components.task_types import TaskType, find_task_type, task_type_names
 from components.validation.checks import checks_of
+
+SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 
 def run_file_schema() -> dict[str, Any]:
@@ -24,7 +27,14 @@ def run_file_schema() -> dict[str, Any]:
     metric.pop("default")  # each task type has its own
     metric["enum"] = list(dict.fromkeys(name for each in types for name in each.metric_names))
     metric["description"] += f" {_metrics(types)}."
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": SCHEMA, **schema}
+
+
+def pretraining_file_schema() -> dict[str, Any]:
+    """JSON Schema of a pretraining's run file."""
+    schema = PretrainingConfig.model_json_schema()
+    schema["properties"].pop("folder")
+    return {"$schema": SCHEMA, **schema}
 
 
 def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:

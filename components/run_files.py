@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from components.config import RunConfig
 from components.errors import ConfigError
+from components.pretraining_config import PretrainingConfig
 from components.task_types import TaskType, find_task_type, task_type_names
 from components.type_settings import Place, with_defaults, wrong_checks, wrong_for_type, wrong_settings
 
@@ -22,10 +23,9 @@ def read_run_file(path: Path) -> RunConfig:
     Raises:
         ConfigError: the file is missing, not UTF-8, not YAML, or some keys are wrong; all of them are named.
     """
-    text = _read_text(path)
-    content, lines = _load(path, text)
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no settings.", "start from a file in examples/, or run 'rebert init DATA'.")
+    content, lines = _read(path)
+    if is_pretraining(content):
+        raise ConfigError(f"{path} describes a pretraining: it has a corpus.", f"run 'rebert pretrain {path}'.")
     task_type = _task_type(content)
     problems = _wrong_names(content)
     if task_type:
@@ -41,6 +41,38 @@ def read_run_file(path: Path) -> RunConfig:
     if problems:
         raise _all_errors(path, problems, lines)
     return config
+
+
+def read_pretraining_file(path: Path) -> PretrainingConfig:
+    """The settings in a YAML run file of a pretraining.
+
+    Raises:
+        ConfigError: the file is missing, not UTF-8, not YAML, of another kind, or some keys are wrong.
+    """
+    content, lines = _read(path)
+    if "data" in content and not is_pretraining(content):
+        raise ConfigError(f"{path} describes a fine-tuning: it has data and no corpus.", f"run 'rebert run {path}'.")
+    problems: list[tuple[Place, str]] = [(("folder",), "unknown key 'folder'")] if "folder" in content else []
+    try:
+        config = PretrainingConfig.model_validate({**content, "folder": path.resolve().parent})
+    except ValidationError as error:
+        problems += [(item["loc"], _sentence(dict(item), PretrainingConfig, item["loc"])) for item in error.errors()]
+        raise _all_errors(path, problems, lines, "rebert schema --pretraining") from error
+    if problems:
+        raise _all_errors(path, problems, lines, "rebert schema --pretraining")
+    return config
+
+
+def is_pretraining(content: Mapping[str, Any]) -> bool:
+    """Whether a run file's content is that of a pretraining."""
+    return "corpus" in content and "data" not in content
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
+    content, lines = _load(path, _read_text(path))
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no settings.", "start from a file in examples/, or run 'rebert init DATA'.")
+    return content, lines
 
 
 def _read_text(path: Path) -> str:
@@ -106,11 +138,13 @@ def _wrong_names(content: Mapping[str, Any]) -> list[tuple[Place, str]]:
     return found
 
 
-def _all_errors(path: Path, problems: Sequence[tuple[Place, str]], lines: Mapping[Place, int]) -> ConfigError:
+def _all_errors(
+    path: Path, problems: Sequence[tuple[Place, str]], lines: Mapping[Place, int], schema: str = "rebert schema"
+) -> ConfigError:
     found = sorted((_line(place, lines), sentence) for place, sentence in problems)
     listed = [f"{path}:{line}: {sentence}" for line, sentence in dict.fromkeys(found)]
     remedy = "correct that key" if len(listed) == 1 else f"correct these {len(listed)} keys"
-    return ConfigError("\n".join(listed), f"{remedy}; 'rebert schema' prints every key with its meaning.")
+    return ConfigError("\n".join(listed), f"{remedy}; '{schema}' prints every key with its meaning.")
 
 
 def _line(place: Place, lines: Mapping[Place, int]) -> int:

@@ -50,9 +50,9 @@ def validate_step(inputs: Inputs) -> Step:
     """Validation depends on the files' content, on how they are read and checked, and on the tokenizer."""
     config, champion = inputs.config, inputs.champion
     settings = config.data.model_dump(mode="json", exclude={"train", "validation", "test"})
-    parts = {f"data.{split}": _content(files) for split, files in inputs.files.items()} | {
+    parts = {f"data.{split}": content_digest(files) for split, files in inputs.files.items()} | {
         "data": digest_of(settings),
-        "validation": _section(config.validation),
+        "validation": section_digest(config.validation),
         "model.max_length": str(config.model.max_length),
         "model.window_overlap": str(config.model.window_overlap),
         "task": digest_of(config.task),
@@ -60,7 +60,7 @@ def validate_step(inputs: Inputs) -> Step:
         "tokenizer": inputs.base.tokenizer_digest,
         "champion's labels": digest_of(champion.labels if champion else None),
         "code": _code("components.validation.examination", config),
-        "libraries": _versions("great-expectations", "numpy", "pandas", "pyarrow", "tokenizers", "transformers"),
+        "libraries": versions_of("great-expectations", "numpy", "pandas", "pyarrow", "tokenizers", "transformers"),
     }
     return Step("validate", config.name, parts)
 
@@ -78,7 +78,7 @@ def tokenize_step(inputs: Inputs, dataset: ValidatedDataset) -> Step:
         "task": digest_of(config.task),
         "tokenizer": inputs.base.tokenizer_digest,
         "code": _code("components.training.tokenization", config),
-        "libraries": _versions("numpy", "pyarrow", "tokenizers", "transformers"),
+        "libraries": versions_of("numpy", "pyarrow", "tokenizers", "transformers"),
     }
     return Step("tokenize", config.name, parts)
 
@@ -104,7 +104,7 @@ def train_step(inputs: Inputs, dataset: ValidatedDataset, tokens: TokenizedDatas
         "evaluation.metric": config.evaluation.metric,
         "hardware": inputs.hardware,
         "code": _code("components.training.fine_tuning", config),
-        "libraries": _versions("accelerate", "numpy", "torch", "transformers"),
+        "libraries": versions_of("accelerate", "numpy", "torch", "transformers"),
     }
     return Step("fine_tune", config.name, parts)
 
@@ -115,9 +115,9 @@ def evaluate_step(inputs: Inputs, dataset: ValidatedDataset, model_digest: str) 
     parts = {
         "model": model_digest,
         "frozen rows": digest_once(dataset.split_file("test")),
-        "evaluation": _section(config.evaluation),
+        "evaluation": section_digest(config.evaluation),
         "code": _code("components.reports.evaluation", config),
-        "libraries": _versions("numpy", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "transformers"),
+        "libraries": versions_of("numpy", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "transformers"),
     }
     return Step("evaluate", config.name, parts)
 
@@ -130,10 +130,10 @@ def decide_step(inputs: Inputs, candidate: EvaluationReport, champion: Evaluatio
         "candidate's model": candidate.model_digest,
         "champion": champion.digest if champion else "none",
         "champion's model": champion.model_digest if champion else "none",
-        "evaluation": _section(config.evaluation),
-        "gate": _section(config.gate),
+        "evaluation": section_digest(config.evaluation),
+        "gate": section_digest(config.gate),
         "code": _code("components.reports.promotion", config),
-        "libraries": _versions("numpy", "pandas", "scipy"),
+        "libraries": versions_of("numpy", "pandas", "scipy"),
     }
     return Step("decide", config.name, parts)
 
@@ -151,12 +151,12 @@ def optimise_step(inputs: Inputs, dataset: ValidatedDataset, report: EvaluationR
         "processor": digest_of(sorted(cpu_flags())),
         "code": _code("components.serving.optimising", config),
         "engines": digest_code("components.models.engines.openvino_engine", "components.models.engines.torch_engine"),
-        "libraries": _versions("nncf", "numpy", "openvino", "tokenizers", "torch", "transformers"),
+        "libraries": versions_of("nncf", "numpy", "openvino", "tokenizers", "torch", "transformers"),
     }
     return Step("optimise", config.name, parts)
 
 
-def _content(files: Sequence[DataFile]) -> str:
+def content_digest(files: Sequence[DataFile]) -> str:
     """Digest of what files hold and of how they are read, which their endings say."""
     return digest_of([(file.path.suffix.lower(), file.digest) for file in files])
 
@@ -166,9 +166,11 @@ def _code(module: str, config: RunConfig) -> str:
     return digest_code(module, f"components.task_types.{config.task_type}")
 
 
-def _section(section: Any) -> str:
+def section_digest(section: Any) -> str:
+    """Digest of a section of a run file."""
     return digest_of(section.model_dump(mode="json"))
 
 
-def _versions(*packages: str) -> str:
+def versions_of(*packages: str) -> str:
+    """Installed versions, as a part of a step."""
     return ", ".join(f"{name} {version(name)}" for name in packages)

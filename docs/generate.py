@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from components.config import RunConfig
+from components.pretraining_config import Phase, PretrainingConfig
 from components.task_types import Column, find_task_type, task_type_names
 from flows.cli import app
 
@@ -79,6 +80,8 @@ def _rows(section: type[BaseModel]) -> Iterator[str]:
 
 def _default(field: Any) -> str:
     value = field.get_default(call_default_factory=True)
+    if isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
+        return f"{len(value)}, see below"
     if isinstance(value, BaseModel):
         return "see below"
     return "none" if value in (None, "", (), {}) else f"`{value}`"
@@ -92,6 +95,21 @@ def _type(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         return "section"
     return {"array": "list", "object": "mapping", "null": "null"}.get(schema.get("type", ""), schema.get("type", ""))
+
+
+def pretraining_file_page() -> str:
+    """Every key of a pretraining's run file."""
+    lines = [NOTE, "# The run file of a pretraining", "", _PRETRAINING, ""]
+    for title, section in [*_sections("", PretrainingConfig), ("phases, each", Phase)]:
+        lines += [f"## {title or 'Top level'}", "", (section.__doc__ or "").strip(), ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|", *_rows(section), ""]
+    return "\n".join(lines)
+
+
+_PRETRAINING = (
+    "One YAML file describes a base model that is made from raw text; `rebert pretrain FILE` makes it. Unknown keys "
+    "are errors; all errors are reported at once, each with its line. How it works: [pretraining.md](pretraining.md)."
+)
 
 
 def command_page() -> str:
@@ -139,7 +157,12 @@ _BENCHMARKS = (
     "`benchmarks/baselines/`, with the same data, checkpoint, epochs and batch size."
 )
 
-PAGES = {"run-file.md": run_file_page, "command-line.md": command_page, "benchmarks.md": benchmark_page}
+PAGES = {
+    "run-file.md": run_file_page,
+    "pretraining-file.md": pretraining_file_page,
+    "command-line.md": command_page,
+    "benchmarks.md": benchmark_page,
+}
 
 if __name__ == "__main__":
     for file, page in PAGES.items():

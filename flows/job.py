@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.config import RunConfig
@@ -90,7 +90,7 @@ def open_job(config: RunConfig, settings: Settings, log: RunLog) -> Job:
     """
     from components import registry  # mlflow: a second to import, and a bad run file must answer at once
 
-    base = resolve_base_model(config.model.base, config.folder, config.model.sha256)
+    base = find_base_model(settings, config.model.base, config.folder, config.model.sha256)
     require_positions(base, config.model.max_length)
     choice = choose_device(config.training)
     inputs = Inputs(
@@ -102,6 +102,21 @@ def open_job(config: RunConfig, settings: Settings, log: RunLog) -> Job:
         hardware=f"{choice.device} {choice.precision}",
     )
     return Job(inputs, settings, log)
+
+
+def find_base_model(settings: Settings, spec: str, folder: Path, sha256: str | None) -> BaseModel:
+    """The base model that a run file names; `models:/NAME@ALIAS` means the version that has the alias now.
+
+    Raises:
+        ProjectError: it is not there, damaged, or of the wrong kind.
+    """
+    if not spec.startswith("models:"):
+        return resolve_base_model(spec, folder, sha256)
+    from components import registry
+
+    version = registry.find_by_address(settings, spec)
+    found = resolve_base_model(str(registry.fetch_model(settings, version)), folder, sha256)
+    return replace(found, spec=f"models:/{version.name}/{version.version}")
 
 
 def find_champion(settings: Settings, name: str) -> Champion | None:

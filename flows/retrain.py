@@ -61,10 +61,11 @@ def run_job(job: Job) -> RunResult:
     tokens = steps.tokenize(job, dataset)
     with tracked_run(job, dataset, tokens) as run_id:
         model = steps.fine_tune(job, run_id, dataset, tokens)
-        return _judge(job, run_id, dataset, model)
+        return judge(job, run_id, dataset, model)
 
 
-def _judge(job: Job, run_id: str, dataset: ValidatedDataset, model: TrainedModel) -> RunResult:
+def judge(job: Job, run_id: str, dataset: ValidatedDataset, model: TrainedModel) -> RunResult:
+    """Everything from a trained candidate to its promotion or refusal."""
     settled = job.settled(model)
     if settled:
         keep_live(job)

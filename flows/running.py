@@ -11,7 +11,7 @@ from typing import Any, cast
 from components.config import RunConfig
 from components.errors import OrchestrationError, ProjectError, RejectedData
 from components.records import as_json
-from components.run_files import read_run_file
+from components.run_files import read_pretraining_file, read_run_file
 from components.settings import Settings, without_passwords
 from components.step_store import model_lock
 from flows import console
@@ -23,13 +23,13 @@ HEALTH_SECONDS = 5
 IMPORTED_AHEAD = ("great_expectations", "transformers.modeling_utils")
 
 
-def run_model(run_file: Path, settings: Settings, as_json_object: bool) -> int:
-    """Run a model's flow and print what came of it.
+def run_model(run_file: Path, settings: Settings, as_json_object: bool, *, pretraining: bool = False) -> int:
+    """Run a model's flow, or its pretraining, and print what came of it.
 
     Returns:
         The exit code: 0 for a decision either way, 2 for what the user can mend.
     """
-    content, code = execute_run(run_file, settings)
+    content, code = execute_run(run_file, settings, pretraining=pretraining)
     if as_json_object:
         console.print_json(content)
     elif code == 0:
@@ -37,8 +37,8 @@ def run_model(run_file: Path, settings: Settings, as_json_object: bool) -> int:
     return code
 
 
-def execute_run(run_file: Path, settings: Settings) -> tuple[dict[str, Any], int]:
-    """Run a model's flow with its progress on the screen; a user's mistake is shown and becomes a result.
+def execute_run(run_file: Path, settings: Settings, *, pretraining: bool = False) -> tuple[dict[str, Any], int]:
+    """Run a model's flow, or its pretraining, with its progress on the screen; a user's mistake becomes a result.
 
     Returns:
         The content of a `RunResult`, and the exit code.
@@ -47,11 +47,11 @@ def execute_run(run_file: Path, settings: Settings) -> tuple[dict[str, Any], int
     log = RunLog(listener)
     current_log.set(log)
     try:
-        return _execute(run_file, settings, log), 0
+        return (_pretrain(run_file, settings) if pretraining else _execute(run_file, settings, log)), 0
     except ProjectError as error:
         listener.close()
         console.show_error(error)
-        return _failure(run_file, error, log), MENDABLE
+        return _failure(_name_of(run_file, pretraining), error, log), MENDABLE
     finally:
         listener.close()
 
@@ -67,6 +67,46 @@ def _execute(run_file: Path, settings: Settings, log: RunLog) -> dict[str, Any]:
 
     Thread(target=_import_ahead, daemon=True).start()
     return cast(dict[str, Any], retrain(str(run_file)))
+
+
+def _pretrain(run_file: Path, settings: Settings) -> dict[str, Any]:
+    prepare_prefect(settings)
+    from flows.pretrain import pretrain
+
+    return cast(dict[str, Any], pretrain(str(run_file)))
+
+
+def _name_of(run_file: Path, pretraining: bool) -> str:
+    return read_pretraining_file(run_file).name if pretraining else read_run_file(run_file).name
+
+
+def adapt_model(pretraining_file: Path, run_file: Path, seeds: int, settings: Settings, as_json_object: bool) -> int:
+    """Run the flow from domain text to the comparison with the untouched base, and print what came of it.
+
+    Returns:
+        The exit code: 0 for any verdict, 2 for what the user can mend.
+    """
+    listener = console.ConsoleListener()
+    log = RunLog(listener)
+    current_log.set(log)
+    content: dict[str, Any]
+    try:
+        prepare_prefect(settings)
+        from flows.adapt import adapt
+
+        content = cast(dict[str, Any], adapt(str(pretraining_file), str(run_file), seeds))
+        code = 0
+    except ProjectError as error:
+        listener.close()
+        console.show_error(error)
+        content, code = _failure(read_run_file(run_file).name, error, log), MENDABLE
+    finally:
+        listener.close()
+    if as_json_object:
+        console.print_json(content)
+    elif code == 0:
+        console.print_text(f"{content['outcome']}: {content['reason']}")
+    return code
 
 
 def _import_ahead() -> None:
@@ -110,11 +150,11 @@ def prepare_prefect(settings: Settings) -> None:
         ) from error
 
 
-def _failure(run_file: Path, error: ProjectError, log: RunLog) -> dict[str, Any]:
+def _failure(name: str, error: ProjectError, log: RunLog) -> dict[str, Any]:
     rejected = isinstance(error, RejectedData)
     result = RunResult(
         "rejected" if rejected else "failed",
-        read_run_file(run_file).name,
+        name,
         error.problem,
         report=error.report if isinstance(error, RejectedData) else None,
         steps=tuple(log.steps),

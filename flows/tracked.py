@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,9 @@ log = logging.getLogger("rebert.flows")
 
 
 @contextmanager
-def tracked_run(job: Job, dataset: ValidatedDataset, tokens: TokenizedDataset) -> Iterator[str]:
+def tracked_run(
+    job: Job, dataset: ValidatedDataset, tokens: TokenizedDataset, more_tags: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """The MLflow run of this training, open while the candidate is made and judged, closed on every way out."""
     from components import tracking
 
@@ -31,6 +33,7 @@ def tracked_run(job: Job, dataset: ValidatedDataset, tokens: TokenizedDataset) -
         "code_digest": step.parts["code"],
         "device_reason": choose_device(job.config.training).reason,
         "flow_run": str(flow_run.id or ""),
+        **(more_tags or {}),
     }
     params = tracking.run_params(job.config, dataset, job.base)
     run_id = tracking.start_run(job.settings, job.config, step.digest, params=params, tags=tags)

@@ -16,7 +16,7 @@ from components.models.inference import TOLERANCE, Predictor
 from components.models.model_directory import read_golden, read_manifest, verify_model
 from components.records import TrainedModel
 from components.task_types import find_task_type
-from components.training import fine_tuner
+from components.training import training_flow
 from components.training.fine_tuning import train_model
 from components.training.training_history import History, Progress
 from tests.training_data import rows_of, small_job
@@ -114,7 +114,7 @@ def test_the_same_inputs_give_the_same_model(job, trained: TrainedModel, tmp_pat
 def test_an_interrupted_training_ends_with_the_same_weights(
     job, trained: TrainedModel, tmp_path: Path, monkeypatch, step: int
 ):
-    monkeypatch.setattr(fine_tuner, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(training_flow, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Interrupted):
         train_model(*job, tmp_path, interrupt_after(step))
     assert list((tmp_path / "checkpoints").glob("*"))
@@ -124,7 +124,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(
 
 
 def test_a_torn_checkpoint_does_not_stop_the_resumption(job, trained: TrainedModel, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(fine_tuner, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(training_flow, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Interrupted):
         train_model(*job, tmp_path, interrupt_after(9))
     last = max((tmp_path / "checkpoints").iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
@@ -133,7 +133,7 @@ def test_a_torn_checkpoint_does_not_stop_the_resumption(job, trained: TrainedMod
 
 
 def test_accumulated_steps_go_on_as_they_were(job, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(fine_tuner, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(training_flow, "CHECKPOINT_SECONDS", 0.0)
     accumulating = changed(job, batch_size=4, accumulation_steps=3, epochs=1.5)
     whole = train_model(*accumulating, tmp_path / "a")
     with pytest.raises(Interrupted):
@@ -150,7 +150,7 @@ def test_training_stops_when_the_score_gets_no_better(job, tmp_path: Path):
 
 
 def test_a_resumed_training_that_had_stopped_trains_no_further(job, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(fine_tuner, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(training_flow, "CHECKPOINT_SECONDS", 0.0)
     stuck = changed(job, epochs=20, learning_rate=1e-9, early_stopping_patience=1)
     whole = train_model(*stuck, tmp_path / "a")
     monkeypatch.setattr("components.training.fine_tuning._write_model", interrupt)

@@ -147,8 +147,8 @@ def test_twenty_kills_at_any_moment_end_with_the_same_weights(job, tmp_path: Pat
     whole = train_model(*long, tmp_path / "whole")
     draw = random.Random(0)
     code = (
-        "import sys; from pathlib import Path; from components.training import fine_tuner, training_process;"
-        "fine_tuner.CHECKPOINT_SECONDS = 0.0; training_process.main(Path(sys.argv[1]), 1)"
+        "import sys; from pathlib import Path; from components.training import training_flow, training_process;"
+        "training_flow.CHECKPOINT_SECONDS = 0.0; training_process.main(Path(sys.argv[1]), 1)"
     )
     folder = tmp_path / "killed"
     folder.mkdir()

@@ -59,20 +59,28 @@ def find_data(config: RunConfig) -> dict[Split, tuple[DataFile, ...]]:
         DataError: a pattern names no file, or a file cannot be read.
     """
     return {
-        split: tuple(_as_found(path) for path in find_files(patterns, config.folder))
+        split: tuple(as_found(path) for path in find_files(patterns, config.folder))
         for split, patterns in patterns_of(config).items()
     }
 
 
-def _as_found(path: Path) -> DataFile:
+def as_found(path: Path) -> DataFile:
+    """A file with the digest of what it holds now.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
         return DataFile(path, digest_once(path))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.", "give this user the right to read it.") from error
 
 
-def find_files(patterns: Sequence[str], folder: Path) -> list[Path]:
+def find_files(patterns: Sequence[str], folder: Path, kinds: Sequence[str] = KINDS) -> list[Path]:
     """The files that paths and globs name, each once, in the order of the patterns and sorted within a glob.
+
+    Args:
+        kinds: endings that are read.
 
     Raises:
         DataError: a pattern names no file, or a file of a kind that is not read.
@@ -83,12 +91,12 @@ def find_files(patterns: Sequence[str], folder: Path) -> list[Path]:
         matches = [whole] if whole.is_file() else _matches(whole)
         files = [path for path in matches if path.is_file()]
         if not files:
-            raise _no_file(pattern, whole)
+            raise _no_file(pattern, whole, kinds)
         found.update(dict.fromkeys(files))
     for path in found:
-        if path.suffix.lower() not in KINDS:
+        if path.suffix.lower() not in kinds:
             raise DataError(
-                f"{path.name} is of no known kind; known are {', '.join(KINDS)}.",
+                f"{path.name} is of no known kind; known are {', '.join(kinds)}.",
                 "convert it, or give the name the ending that fits its content.",
             )
     return list(found)
@@ -175,13 +183,13 @@ def _looks_like_a_row(names: Sequence[str]) -> bool:
     return any(len(name) > 40 or name.count(" ") > 3 or sum(letter > "\u2e80" for letter in name) > 6 for name in names)
 
 
-def _no_file(pattern: str, whole: Path) -> DataError:
+def _no_file(pattern: str, whole: Path, kinds: Sequence[str]) -> DataError:
     if whole.is_dir():
-        return DataError(f"{whole} is a folder.", f"name files in it, for example {pattern}/*.csv.")
+        return DataError(f"{whole} is a folder.", f"name files in it, for example {pattern}/*{kinds[0]}.")
     parent = whole.parent
     if not parent.is_dir():
         return DataError(f"There is no file {whole}, nor its folder.", "correct the path; it starts at the run file.")
-    names = sorted(path.name for path in parent.iterdir() if path.suffix.lower() in KINDS)
+    names = sorted(path.name for path in parent.iterdir() if path.suffix.lower() in kinds)
     close = get_close_matches(whole.name, names, n=1)
     there = f"did you mean '{close[0]}'?" if close else f"data files there: {', '.join(names[:10]) or 'none'}."
     return DataError(f"There is no file {whole}; {there}", "correct the path; it starts at the run file's folder.")

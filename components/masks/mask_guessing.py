@@ -6,6 +6,7 @@ The head, most of whose work is a product with the whole vocabulary, gets the st
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,18 @@ Logits = NDArray[np.float32]
 def logits_at(network: Any, inputs: Mapping[str, torch.Tensor], places: torch.Tensor) -> torch.Tensor:
     """Logits (places, vocabulary) of a masked language model.
 
+    Args:
+        places: numbers of tokens, counted through all windows (places,).
+    """
+    with only_at(network, places):
+        logits: torch.Tensor = network(**inputs).logits
+    return logits.flatten(0, 1)  # [0] is lost when the traced graph is quantised
+
+
+@contextmanager
+def only_at(network: Any, places: torch.Tensor) -> Iterator[None]:
+    """Within it the head of a network works on the states of some tokens only, as if of one line (1, places, width).
+
     Whatever the architecture calls its head, it gets what the encoder returns; so that is narrowed on its way.
 
     Args:
@@ -37,15 +50,14 @@ def logits_at(network: Any, inputs: Mapping[str, torch.Tensor], places: torch.Te
 
     def narrow(_module: Any, _arguments: Any, output: Any) -> Any:
         states = output["last_hidden_state"]
-        output["last_hidden_state"] = states.reshape(-1, states.shape[-1])[places][None]  # (1, places, width)
+        output["last_hidden_state"] = states.reshape(-1, states.shape[-1])[places][None]
         return output
 
     hook = network.base_model.register_forward_hook(narrow)
     try:
-        logits: torch.Tensor = network(**inputs).logits
+        yield
     finally:
         hook.remove()
-    return logits.flatten(0, 1)  # [0] is lost when the traced graph is quantised
 
 
 def likelihoods_in_training(logits: torch.Tensor, truths: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ A version's number, aliases and tags are MLflow's; its weights are a model direc
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.errors import BundleError, RegistryError
+from components.errors import BundleError, ConfigError, RegistryError
 from components.models.model_directory import MANIFEST, model_digest, verify_model
 from components.records import RegisteredVersion
 from components.registry.store import mlflow_errors, open_store
@@ -24,6 +25,7 @@ DIGEST = "rebert.model_digest"
 LABELS = "rebert.labels"
 ROLLED_BACK = "rebert.rolled_back"
 PAGE = 1000
+ADDRESS = re.compile(r"models:/([^/@]+)(?:@([a-z]+)|/(\d+))")
 FOLDER_DIGEST = 16  # characters of a digest that name a folder
 
 
@@ -68,6 +70,28 @@ def with_alias(settings: Settings, name: str, alias: str) -> RegisteredVersion |
     client = open_store(settings)
     number = aliases_of(client, name).get(alias)
     return get_version(settings, name, number) if number else None
+
+
+def find_by_address(settings: Settings, address: str) -> RegisteredVersion:
+    """The version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` names.
+
+    Raises:
+        ConfigError: the address is written otherwise.
+        RegistryError: there is no such version.
+    """
+    match = ADDRESS.fullmatch(address)
+    if match is None:
+        raise ConfigError(
+            f"'{address}' names no registered model.", "write models:/NAME@champion or models:/NAME/VERSION."
+        )
+    name, alias, number = match.groups()
+    if number:
+        return get_version(settings, name, int(number))
+    found = with_alias(settings, name, alias)
+    if found is None:
+        known = ", ".join(list_models(settings)) or "none"
+        raise RegistryError(f"No version of '{name}' is its {alias}; models here: {known}.", f"make '{name}' first.")
+    return found
 
 
 def champion(settings: Settings, name: str) -> RegisteredVersion | None:

@@ -6,6 +6,7 @@ This package and `components/registry/` are the only homes of mlflow.
     curves     the loss while it is being learned, and how busy the machine is
     run_facts  settings, and what the model reads in windows or cannot reach
     outcomes   data sets, reports, pictures, the card, the decision
+    pretraining   the phases of a pretraining, its examples, samples of its guesses
 """
 
 from components.tracking.curves import LiveCurves, send_history
@@ -23,6 +24,7 @@ from components.tracking.outcomes import (
     log_training,
     read_decision,
 )
+from components.tracking.pretraining import log_adaptation, log_examples, log_phase, pretraining_params, tell_phases
 from components.tracking.run_facts import log_tokens, run_params
 from components.tracking.runs import close_stale_runs, finish_run, run_page, running, start_run
 
@@ -33,19 +35,24 @@ __all__ = [
     "fetch_engine",
     "finish_run",
     "last_rejection",
+    "log_adaptation",
     "log_bundle",
     "log_card",
     "log_dataset",
     "log_decision",
     "log_engines",
     "log_evaluation",
+    "log_examples",
+    "log_phase",
     "log_rejection",
     "log_tokens",
     "log_training",
+    "pretraining_params",
     "read_decision",
     "run_page",
     "run_params",
     "running",
     "send_history",
     "start_run",
+    "tell_phases",
 ]

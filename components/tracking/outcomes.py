@@ -50,7 +50,9 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
+    """The artifacts and metrics of a run."""
+
     client: Any
     run_id: str
     settings: Settings
@@ -76,8 +78,9 @@ class _Place:
         self.client.log_batch(self.run_id, new)
 
 
-def _place(settings: Settings, run_id: str) -> _Place:
-    return _Place(open_store(settings), run_id, settings)
+def place_of(settings: Settings, run_id: str) -> Place:
+    """Where what became of a run is kept."""
+    return Place(open_store(settings), run_id, settings)
 
 
 @mlflow_errors
@@ -85,7 +88,7 @@ def log_dataset(settings: Settings, run_id: str, dataset: ValidatedDataset) -> N
     """Name the data of a run: each split with its files, rows and digest, and the report of the validation."""
     from mlflow.entities import DatasetInput, InputTag
 
-    place = _place(settings, run_id)
+    place = place_of(settings, run_id)
     inputs = [
         DatasetInput(_dataset(dataset, split), [InputTag("mlflow.data.context", NAMES_OF_CONTEXTS[split])])
         for split in SPLITS
@@ -101,7 +104,7 @@ def log_dataset(settings: Settings, run_id: str, dataset: ValidatedDataset) -> N
 @mlflow_errors
 def log_rejection(settings: Settings, run_id: str, error: RejectedData) -> None:
     """Say why a delivery was stopped, with the report that names every failing row."""
-    place = _place(settings, run_id)
+    place = place_of(settings, run_id)
     _say_what_came_of_it(place, "rejected", error.problem)
     note = f"**Rejected.** {error.problem}\n\nTo fix: {error.hint}"
     place.client.set_tag(run_id, "mlflow.note.content", note[:LONGEST_TAG])
@@ -113,7 +116,7 @@ def log_rejection(settings: Settings, run_id: str, error: RejectedData) -> None:
 @mlflow_errors
 def log_training(settings: Settings, run_id: str, model: TrainedModel) -> None:
     """Say how the training went; its curves are complete after this."""
-    place = _place(settings, run_id)
+    place = place_of(settings, run_id)
     send_history(settings, run_id, model.history)
     place.metrics(
         {
@@ -130,7 +133,7 @@ def log_training(settings: Settings, run_id: str, model: TrainedModel) -> None:
 @mlflow_errors
 def log_evaluation(settings: Settings, run_id: str, report: EvaluationReport, pictures: Path | None = None) -> None:
     """Show the scores on the frozen rows, the report with every prediction, and the pictures."""
-    place = _place(settings, run_id)
+    place = place_of(settings, run_id)
     log_scores(place.client, run_id, report)
     if report.primary_metric in report.intervals:
         low, high = report.intervals[report.primary_metric]
@@ -145,7 +148,7 @@ def log_evaluation(settings: Settings, run_id: str, report: EvaluationReport, pi
 @mlflow_errors
 def log_card(settings: Settings, run_id: str, card: str) -> None:
     """Show the model card on the run's page, and keep it whole as README.md."""
-    place = _place(settings, run_id)
+    place = place_of(settings, run_id)
     place.client.set_tag(run_id, "mlflow.note.content", without_header(card)[:LONGEST_TAG])
     with _artifact_errors(settings):
         place.client.log_text(run_id, card, "README.md")
@@ -154,7 +157,7 @@ def log_card(settings: Settings, run_id: str, card: str) -> None:
 @mlflow_errors
 def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -> None:
     """Say whether the candidate was promoted, why, and by what numbers."""
-    place = _place(settings, run_id)
+    place = place_of(settings, run_id)
     _say_what_came_of_it(place, "promoted" if decision.promote else "refused", decision.reason)
     place.metrics({"decision/difference": decision.difference, "decision/p_value": decision.p_value})
     if (decision.folder / "decision.json").exists():
@@ -167,7 +170,7 @@ def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -
 @mlflow_errors
 def log_engines(settings: Settings, run_id: str, model: OptimisedModel) -> None:
     """Say what each engine that was tried came to, and keep the one that was taken: no other run can build it again."""
-    place = _place(settings, run_id)
+    place = place_of(settings, run_id)
     measured = ("score", "loss", "milliseconds", "rows_per_second", "megabytes", "largest_difference")
     place.metrics(
         {f"engine/{trial.engine}/{name}": getattr(trial, name) for trial in model.trials for name in measured}
@@ -239,7 +242,7 @@ def last_rejection(settings: Settings, name: str) -> Rejection | None:
     return Rejection(when, judged.data.tags.get("reason", ""), judged.info.run_id)
 
 
-def _say_what_came_of_it(place: _Place, decision: str, reason: str) -> None:
+def _say_what_came_of_it(place: Place, decision: str, reason: str) -> None:
     """The two tags that people see as columns in the list of runs."""
     place.client.set_tag(place.run_id, "decision", decision)
     place.client.set_tag(place.run_id, "reason", reason[:LONGEST_TAG])

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from components.config import Training
-from components.errors import TrainingError
 from components.task_types import Spec, TaskType
 from components.training.best_weights import BestWeights
 from components.training.checkpoints import commit_checkpoint, remove_old_checkpoints
 from components.training.fast_dropout import DropoutMasks
 from components.training.token_table import ShuffledBatches, TokenTable, sorted_batches
+from components.training.training_flow import Plan, TrainingFlow
 from components.training.training_history import History
 
 EVALUATION_TOKENS = 8192  # padded tokens in an evaluation batch
 LOGS = 50  # lines of training loss in a history, about
 DECAYING_AND_NOT = 2  # groups of parameters in the Trainer's optimizer
-CHECKPOINT_SECONDS = 60.0  # work that a kill may cost
 
 Evaluate = Callable[[list[Any]], dict[str, float]]  # raw outputs of the validation windows, in their order
 
@@ -75,7 +73,14 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         self.model_accepts_loss_kwargs = False  # nothing to count before each step
         self.loss_is_scaled_for_ga = False  # a mean over the batch: the Trainer divides by the accumulated steps
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Flow(self))
+        plan = Plan(
+            rows=len(tables["train"]),
+            rows_a_step=args.per_device_train_batch_size * args.gradient_accumulation_steps,
+            learning_rate=training.learning_rate,
+            metric=f"validation_{metric}",
+            exhausted=lambda: self.best.exhausted,
+        )
+        self.add_callback(TrainingFlow(history, plan))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         table: Any = self.tables["train"]
@@ -168,107 +173,49 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         remove_old_checkpoints(folder.parent)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        from safetensors.torch import save_file
-
-        folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = state_dict or self.model.state_dict()
-        # Copies, since safetensors takes no tensor that shares its memory with another, as tied weights do.
-        save_file({name: value.clone() for name, value in weights.items()}, folder / "model.safetensors")
+        save_weights(state_dict or self.model.state_dict(), Path(output_dir or self.args.output_dir))
 
 
-class _Flow(TrainerCallback):  # type: ignore[misc]
-    """When to log, to evaluate, to save and to stop."""
+def save_weights(weights: dict[str, torch.Tensor], folder: Path) -> None:
+    """Write a checkpoint's weights, tied ones twice."""
+    from safetensors.torch import save_file
 
-    def __init__(self, tuner: FineTuner) -> None:
-        self.tuner = tuner
-        self.saved = self.logged = self.began = time.monotonic()
-        self.logged_step = self.first_step = 0
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.saved = self.logged = self.began = time.monotonic()
-        self.logged_step = self.first_step = state.global_step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        steps_an_epoch = math.ceil(len(self.tuner.tables["train"]) / self._rows_a_step(args))
-        inside = state.global_step % steps_an_epoch != 0 and state.global_step < state.max_steps
-        # After the last step of an epoch comes its evaluation, and only then a checkpoint: `on_epoch_end`. Inside an
-        # epoch only a logged step is saved, so that the losses after a resumption are averages over the same steps.
-        control.should_save = inside and control.should_log and self._save_is_due()
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        control.should_log = control.should_evaluate = True
-        control.should_save = self._save_is_due()
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.saved = time.monotonic()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        if "loss" in logs:
-            self._log_training(args, state, logs)
-        elif f"validation_{self.tuner.metric}" in logs:
-            metrics = {name: value for name, value in logs.items() if name.startswith("validation_")}
-            self.tuner.history.add(state.global_step, state.epoch, metrics)
-            self.logged = time.monotonic()  # evaluation is no training time
-            if self.tuner.best.exhausted:
-                control.should_training_stop = True
-        self._tell(state)
-
-    def _log_training(self, args: Any, state: Any, logs: dict[str, float]) -> None:
-        if not math.isfinite(logs["loss"]):
-            raise TrainingError(
-                f"The loss is {logs['loss']} at step {state.global_step} of {state.max_steps}: training diverged.",
-                f"lower training.learning_rate, now {self.tuner.training.learning_rate:g}, to a third of it.",
-            )
-        now = time.monotonic()
-        rows = (state.global_step - self.logged_step) * self._rows_a_step(args)
-        metrics = {
-            "train_loss": logs["loss"],
-            "learning_rate": logs["learning_rate"],
-            "grad_norm": logs.get("grad_norm", 0.0),
-            "samples_per_second": round(rows / max(now - self.logged, 1e-9), 2),
-        }
-        self.tuner.history.add(state.global_step, state.epoch, metrics)
-        self.logged, self.logged_step = now, state.global_step
-
-    def _tell(self, state: Any) -> None:
-        done = state.global_step - self.first_step
-        spent = time.monotonic() - self.began
-        left = spent / done * (state.max_steps - state.global_step) if done else math.inf
-        self.tuner.history.tell(state.global_step, state.max_steps, state.epoch or 0.0, left)
-
-    def _save_is_due(self) -> bool:
-        return time.monotonic() - self.saved >= CHECKPOINT_SECONDS
-
-    @staticmethod
-    def _rows_a_step(args: Any) -> int:
-        rows: int = args.per_device_train_batch_size * args.gradient_accumulation_steps
-        return rows
+    folder.mkdir(parents=True, exist_ok=True)
+    # Copies, since safetensors takes no tensor that shares its memory with another, as tied weights do.
+    save_file({name: value.clone() for name, value in weights.items()}, folder / "model.safetensors")
 
 
-def training_arguments(training: Training, folder: Path, device: str, precision: str, rows: int) -> TrainingArguments:
-    """The Trainer's arguments: what the run file says, and nothing that costs time in every step."""
+def training_arguments(
+    training: Training, folder: Path, device: str, precision: str, rows: int, **others: Any
+) -> TrainingArguments:
+    """The Trainer's arguments: what the run file says, and nothing that costs time in every step.
+
+    Args:
+        rows: of an epoch.
+        others: arguments of the Trainer that differ from these.
+    """
     steps = math.ceil(rows / (training.batch_size * training.accumulation_steps)) * training.epochs
-    return TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=training.batch_size,
-        gradient_accumulation_steps=training.accumulation_steps,
-        num_train_epochs=training.epochs,
-        learning_rate=training.learning_rate,
-        warmup_steps=training.warmup_share,
-        weight_decay=training.weight_decay,
-        optim="adamw_torch_fused",
-        use_cpu=device == "cpu",
-        bf16=precision == "bf16",
-        fp16=precision == "fp16",
-        activation_checkpointing=training.gradient_checkpointing,
-        seed=training.seed,
-        logging_steps=max(1, math.ceil(steps / LOGS)),
-        logging_nan_inf_filter=False,
-        eval_strategy="no",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=device == "cuda",
-        remove_unused_columns=False,
-    )
+    arguments: dict[str, Any] = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": training.batch_size,
+        "gradient_accumulation_steps": training.accumulation_steps,
+        "num_train_epochs": training.epochs,
+        "learning_rate": training.learning_rate,
+        "warmup_steps": training.warmup_share,
+        "weight_decay": training.weight_decay,
+        "optim": "adamw_torch_fused",
+        "use_cpu": device == "cpu",
+        "bf16": precision == "bf16",
+        "fp16": precision == "fp16",
+        "activation_checkpointing": training.gradient_checkpointing,
+        "seed": training.seed,
+        "logging_steps": max(1, math.ceil(steps / LOGS)),
+        "logging_nan_inf_filter": False,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": device == "cuda",
+        "remove_unused_columns": False,
+    }
+    return TrainingArguments(**{**arguments, **others})

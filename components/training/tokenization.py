@@ -119,7 +119,7 @@ def _tokenize_split(
     def encode(rows: list[Row]) -> tuple[list[Row], Windows]:
         return rows, task_type.encode(tokenizer, rows, spec)
 
-    for rows, windows in _one_ahead(encode, _read_rows(dataset.split_file(split), task_type)):
+    for rows, windows in one_ahead(encode, _read_rows(dataset.split_file(split), task_type)):
         table = _as_table(windows, task_type.targets(rows, windows, spec), counts.rows, task_type)
         writer = writer or pa.ipc.new_stream(path, table.schema)
         writer.write_table(table)
@@ -139,7 +139,7 @@ def _read_rows(path: Path, task_type: TaskType) -> Iterator[list[Row]]:
             yield batch.to_pylist()
 
 
-def _one_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def one_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Each item's result, made in a thread while the caller is busy with the one before.
 
     The tokenizer leaves Python's lock free while it works, so that reading and writing cost next to nothing.

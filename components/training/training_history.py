@@ -45,10 +45,12 @@ class History:
     Args:
         path: of the JSONL file.
         on_progress: called after each logged step, or None.
+        steps_before: of earlier trainings that this one goes on from; its curves begin behind theirs.
     """
 
-    def __init__(self, path: Path, on_progress: Callable[[Progress], None] | None) -> None:
+    def __init__(self, path: Path, on_progress: Callable[[Progress], None] | None, steps_before: int = 0) -> None:
         self.path = path
+        self.steps_before = steps_before
         self.on_progress = on_progress
         self.loss = math.nan
         self.samples_per_second = 0.0
@@ -58,12 +60,13 @@ class History:
         if not self.path.exists():
             return
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] - self.steps_before <= step]
         self.path.write_text("".join(kept), encoding="utf-8")
 
     def add(self, step: int, epoch: float, metrics: Mapping[str, Any]) -> None:
         """Write one line."""
-        line = {"step": step, "epoch": round(epoch, 4), "time": round(time.time(), 3), "metrics": dict(metrics)}
+        moment = {"step": self.steps_before + step, "epoch": round(epoch, 4), "time": round(time.time(), 3)}
+        line = {**moment, "metrics": dict(metrics)}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self.loss = metrics.get("train_loss", self.loss)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -17,12 +18,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from components import errors
-from components.config import RunConfig
+from components.config import RunConfig, Training
 from components.errors import ProjectError, TrainingError
 from components.garbage import collect_rarely
 from components.records import BaseModel, TokenizedDataset, TrainedModel, ValidatedDataset, as_json
@@ -32,12 +34,51 @@ from components.training.training_history import Progress
 
 JOB = "training_job.json"
 LOG = "training.log"
+PIPE = "messages"  # of several processes
+FINE_TUNING = "components.training.training_process:fine_tune"
+PARENT_SECONDS = 1.0  # between two looks at whether the launcher is there
 GRACE_SECONDS = 10.0  # between asking a training to end and ending it
 LOG_TAIL_LINES = 15
-CHILD = (sys.executable, "-m", "components.training.training_process")  # then the job file and the pipe's number
+CHILD = (
+    sys.executable,
+    "-m",
+    "components.training.training_process",
+)  # then the job file and the pipe's number or path
 
 Record = TypeVar("Record")
 ProgressListener = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Processes that train together, started by torch's elastic launcher; a machine that meets others names where."""
+
+    processes: int = 1
+    machines: int = 1
+    meeting_point: str | None = None  # HOST:PORT
+    restarts: int = 3
+
+    @property
+    def alone(self) -> bool:
+        return self.processes * self.machines == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Work for a child process.
+
+    Args:
+        work: `module:function`; gets the job's content and a listener, and returns a `TrainedModel`.
+        name: of the model, for messages.
+        training: device, precision and time limit.
+        content: what the function needs beside its folder, as JSON.
+    """
+
+    work: str
+    name: str
+    training: Training
+    content: Mapping[str, Any]
+    launch: Launch = Launch()
 
 
 def train_in_process(
@@ -56,21 +97,35 @@ def train_in_process(
         TrainingError: the time was up, the system killed the process, or the training itself failed.
         StorageError: the disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    job = {"config": config.model_dump(mode="json"), "folder": str(folder), "config_folder": str(config.folder)}
+    content = {"config": config.model_dump(mode="json"), "config_folder": str(config.folder)}
     records = {"tokens": as_json(tokens), "base": as_json(base), "dataset": as_json(dataset)}
-    (folder / JOB).write_text(json.dumps({**job, **records}), encoding="utf-8")
-    threads = choose_device(config.training).threads
-    with _child(folder, child_environment(threads, settings)) as (process, messages):
-        deadline = time.monotonic() + config.training.max_hours * 3600
+    order = Order(FINE_TUNING, config.name, config.training, {**content, **records})
+    return run_in_process(order, folder, settings=settings, on_progress=on_progress)
+
+
+def run_in_process(
+    order: Order, folder: Path, *, settings: Settings | None = None, on_progress: ProgressListener | None = None
+) -> TrainedModel:
+    """The record of an order's work, done in a child process within its time limit.
+
+    Raises:
+        TrainingError: the time was up, the system killed the process, or the training itself failed.
+        StorageError: the disk is full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    job = {"work": order.work, **order.content, "folder": str(folder)}
+    (folder / JOB).write_text(json.dumps(job), encoding="utf-8")
+    threads = max(1, choose_device(order.training).threads // order.launch.processes)
+    with _child(order.launch, folder, child_environment(threads, settings)) as (process, messages):
+        deadline = time.monotonic() + order.training.max_hours * 3600
         result = _follow(messages, deadline, on_progress)
         if result is None and time.monotonic() >= deadline:
-            raise _out_of_time(config)
+            raise _out_of_time(order)
         _end(process, patience=GRACE_SECONDS)
     if result is None:
-        raise _died(config, process.returncode, folder / LOG)
+        raise _died(order, process.returncode, folder / LOG)
     (folder / JOB).unlink()
-    return _record(TrainedModel, result)
+    return record(TrainedModel, result)
 
 
 def child_environment(threads: int, settings: Settings | None) -> dict[str, str]:
@@ -92,10 +147,16 @@ def child_environment(threads: int, settings: Settings | None) -> dict[str, str]
 
 
 @contextmanager
-def _child(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
+def _child(
+    launch: Launch, folder: Path, environment: Mapping[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
     """The running child and its messages; at the end it has ended, whatever happened here."""
-    reading, writing = os.pipe()
-    command = [*CHILD, str(folder / JOB), str(writing)]
+    if launch.alone:
+        reading, writing = os.pipe()
+        command = [*CHILD, str(folder / JOB), str(writing)]
+    else:
+        reading, writing = _named_pipe(folder / PIPE)
+        command = [*_launcher(launch), *CHILD[1:], str(folder / JOB), str(folder / PIPE)]
     with (folder / LOG).open("ab") as log_file:
         process = subprocess.Popen(
             command,
@@ -111,6 +172,25 @@ def _child(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[subpr
             yield process, messages
     finally:
         _end(process, patience=0)
+        (folder / PIPE).unlink(missing_ok=True)
+
+
+def _launcher(launch: Launch) -> list[str]:
+    """The start of a command line that runs a module in several processes, and again when one of them has died."""
+    elastic = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={launch.processes}"]
+    elastic += [f"--max-restarts={launch.restarts}"]
+    if launch.machines == 1:
+        return [*elastic, "--standalone"]
+    meeting = [f"--nnodes={launch.machines}", "--rdzv-backend=c10d", f"--rdzv-endpoint={launch.meeting_point}"]
+    return [*elastic, *meeting, "--rdzv-id=rebert"]
+
+
+def _named_pipe(path: Path) -> tuple[int, int]:
+    """Both ends of a pipe that processes which inherit nothing can open; the launcher holds the writing one."""
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # else opening waits for a writer
+    return reading, os.open(path, os.O_WRONLY)
 
 
 def _end(process: subprocess.Popen[bytes], patience: float) -> None:
@@ -159,17 +239,17 @@ def _lines(messages: BinaryIO, deadline: float) -> Iterator[bytes]:
             yield from whole
 
 
-def _out_of_time(config: RunConfig) -> TrainingError:
+def _out_of_time(order: Order) -> TrainingError:
     return TrainingError(
-        f"The training of '{config.name}' was stopped after training.max_hours, {config.training.max_hours:g}.",
+        f"The training of '{order.name}' was stopped after training.max_hours, {order.training.max_hours:g}.",
         "raise training.max_hours or lower training.epochs; the same settings go on from the last checkpoint.",
     )
 
 
-def _died(config: RunConfig, code: int, log_file: Path) -> Exception:
+def _died(order: Order, code: int, log_file: Path) -> Exception:
     if code == -signal.SIGKILL:
         return TrainingError(
-            f"The training of '{config.name}' was killed by the system, probably because memory ran out.",
+            f"The training of '{order.name}' was killed by the system, probably because memory ran out.",
             "halve training.batch_size and double training.accumulation_steps, or lower model.max_length.",
         )
     tail = log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
@@ -181,47 +261,61 @@ def _as_raised(error: Mapping[str, Any]) -> ProjectError:
     return kind(error["problem"], error["hint"])
 
 
-def _record(kind: type[Record], values: Mapping[str, Any]) -> Record:
+def record(kind: type[Record], values: Mapping[str, Any]) -> Record:
+    """A record from its JSON values."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind).validate_python(values)
 
 
-def main(job_file: Path, messages: int) -> None:
-    """The child: train as the job says and report through the pipe."""
+def main(job_file: Path, messages: int | Path) -> None:
+    """The child: train as the job says and report through the pipe; of several on a machine the first one reports."""
     collect_rarely()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    with os.fdopen(messages, "w", encoding="utf-8", buffering=1) as pipe:
+    job = json.loads(job_file.read_bytes())
+    if os.environ.get("LOCAL_RANK", "0") != "0" or (isinstance(messages, Path) and not messages.exists()):
+        _work(job, None)  # what goes wrong here is seen by the launcher
+        return
+    with open(messages, "w", encoding="utf-8", buffering=1) as pipe:  # noqa: PTH123 - a path or a number
 
         def say(name: str, content: Mapping[str, Any]) -> None:
             pipe.write(json.dumps({name: content}) + "\n")
 
         try:
-            result = _work(json.loads(job_file.read_bytes()), lambda now: say("progress", asdict(now)))
+            result = _work(job, lambda now: say("progress", asdict(now)))
         except ProjectError as error:
             say("error", {"class": type(error).__name__, "problem": error.problem, "hint": error.hint})
         else:
             say("result", as_json(result))
 
 
-def _work(job: Mapping[str, Any], progress: ProgressListener) -> TrainedModel:
+def _work(job: Mapping[str, Any], progress: ProgressListener | None) -> TrainedModel:
     from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
+    module, _, function = job.get("work", FINE_TUNING).partition(":")
+    trained: TrainedModel = getattr(import_module(module), function)(job, progress)
+    return trained
+
+
+def fine_tune(job: Mapping[str, Any], progress: ProgressListener | None) -> TrainedModel:
+    """The work of a fine-tuning."""
     from components.training.fine_tuning import train_model
 
-    transformers_logging.disable_progress_bar()
     config = RunConfig.model_validate({**job["config"], "folder": job["config_folder"]})
-    tokens = _record(TokenizedDataset, job["tokens"])
-    base, dataset = _record(BaseModel, job["base"]), _record(ValidatedDataset, job["dataset"])
-    return train_model(config, tokens, base, dataset, Path(job["folder"]), progress)
+    tokens, base = record(TokenizedDataset, job["tokens"]), record(BaseModel, job["base"])
+    return train_model(config, tokens, base, record(ValidatedDataset, job["dataset"]), Path(job["folder"]), progress)
 
 
 def _die_with_parent() -> None:
-    while os.read(0, 1):  # empty when the parent's end of the pipe is closed
-        pass
+    """End when the parent ends: it holds the other end of the standard input; an elastic launcher only starts us."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        if select.select([0], [], [], PARENT_SECONDS)[0] and not os.read(0, 1):
+            break
     os._exit(1)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]) if sys.argv[2].isdigit() else Path(sys.argv[2]))

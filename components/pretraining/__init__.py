@@ -1,0 +1,1 @@
+"""From raw text to a base model: corpus, vocabulary, examples, training."""
