@@ -152,8 +152,10 @@ def _examples_table(found: list[dict[str, Any]]) -> Table:
     table = Table(f"Examples of {LENGTH} tokens from raw text", ("what", "examples/s, median", "of the official"))
     official = statistics.median(each["rates"]["official"] for each in found)
     table.add("the official algorithm in Python", f"{official:,.0f}", "1.0 ×")
+    built = statistics.median(each["ours"]["examples"] / each["ours"]["without_batches"] for each in found)
+    table.add("rebert, to Arrow files", f"{built:,.0f}", f"{built / official:.1f} × (goal ≥ {GOALS['examples']:.0f} ×)")
     ours = statistics.median(each["rates"]["ours"] for each in found)
-    table.add("rebert, with every batch's masks", f"{ours:,.0f}", f"{ratio:.1f} × (goal ≥ {GOALS['examples']:.0f} ×)")
+    table.add("rebert, with every batch's masks", f"{ours:,.0f}", f"{ratio:.1f} ×")
     return table
 
 

@@ -58,7 +58,7 @@ def main(folder: str, text: str, max_length: int, batch: int, steps: int, form: 
         pieces = [joined[start : start + room] for start in range(0, len(joined) - room, room)]
     else:
         pieces = [d[start : start + room] for d in documents for start in range(0, len(d), room)]
-    rows = [{"input_ids": tokenizer.build_inputs_with_special_tokens(piece)} for piece in pieces]
+    rows = [{"input_ids": [tokenizer.cls_token_id, *piece, tokenizer.sep_token_id]} for piece in pieces]
     network = BertForMaskedLM(AutoConfig.from_pretrained(folder))
     arguments = TrainingArguments(
         output_dir=f"{folder}/plain",
