@@ -213,6 +213,29 @@ class Serving(Section):
     log_texts: Share = Field(0.0, description="Share of the requests that are logged with texts and answers.")
 
 
+class Schedule(Section):
+    """When the model is retrained by itself; `rebert deploy` tells Prefect."""
+
+    cron: str | None = Field(
+        None, pattern=r"^\S+( \S+){4}$", description="Five fields: minute, hour, day, month, weekday; or every_hours."
+    )
+    every_hours: float | None = Field(None, ge=0.05, le=24 * 366, description="Hours from run to run.")
+    timezone: str = Field("UTC", description="Whose clock cron goes by, such as Europe/Berlin.")
+    work_pool: str = Field("rebert", min_length=1, description="Prefect's work pool; made if needed, of processes.")
+
+    @model_validator(mode="after")
+    def _is_one_rhythm_on_a_known_clock(self) -> Schedule:
+        from zoneinfo import ZoneInfo
+
+        if self.cron is not None and self.every_hours is not None:
+            raise ValueError("cron and every_hours exclude each other")
+        try:
+            ZoneInfo(self.timezone)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"there is no time zone '{self.timezone}'; write one such as Europe/Berlin") from error
+        return self
+
+
 class Retention(Section):
     """What is kept of all that runs leave behind; see `rebert prune`."""
 
@@ -241,5 +264,6 @@ class RunConfig(Section):
     evaluation: Evaluation = Field(Evaluation(), description="Scores on the frozen rows.")
     gate: Gate = Field(Gate(), description="The decision.")
     serving: Serving = Field(Serving(), description="The endpoint.")
+    schedule: Schedule = Field(Schedule(), description="When it is retrained by itself.")
     retention: Retention = Field(Retention(), description="What is kept.")
     folder: Path = Field(Path(), exclude=True, description="Folder of the run file; set when it is read.")

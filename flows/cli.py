@@ -246,6 +246,43 @@ def models(json: Json = False) -> None:
 
 
 @command
+def deploy(
+    run_files: Annotated[list[Path], typer.Argument(help="Run files; each becomes one deployment.")],
+    json: Json = False,
+) -> None:
+    """Have a Prefect server retrain on the run files' schedules; doing it twice changes nothing."""
+    from flows.deployments import deploy_run_files
+
+    deploy_run_files(run_files, this_installation(), json)
+
+
+@command
+def schedule(
+    pause: Annotated[str | None, typer.Option(help="Stop the scheduled runs of this model.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Schedule this model again.")] = None,
+    json: Json = False,
+) -> None:
+    """List what is due, or pause and resume a model."""
+    from flows.deployments import pause_model, show_schedule
+
+    settings = this_installation()
+    if pause:
+        pause_model(pause, settings, paused=True)
+    if resume:
+        pause_model(resume, settings, paused=False)
+    if not (pause or resume):
+        show_schedule(settings, json)
+
+
+@command
+def trigger(name: Name) -> None:
+    """Have a worker run a deployed model now."""
+    from flows.deployments import trigger_model
+
+    trigger_model(name, this_installation())
+
+
+@command
 def prune(
     name: Annotated[str | None, typer.Argument(help="Name of the model; default: all of them.")] = None,
     keep: Annotated[int, typer.Option(min=1, help="Newest versions, and steps of each kind, that stay.")] = 10,

@@ -1,0 +1,117 @@
+"""Deployments: what a Prefect server is told about a run file, and what it plans."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from components.config import Schedule
+from components.errors import ConfigError, OrchestrationError
+from components.run_files import read_run_file
+from components.settings import Settings, read_settings
+from flows import deployments
+from tests.deliveries import rows, write_csv, write_run_file
+
+SUNDAYS = {"cron": "30 2 * * sun", "timezone": "Europe/Berlin"}
+
+
+@pytest.fixture
+def run_file(tmp_path: Path, tiny_base: Path) -> Path:
+    write_csv(tmp_path / "week-1.csv", rows(60, seed=1))
+    write_csv(tmp_path / "test.csv", rows(60, seed=2))
+    return write_run_file(tmp_path, tiny_base, schedule=SUNDAYS)
+
+
+def test_without_a_server_nothing_is_deployed(run_file: Path, settings: Settings):
+    with pytest.raises(OrchestrationError, match="no Prefect server") as caught:
+        deployments.deploy_run_files([run_file], settings, as_json_object=False)
+    assert "prefect server start" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ({"cron": "30 2 * * sun", "every_hours": 3}, "exclude each other"),
+        ({"cron": "30 2 * * sun", "timezone": "Mars/Base"}, "there is no time zone 'Mars/Base'"),
+        ({"cron": "30 2 * *"}, "schedule.cron"),
+    ],
+)
+def test_a_wrong_schedule_is_one_sentence(tmp_path: Path, tiny_base: Path, schedule: dict, expected: str):
+    path = write_run_file(tmp_path, tiny_base, schedule=schedule)
+    with pytest.raises(ConfigError, match="schedule") as caught:
+        read_run_file(path)
+    assert expected in caught.value.problem
+
+
+def test_a_schedule_in_words(run_file: Path):
+    config = read_run_file(run_file)
+    assert deployments.in_words(config) == "30 2 * * sun Europe/Berlin"
+    hourly = config.model_copy(update={"schedule": Schedule(every_hours=36)})
+    assert deployments.in_words(hourly) == "every 36 h"
+    assert deployments.in_words(config.model_copy(update={"schedule": Schedule()})) == "when it is triggered"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A home and the address of a real Prefect server, with the services that plan runs."""
+    home = tmp_path_factory.mktemp("server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "PREFECT_HOME": str(home / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/api"
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        _wait(lambda: httpx.get(f"{url}/health").is_success)
+        yield home, url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _wait(happened, seconds: float = 120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if found := happened():
+                return found
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.5)
+    raise AssertionError("it did not happen in time")
+
+
+@pytest.mark.slow
+def test_a_server_plans_what_the_run_file_says(server, run_file: Path, tiny_base: Path, capsys, monkeypatch):
+    home, url = server
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    settings = read_settings({"REBERT_HOME": str(home / "rebert"), "PREFECT_API_URL": url}, home)
+
+    def rebert(*words: str) -> str:
+        environment = {**os.environ, "REBERT_HOME": str(settings.home), "PREFECT_API_URL": url}
+        command = [sys.executable, "-m", "flows.cli", *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert "created" in rebert("deploy", str(run_file))
+    assert "unchanged" in rebert("deploy", str(run_file))
+    planned = _wait(lambda: "T02:30" in (shown := rebert("schedule")) and shown)
+    assert planned.count("T02:30") == deployments.COMING_RUNS
+    assert "waits for a worker" in rebert("trigger", "reviews")
+
+    rebert("schedule", "--pause", "reviews")
+    assert "paused" in rebert("schedule")
+    rebert("schedule", "--resume", "reviews")
+
+    write_run_file(run_file.parent, tiny_base)  # the schedule is gone from the run file
+    assert "updated" in rebert("deploy", str(run_file))
+    assert "T02:30" not in rebert("schedule")
