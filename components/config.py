@@ -108,7 +108,8 @@ class Model(Section):
     """What is fine-tuned."""
 
     base: str = Field(
-        description="Base model: a hub id, a local folder, or package:MODULE/FOLDER for one inside a Python package."
+        description="Base model: a hub id, a local folder, package:MODULE/FOLDER for one inside a Python package, or "
+        "models:/NAME@champion (or models:/NAME/VERSION) for a registered one, such as a pretraining has made."
     )
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="Digest that the base model's model.safetensors must have."

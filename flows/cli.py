@@ -82,11 +82,13 @@ def init(
 
 
 @command
-def schema() -> None:
+def schema(
+    pretraining: Annotated[bool, typer.Option("--pretraining", help="Of a pretraining's run files.")] = False,
+) -> None:
     """Print the JSON Schema of run files, for editors."""
-    from components.run_file_schema import run_file_schema
+    from components.run_file_schema import pretraining_file_schema, run_file_schema
 
-    console.print_json(run_file_schema())
+    console.print_json(pretraining_file_schema() if pretraining else run_file_schema())
 
 
 @command
@@ -106,6 +108,34 @@ def run(run_file: RunFile, json: Json = False) -> None:
     from flows.running import run_model
 
     raise typer.Exit(run_model(run_file, this_installation(), json))
+
+
+@command
+def pretrain(run_file: RunFile, json: Json = False) -> None:
+    """Make a base model from raw text; promote it when it is better on held-out text."""
+    from components.run_files import read_pretraining_file
+
+    read_pretraining_file(run_file)  # before anything heavy is imported
+    from flows.running import run_model
+
+    raise typer.Exit(run_model(run_file, this_installation(), json, pretraining=True))
+
+
+@command
+def adapt(
+    pretraining_file: Annotated[Path, typer.Argument(help="Run file of a pretraining on domain text.")],
+    run_file: Annotated[Path, typer.Argument(help="Run file of a fine-tuning; its base is the untouched one.")],
+    seeds: Annotated[int, typer.Option(min=2, max=100, help="Fine-tunings from each base.")] = 5,
+    json: Json = False,
+) -> None:
+    """Pretrain on domain text, fine-tune from it, and say whether that beats the untouched base."""
+    from components.run_files import read_pretraining_file, read_run_file
+
+    read_pretraining_file(pretraining_file)
+    read_run_file(run_file)
+    from flows.running import adapt_model
+
+    raise typer.Exit(adapt_model(pretraining_file, run_file, seeds, this_installation(), json))
 
 
 @command

@@ -17,8 +17,8 @@ from flows.cli import app
 from tests.deliveries import rows, write_csv, write_run_file
 
 COMMANDS = (
-    "init", "schema", "plan", "run", "serve", "trial", "feedback", "keys", "predict", "explain", "rollback", "models",
-    "ui", "doctor",
+    "init", "schema", "plan", "run", "pretrain", "adapt", "serve", "trial", "feedback", "keys", "predict", "explain",
+    "rollback", "models", "ui", "doctor",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "datasets", "prefect", "mlflow", "great_expectations", "bentoml", "pandas")
 
@@ -54,6 +54,16 @@ def test_help_imports_nothing_heavy(tmp_path):
     code = f"import flows.cli, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_bad_pretraining_file_names_every_wrong_key_with_its_line_and_exit_code_2(tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: Bad\ncorpus: {files: a.txt, from: sentences}\nphases: [{epochs: 0}]\n")
+    done = rebert("pretrain", "bad.yaml", "--json", folder=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    problem = json.loads(done.stdout)["error"]["problem"]
+    assert [line.split(": ")[0] for line in problem.splitlines()] == ["bad.yaml:1", "bad.yaml:2", "bad.yaml:3"]
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_bad_run_file_is_two_kinds_of_lines_and_exit_code_2(tmp_path):
