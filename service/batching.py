@@ -32,7 +32,9 @@ MOST_TOKENS_TOGETHER = 1024
 LIKE_TOKENS = 8  # windows whose lengths differ by less go together
 SHORT_COMPANY = 4  # windows; a smaller batch also takes shorter ones and pads them
 PATIENCE = 4.0  # a text that costs one second lets those pass that come up to so many seconds later and cost nothing
-SAFE_SHARE = 0.8  # of a request's time that may be spent waiting, by the estimate; what is admitted should be in time
+# Of a request's time that may be spent waiting, by the estimate: a machine that becomes half as fast meanwhile still
+# keeps what it has promised, and the queue is long enough to fill every batch.
+SAFE_SHARE = 0.5
 # A thread that comes back from the engine waits so long for Python while another one is busy saying no to requests;
 # with Python's 5 ms, the engine would stand still for most of the time under overload.
 SWITCH_SECONDS = 0.0005
