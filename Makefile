@@ -34,7 +34,7 @@ test: install ## the tests (about ten minutes on two cores)
 test-all: install ## every test, slow ones too
 	$(BIN)/python -m pytest -m ""
 
-demo: install ## three weeks in the life of a model, on real data (four to five minutes)
+demo: install ## three weeks in the life of a model, on real data (three to four minutes)
 	$(BIN)/python examples/demo.py
 
 format: install ## put the code in order

@@ -14,6 +14,7 @@ from time import time
 
 from components.records import RegisteredVersion
 from components.registry import delete_version, fetched_folder, needed_versions, version_files
+from components.serving.places import trial_file
 from components.serving.releases import read_release
 from components.serving.trials import read_trial
 from components.settings import Settings
@@ -76,7 +77,7 @@ def _old_steps(folder: Path, keep: int) -> list[Removal]:
 
 def _old_bundles(settings: Settings, name: str, versions: set[int]) -> list[Removal]:
     """Bundles of versions that are not needed; never one that is served or tried."""
-    trial = read_trial(settings.trials / f"{name}.json")
+    trial = read_trial(trial_file(settings, name))
     used = {bundle.path for bundle in (read_release(settings, name), trial and trial.bundle) if bundle}
     found = []
     for path in sorted((settings.bento_home / "bentos" / name).glob("*-*")):  # VERSION-DIGEST

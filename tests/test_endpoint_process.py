@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.serving.endpoint_process import _environment
+from components.serving.places import Places
 from components.settings import read_settings
 
 SECRETS = (
@@ -19,7 +20,7 @@ NEEDED = ("PATH", "HOME", "LANG", "TMPDIR", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEV
 def test_an_endpoint_inherits_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*SECRETS, *NEEDED):
         monkeypatch.setenv(name, "mine")
-    given = _environment(read_settings({"MLFLOW_TRACKING_URI": "http://me:hunter2@mlflow"}, tmp_path), None)
+    given = _environment(read_settings({"MLFLOW_TRACKING_URI": "http://me:hunter2@mlflow"}, tmp_path), Places())
     assert not set(SECRETS) & set(given)
     assert not [value for value in given.values() if "hunter2" in value]
     assert set(NEEDED) <= set(given)
@@ -28,5 +29,5 @@ def test_an_endpoint_inherits_no_secrets(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_an_endpoint_is_told_which_release_it_follows(tmp_path: Path) -> None:
-    given = _environment(read_settings({}, tmp_path), tmp_path / "support.json")
+    given = _environment(read_settings({}, tmp_path), Places(release=tmp_path / "support.json"))
     assert given["REBERT_RELEASE_FILE"] == str(tmp_path / "support.json")
