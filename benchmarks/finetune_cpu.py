@@ -56,7 +56,7 @@ def main() -> None:
             "samples/s, median",
             "rebert is faster by, median of pairs",
             "goal",
-            "test accuracy, mean ± sd" if len(seeds) > 1 else "test accuracy, one seed",
+            accuracies,
         ),
     )
     for system, runs in found.items():
