@@ -43,10 +43,13 @@ def find_removable(settings: Settings, name: str, keep: int) -> list[Removal]:
     Raises:
         RegistryError: MLflow does not say which versions are needed.
     """
+    trial = read_trial(trial_file(settings, name))
     needed, others = needed_versions(settings, name, keep)
+    others = [version for version in others if trial is None or version.version != trial.version]
+    kept = {version.version for version in needed} | ({trial.version} if trial else set())
     return [
         *_old_steps(settings.steps / name, keep),
-        *_old_bundles(settings, name, {version.version for version in needed}),
+        *_old_bundles(settings, name, kept),
         *_fetched_copies(settings, others),
         *(_version(settings, each) for each in others),  # last: by them the rest is found
     ]
@@ -75,14 +78,13 @@ def _old_steps(folder: Path, keep: int) -> list[Removal]:
     return found
 
 
-def _old_bundles(settings: Settings, name: str, versions: set[int]) -> list[Removal]:
-    """Bundles of versions that are not needed; never one that is served or tried."""
-    trial = read_trial(trial_file(settings, name))
-    used = {bundle.path for bundle in (read_release(settings, name), trial and trial.bundle) if bundle}
+def _old_bundles(settings: Settings, name: str, kept: set[int]) -> list[Removal]:
+    """Bundles of versions that are not kept; never one that is served."""
+    served = read_release(settings, name)
     found = []
     for path in sorted((settings.bento_home / "bentos" / name).glob("*-*")):  # VERSION-DIGEST
         number = path.name.partition("-")[0]
-        if number.isdigit() and int(number) not in versions and path not in used:
+        if number.isdigit() and int(number) not in kept and (served is None or path != served.path):
             found.append(Removal("bundle", f"{name}:{path.name}", _size(path), path))
     return found
 

@@ -9,7 +9,9 @@ import pytest
 
 from components import registry, retention
 from components.records import Bundle
+from components.serving.places import trial_file
 from components.serving.releases import write_release
+from components.serving.trials import begin_trial
 from components.settings import Settings
 from components.step_store import MARKER, Step, StepStore
 from flows import pruning
@@ -79,6 +81,13 @@ def test_a_bundle_that_is_served_stays(crowded: Settings):
     write_release(crowded, "shop", Bundle("shop:2-abc", served, 2, "0" * 64))
     prune(crowded, keep=1)
     assert served.is_dir()
+
+
+def test_a_version_on_trial_stays_with_its_bundle(crowded: Settings):
+    tried = crowded.bento_home / "bentos" / "shop" / "2-abc"
+    begin_trial(trial_file(crowded, "shop"), Bundle("shop:2-abc", tried, 2, "0" * 64), "shadow", 0.5)
+    prune(crowded, keep=1)
+    assert kept(crowded) == ([1, 2, 3, 6], ["1-abc", "2-abc", "3-abc", "6-abc"])
 
 
 def test_a_kill_in_the_middle_leaves_nothing_that_is_not_found_again(crowded: Settings):
