@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,12 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run finds its data and its scratch folder, and on how many threads of which device it runs."""
+    """Where a run finds its data and its scratch folder, and how it runs."""
 
     data: Path
     chinese_model: Path | None
     scratch: Path
-    device: str
+    running: Mapping[str, str]  # device and precision
     threads: int
 
     def base(self, line: Line) -> str:
@@ -63,7 +64,7 @@ class Place:
     def settings(self, line: Line) -> dict[str, Any]:
         """What a measurement depends on; a run with the same is kept."""
         base = ENGLISH_BASE if line.language == "en" else self.chinese_model and self.chinese_model.name
-        settings = {**line.settings(), "base": base, "device": self.device, "threads": self.threads}
+        settings = {**line.settings(), "base": base, **self.running, "threads": self.threads}
         nli = LINE_BY_NAME[line.nli].settings() if line.nli else None
         return json.loads(json.dumps({**settings, "nli": nli}))
 
@@ -77,7 +78,8 @@ def main() -> None:
     failed = []
     chosen = [line for line in LINES if not options.only or line.name in options.only]
     with tempfile.TemporaryDirectory(prefix="quality-") as scratch:
-        place = Place(options.data.resolve(), options.chinese_model, Path(scratch), options.device, options.threads)
+        running = _running(options.device)
+        place = Place(options.data.resolve(), options.chinese_model, Path(scratch), running, options.threads)
         for number, line in enumerate(chosen, 1):
             print(f"{number}/{len(chosen)} {line.name} ({line.task_type}, {line.language})", flush=True)
             if why := _missing(line, place):
@@ -94,6 +96,14 @@ def main() -> None:
     make_table(measured).show()
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def _running(device: str) -> dict[str, str]:
+    """The device, and the precision that this project chooses on it; all systems get it."""
+    from components.config import Training
+    from components.training.devices import choose_device
+
+    return {"device": device, "precision": choose_device(Training.model_validate({"device": device})).precision}
 
 
 def _options() -> argparse.Namespace:
@@ -143,7 +153,7 @@ def _measure(line: Line, place: Place, measured: Measured, options: argparse.Nam
         return
     folder = place.scratch / line.name
     nli = _write_entailment(line, place, options) if line.nli else None
-    job = write_job(line, place.data, place.base(line), folder / "job", place.device, nli)
+    job = write_job(line, place.data, place.base(line), folder / "job", place.running, nli)
     known["rows"] = {split: len(job.rows(split)) for split in ("train", "validation", "test")}
     for system, seed in todo:
         run = _same_elsewhere(line, system, seed, measured, settings) or _run(line, system, seed, job, place)
@@ -169,7 +179,7 @@ def _todo(line: Line, seeds: range, runs: dict[str, dict[str, Run]]) -> list[tup
 def _write_entailment(line: Line, place: Place, options: argparse.Namespace) -> Path:
     judge = _sized(LINE_BY_NAME[str(line.nli)], options)
     folder = place.scratch / line.name / "nli"
-    write_job(judge, place.data, place.base(judge), folder, place.device, None)
+    write_job(judge, place.data, place.base(judge), folder, place.running, None)
     return folder
 
 

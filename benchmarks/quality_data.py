@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SHORTEST = 20  # characters of a sentence that a token is hidden in
 
 
-def write_job(line: Line, data: Path, base: str, folder: Path, device: str, nli: Path | None) -> Job:
+def write_job(line: Line, data: Path, base: str, folder: Path, running: Mapping[str, str], nli: Path | None) -> Job:
     """The folder that all systems of a line read.
 
     Args:
         data: folder of the public data sets.
+        running: device and precision.
         nli: folder of the entailment job, for zero-shot with one.
     """
     splits = _splits(line, data)
@@ -36,7 +37,8 @@ def write_job(line: Line, data: Path, base: str, folder: Path, device: str, nli:
         write_jsonl(folder / f"{split}.jsonl", rows)
     job = Job(
         **{name: getattr(line, name) for name in ("task_type", "language", "epochs", "batch_size", "learning_rate")},
-        **{"max_length": line.max_length, "task": dict(line.task), "device": device, "base": base, "folder": folder},
+        **{"max_length": line.max_length, "task": dict(line.task), "base": base, "folder": folder},
+        **running,
         labels=_labels(splits),
         nli=None if nli is None else str(nli),
     )

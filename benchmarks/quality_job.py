@@ -31,6 +31,7 @@ class Job:
     learning_rate: float
     max_length: int
     device: str = "cpu"
+    precision: str = "fp32"
     task: Mapping[str, Any] = field(default_factory=dict)
     nli: str | None = None
     folder: Path = Path()

@@ -47,7 +47,7 @@ def _config(job: Job, seed: int, base: str) -> Any:
         "learning_rate": job.learning_rate,
         "seed": seed,
         "device": job.device,
-        "precision": "fp32",
+        "precision": job.precision,
         "early_stopping_patience": None,  # all systems train all epochs
     }
     model = {"base": base, "max_length": job.max_length, "window_overlap": job.overlap}
@@ -59,6 +59,7 @@ def _config(job: Job, seed: int, base: str) -> Any:
 def _train(job: Job, seed: int, folder: Path, base: Path | None = None) -> tuple[Path, float]:
     """The model directory and the seconds of its training steps, with one evaluation an epoch."""
     from components.models.base_models import resolve_base_model
+    from components.task_types import find_task_type
     from components.training.tokenization import tokenize_dataset
     from components.training.training_process import train_in_process
 
@@ -69,7 +70,8 @@ def _train(job: Job, seed: int, folder: Path, base: Path | None = None) -> tuple
     model = train_in_process(config, tokens, resolved, dataset, folder / "training")
     if not model.samples_per_second:
         return model.folder, 0.0
-    steps = job.epochs * math.ceil(tokens.windows["train"] / job.batch_size)
+    drawn = tokens.rows if find_task_type(job.task_type).windows_share_target else tokens.windows
+    steps = job.epochs * math.ceil(drawn["train"] / job.batch_size)
     return model.folder, steps * job.batch_size / model.samples_per_second
 
 

@@ -21,8 +21,8 @@ HEADER = (
 )
 NOTE = (
     "Scores in percent, mean ± standard deviation over the seeds; correlations times 100. All systems have the same "
-    "rows, checkpoint, epochs, batch size, learning rate and longest input, in float32; the plain scripts keep the "
-    "last epoch's weights, this project the best epoch's. The reference that scores them shares no code with any. For "
+    "rows, checkpoint, epochs, batch size, learning rate, longest input and precision; the plain scripts keep the last "
+    "epoch's weights, this project the best epoch's. The reference that scores them shares no code with any. For "
     "several labels this project fits a threshold a label, the plain script and the baseline one for all labels, on "
     "the validation rows; for unanswerable questions it fits a threshold, where run_qa.py's default is 0. "
     "A plain script cuts a long text where this project reads it in windows. Seconds are those "

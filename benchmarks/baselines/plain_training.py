@@ -1,6 +1,6 @@
 """The Trainer that all plain Hugging Face scripts of benchmarks/quality.py share, with the settings of a job.
 
-Linear schedule with 10 % warm-up, weight decay 0.01, float32, dynamic padding, the last epoch's weights.
+Linear schedule with 10 % warm-up, weight decay 0.01, dynamic padding, the last epoch's weights.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def _arguments(job: Job, options: Namespace) -> TrainingArguments:
         eval_strategy="epoch",
         save_strategy="no",
         logging_steps=50,
+        bf16=job.precision == "bf16",
+        fp16=job.precision == "fp16",
         use_cpu=job.device == "cpu",
         dataloader_pin_memory=job.device != "cpu",
         seed=options.seed,

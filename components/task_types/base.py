@@ -85,6 +85,8 @@ class TaskType(ABC):
     # --- training ---------------------------------------------------------------------------------------------------
     trains: ClassVar[bool] = True
     targets_are: ClassVar[Literal["one", "vector", "tokens"]] = "one"  # numbers for each window
+    # Whether all windows of a row have the row's target: an epoch then draws one window a row, or long rows count more.
+    windows_share_target: ClassVar[bool] = False
     targets_type: ClassVar[Literal["int64", "float32"]] = "int64"
     balances: ClassVar[bool] = False  # whether training.class_weights may be balanced
     # --- scores -----------------------------------------------------------------------------------------------------

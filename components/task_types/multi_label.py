@@ -55,6 +55,7 @@ class MultiLabel(TaskType):
         BROKEN: "write labels as a JSON list, [] where none applies, or in CSV with | or ; between them."
     }
     targets_are = "vector"
+    windows_share_target = True
     targets_type = "float32"
     settings = PooledSettings
     balances = True

@@ -76,6 +76,7 @@ class Regression(TaskType):
     }
     has_labels = False
     settings = Range
+    windows_share_target = True
     targets_type = "float32"
     metric_names = ("pearson", "spearman")
 

@@ -31,6 +31,7 @@ class TextClassification(OneLabel):
     forms = ((Column("text"), Column("text_pair", optional=True), Column("label", "word")),)
     texts = ("text", "text_pair")
     settings = PooledSettings
+    windows_share_target = True
     balances = True
 
     def settle(self, settings: Mapping[str, Any], base: Path) -> Mapping[str, Any]:

@@ -74,7 +74,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         self.loss_is_scaled_for_ga = False  # a mean over the batch: the Trainer divides by the accumulated steps
         self.remove_callback(PrinterCallback)
         plan = Plan(
-            rows=len(tables["train"]),
+            rows=tables["train"].drawn,
             rows_a_step=args.per_device_train_batch_size * args.gradient_accumulation_steps,
             learning_rate=training.learning_rate,
             metric=f"validation_{metric}",
@@ -84,7 +84,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         table: Any = self.tables["train"]
-        batches: Any = ShuffledBatches(len(table), self.args.per_device_train_batch_size, self.args.seed)
+        batches: Any = ShuffledBatches(table.groups, self.args.per_device_train_batch_size, self.args.seed)
         # A GPU has its padded batch in less time than two passes take.
         collate = table.parts if self.args.use_cpu else lambda places: {"parts": [table.batch(places)]}
         loader: DataLoader[Any] = DataLoader(

@@ -150,7 +150,7 @@ def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[Fi
     masks = speed_up(network, training, device, tables, tokenizer.all_special_ids)
     tuner = FineTuner(
         network,
-        training_arguments(training, job.folder / CHECKPOINTS, device, job.choice.precision, len(tables["train"])),
+        training_arguments(training, job.folder / CHECKPOINTS, device, job.choice.precision, tables["train"].drawn),
         training=training,
         task_type=task_type,
         spec=job.spec,

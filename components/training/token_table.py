@@ -22,7 +22,7 @@ IGNORED = -100  # a target that no loss counts
 
 
 class TokenTable:
-    """The windows of one split: `lengths` and `rows` (windows,), and each window's features and targets.
+    """The windows of one split: `lengths`, `rows` and `groups` (windows,), and each window's features and targets.
 
     Args:
         path: an Arrow file that `tokenize_dataset` has written.
@@ -39,6 +39,7 @@ class TokenTable:
         self.padding = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
         self.lengths: NDArray[np.int32] = table["length"].to_numpy()
         self.rows: NDArray[np.int64] = table["row"].to_numpy()
+        self.groups = self.rows if task_type.windows_share_target else np.arange(len(self.lengths))
         self.starts = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
         self.flat = {name: _flat_values(table[name]) for name in table.column_names if name not in NOT_FEATURES}
         self.targets = _flat_values(table["labels"])  # one after the other, whatever their shape
@@ -54,6 +55,11 @@ class TokenTable:
     def __getitem__(self, index: int) -> int:
         """A window is known by its number; `batch` looks its values up, many at once."""
         return index
+
+    @property
+    def drawn(self) -> int:
+        """How many windows an epoch of training has."""
+        return len(np.unique(self.groups))
 
     def windows(self) -> Windows:
         """Everything as the task type has encoded it."""
@@ -97,29 +103,37 @@ def _flat_values(column: Any) -> NDArray[Any]:
 
 
 class ShuffledBatches:
-    """Row numbers of each training step, in another order in every epoch.
+    """Window numbers of each training step, in another order in every epoch: one window of each group.
 
-    The order depends on the seed and the epoch alone, so that a training that goes on in the middle of an epoch sees
-    the rows that it has not seen yet.
+    What is drawn depends on the seed and the epoch alone, so that a training that goes on in the middle of an epoch
+    sees what it has not seen yet.
 
     Args:
-        rows: how many there are.
-        size: rows in a batch; the last one of an epoch may have fewer.
+        groups: (windows,) ascending numbers; of the windows with the same number, each epoch draws another.
+        size: windows in a batch; the last one of an epoch may have fewer.
         seed: of the order.
     """
 
-    def __init__(self, rows: int, size: int, seed: int) -> None:
-        self.rows, self.size, self.seed, self.epoch = rows, size, seed, 0
+    def __init__(self, groups: NDArray[np.int64], size: int, seed: int) -> None:
+        self.starts = np.flatnonzero(np.diff(groups, prepend=-1))
+        self.counts = np.diff(self.starts, append=len(groups))
+        self.size, self.seed, self.epoch = size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.rows // self.size)
+        return -(-len(self.starts) // self.size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
-        yield from (order[start : start + self.size].tolist() for start in range(0, self.rows, self.size))
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.starts))
+        drawn = (self.starts + self._turns())[order]
+        yield from (drawn[start : start + self.size].tolist() for start in range(0, len(drawn), self.size))
+
+    def _turns(self) -> NDArray[np.int64]:
+        """Which of its windows each group gives: from a drawn one on, one after the other."""
+        first = np.random.default_rng(self.seed).integers(self.counts)
+        return (first + self.epoch) % self.counts
 
 
 def sorted_batches(lengths: NDArray[np.int32], tokens: int) -> Iterator[list[int]]:
