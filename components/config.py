@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,6 +57,15 @@ class Data(Section):
         description="The labels that may occur; left out: the champion's, or for a first model those in train.",
     )
     split: SplitShares = Field(SplitShares(), description="Shares, where validation or test files are left out.")
+    dated_by: str | None = Field(
+        None,
+        pattern=r"^(path|modified|column:.+)$",
+        description="What dates the data: path (a date such as 2026-11-30 in it), modified (the file's time) or "
+        "column:NAME (of each row).",
+    )
+    as_of: date | None = Field(
+        None, description="Only data of this day or before, by dated_by; `rebert run --as-of` sets it for one run."
+    )
 
     @field_validator("labels")
     @classmethod
@@ -67,6 +77,12 @@ class Data(Section):
         if wrong:
             raise ValueError("; ".join(wrong))
         return labels
+
+    @model_validator(mode="after")
+    def _a_day_has_something_to_go_by(self) -> Data:
+        if self.as_of is not None and self.dated_by is None:
+            raise ValueError("as_of needs dated_by, which says what dates the data: path, modified or column:NAME")
+        return self
 
     @model_validator(mode="after")
     def _shares_leave_training_rows(self) -> Data:

@@ -9,6 +9,7 @@
     ├── RegistryError           MLflow refuses, or holds no such model or version
     │   └── RegistryAway        MLflow does not answer now, and may do so later
     ├── OrchestrationError      Prefect's server is away
+    ├── ReplayError             a version that cannot be made again from what is here
     ├── BundleError             a bundle that cannot be built, or that gives other answers than its model
     ├── ServingError            a busy port, a bundle that does not start
     ├── BusyError               another run of the same model is at work
@@ -76,6 +77,10 @@ class RegistryAway(RegistryError):
 
 class OrchestrationError(ProjectError):
     """The Prefect server that PREFECT_API_URL names does not answer."""
+
+
+class ReplayError(ProjectError):
+    """The data, code, libraries or hardware that a version was made with are not here."""
 
 
 class BundleError(ProjectError):

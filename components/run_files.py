@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -41,6 +43,25 @@ def read_run_file(path: Path) -> RunConfig:
     if problems:
         raise _all_errors(path, problems, lines)
     return config
+
+
+def with_data_of(config: RunConfig, day: date | None) -> RunConfig:
+    """The same settings with the data of a day only; None leaves the data as it is.
+
+    Raises:
+        ConfigError: the run file does not say what dates its data, or the day has not been yet.
+    """
+    if day is None:
+        return config
+    if config.data.dated_by is None:
+        raise ConfigError(
+            f"The run file of '{config.name}' does not say what dates its data.",
+            "set data.dated_by: path (a date in the files' paths), modified (their times) or column:NAME.",
+        )
+    today = datetime.now(ZoneInfo(config.schedule.timezone)).date()
+    if day > today:
+        raise ConfigError(f"{day} has not been yet: today is {today}.", "name a day that has been.")
+    return config.model_copy(update={"data": config.data.model_copy(update={"as_of": day})})
 
 
 def read_pretraining_file(path: Path) -> PretrainingConfig:

@@ -13,6 +13,7 @@ from typing import Any
 
 from components.config import RunConfig
 from components.data.data_files import DataFile
+from components.data.dated import COLUMN
 from components.digests import digest_code, digest_of, digest_once
 from components.records import BaseModel, EvaluationReport, Split, TokenizedDataset, ValidatedDataset
 from components.step_store import Step
@@ -49,8 +50,9 @@ class Inputs:
 def validate_step(inputs: Inputs) -> Step:
     """Validation depends on the files' content, on how they are read and checked, and on the tokenizer."""
     config, champion = inputs.config, inputs.champion
-    settings = config.data.model_dump(mode="json", exclude={"train", "validation", "test"})
-    parts = {f"data.{split}": content_digest(files) for split, files in inputs.files.items()} | {
+    settings = config.data.model_dump(mode="json", exclude={"train", "validation", "test", "dated_by", "as_of"})
+    parts = {f"data.{split}": content_digest(files) for split, files in inputs.files.items()} | _rows_of_a_day(config)
+    parts |= {
         "data": digest_of(settings),
         "validation": section_digest(config.validation),
         "model.max_length": str(config.model.max_length),
@@ -63,6 +65,13 @@ def validate_step(inputs: Inputs) -> Step:
         "libraries": versions_of("great-expectations", "numpy", "pandas", "pyarrow", "tokenizers", "transformers"),
     }
     return Step("validate", config.name, parts)
+
+
+def _rows_of_a_day(config: RunConfig) -> dict[str, str]:
+    """What chooses rows inside the files; which files there are is said by their content."""
+    data, clock = config.data, config.schedule.timezone
+    by_row = data.as_of is not None and (data.dated_by or "").startswith(COLUMN)
+    return {"data.as_of": f"{data.as_of}, {data.dated_by}, {clock}"} if by_row else {}
 
 
 def tokenize_step(inputs: Inputs, dataset: ValidatedDataset) -> Step:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import date
 from enum import StrEnum
 from functools import partial, wraps
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from components.errors import ProjectError
+from components.errors import ConfigError, ProjectError
 from components.garbage import collect_rarely
 from components.settings import Settings, apply_settings, read_settings
 from flows import console
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 RunFile = Annotated[Path, typer.Argument(help="The run file, YAML.")]
 Name = Annotated[str, typer.Argument(help="Name of the model, as in its run file.")]
+AsOf = Annotated[str | None, typer.Option(help="Only data of this day or before, such as 2026-11-30.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
@@ -58,6 +60,18 @@ def command(function: Callable[P, None], group: typer.Typer = app, name: str | N
             raise typer.Exit(2) from None
 
     return group.command(name)(guarded)
+
+
+def day_of(text: str | None) -> date | None:
+    """The day that somebody wrote, or None.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return date.fromisoformat(text) if text is not None else None
+    except ValueError as error:
+        raise ConfigError(f"'{text}' is no day of the calendar.", "write one such as 2026-11-30.") from error
 
 
 def this_installation() -> Settings:
@@ -92,22 +106,39 @@ def schema(
 
 
 @command
-def plan(run_file: RunFile, json: Json = False) -> None:
+def plan(run_file: RunFile, as_of: AsOf = None, json: Json = False) -> None:
     """Say what a run would do or reuse, and why; nothing is done."""
     from flows.commands import show_plan
 
-    show_plan(run_file, this_installation(), json)
+    show_plan(run_file, day_of(as_of), this_installation(), json)
 
 
 @command
-def run(run_file: RunFile, json: Json = False) -> None:
+def run(run_file: RunFile, as_of: AsOf = None, json: Json = False) -> None:
     """Validate, fine-tune, evaluate and decide; promote only what is really better."""
-    from components.run_files import read_run_file
+    from components.run_files import read_run_file, with_data_of
 
-    read_run_file(run_file)  # before anything heavy is imported
+    day = day_of(as_of)
+    with_data_of(read_run_file(run_file), day)  # before anything heavy is imported
     from flows.running import run_model
 
-    raise typer.Exit(run_model(run_file, this_installation(), json))
+    raise typer.Exit(run_model(run_file, this_installation(), json, as_of=day))
+
+
+@command
+def replay(
+    name: Name,
+    version: Annotated[int, typer.Argument(help="The version to make again.")],
+    anyway: Annotated[bool, typer.Option("--anyway", help="Also with other code, libraries or hardware.")] = False,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the primary metric, where the bits cannot be the same.")
+    ] = 0.01,
+    json: Json = False,
+) -> None:
+    """Make a version again from its recipe, and say whether it is the same; nothing is registered."""
+    from flows.replay import replay_version
+
+    raise typer.Exit(replay_version(name, version, this_installation(), tolerance, anyway, json))
 
 
 @command

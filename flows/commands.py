@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +37,12 @@ def init_run_file(data: Path, output: Path | None, base: str | None, force: bool
     console.say(f"Look it over, then: rebert plan {place}")
 
 
-def show_plan(run_file: Path, settings: Settings, as_json_object: bool) -> None:
+def show_plan(run_file: Path, as_of: date | None, settings: Settings, as_json_object: bool) -> None:
     """The plan of a run as a table, or as JSON."""
-    from components.run_files import read_run_file
+    from components.run_files import read_run_file, with_data_of
     from flows.job import open_job
 
-    job = open_job(read_run_file(run_file), settings, RunLog())
+    job = open_job(with_data_of(read_run_file(run_file), as_of), settings, RunLog())
     found = job.plan()
     champion = job.champion.version if job.champion else None
     if as_json_object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from components.records import TrainedModel, ValidatedDataset, as_json
-from components.run_files import read_run_file
+from components.run_files import read_run_file, with_data_of
 from components.settings import apply_settings, read_settings
 from components.step_store import model_lock
 from flows import results, steps
@@ -23,15 +24,17 @@ from flows.tracked import tracked_run
 
 
 def _run_name() -> str:
-    return f"{Path(flow_run.parameters['run_file']).stem}"
+    day = flow_run.parameters.get("as_of")
+    return Path(flow_run.parameters["run_file"]).stem + (f" as of {day}" if day else "")
 
 
 @flow(name="retrain", flow_run_name=_run_name, log_prints=False, validate_parameters=True)
-def retrain(run_file: str) -> Any:
+def retrain(run_file: str, as_of: date | None = None) -> Any:
     """Validate, tokenize, fine-tune, evaluate, register, decide, and only then optimise, bundle, prove and promote.
 
     Args:
         run_file: path of the run file, as the process that runs the flow sees it.
+        as_of: only data of this day or before, by what the run file's data.dated_by says; left out: all data.
 
     Returns:
         A completed state named after the outcome; its data is the content of a `RunResult`.
@@ -41,7 +44,7 @@ def retrain(run_file: str) -> Any:
     """
     settings = read_settings(os.environ, Path.cwd())
     apply_settings(settings)  # for runs that a worker starts: telemetry off, no hub, short waits
-    config = read_run_file(Path(run_file))
+    config = with_data_of(read_run_file(Path(run_file)), as_of)
     # The champion is looked up inside the lock: another run of this model must not move it in between.
     with model_lock(settings.locks, config.name):
         job = open_job(config, settings, run_log())

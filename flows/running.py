@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -11,7 +12,7 @@ from typing import Any, cast
 from components.config import RunConfig
 from components.errors import OrchestrationError, ProjectError, RejectedData
 from components.records import as_json
-from components.run_files import read_pretraining_file, read_run_file
+from components.run_files import read_pretraining_file, read_run_file, with_data_of
 from components.settings import Settings, without_passwords
 from components.step_store import model_lock
 from flows import console
@@ -23,13 +24,15 @@ HEALTH_SECONDS = 5
 IMPORTED_AHEAD = ("great_expectations", "transformers.modeling_utils")
 
 
-def run_model(run_file: Path, settings: Settings, as_json_object: bool, *, pretraining: bool = False) -> int:
+def run_model(
+    run_file: Path, settings: Settings, as_json_object: bool, *, pretraining: bool = False, as_of: date | None = None
+) -> int:
     """Run a model's flow, or its pretraining, and print what came of it.
 
     Returns:
         The exit code: 0 for a decision either way, 2 for what the user can mend.
     """
-    content, code = execute_run(run_file, settings, pretraining=pretraining)
+    content, code = execute_run(run_file, settings, pretraining=pretraining, as_of=as_of)
     if as_json_object:
         console.print_json(content)
     elif code == 0:
@@ -37,7 +40,9 @@ def run_model(run_file: Path, settings: Settings, as_json_object: bool, *, pretr
     return code
 
 
-def execute_run(run_file: Path, settings: Settings, *, pretraining: bool = False) -> tuple[dict[str, Any], int]:
+def execute_run(
+    run_file: Path, settings: Settings, *, pretraining: bool = False, as_of: date | None = None
+) -> tuple[dict[str, Any], int]:
     """Run a model's flow, or its pretraining, with its progress on the screen; a user's mistake becomes a result.
 
     Returns:
@@ -47,7 +52,7 @@ def execute_run(run_file: Path, settings: Settings, *, pretraining: bool = False
     log = RunLog(listener)
     current_log.set(log)
     try:
-        return (_pretrain(run_file, settings) if pretraining else _execute(run_file, settings, log)), 0
+        return (_pretrain(run_file, settings) if pretraining else _execute(run_file, settings, log, as_of)), 0
     except ProjectError as error:
         listener.close()
         console.show_error(error)
@@ -56,17 +61,17 @@ def execute_run(run_file: Path, settings: Settings, *, pretraining: bool = False
         listener.close()
 
 
-def _execute(run_file: Path, settings: Settings, log: RunLog) -> dict[str, Any]:
+def _execute(run_file: Path, settings: Settings, log: RunLog, as_of: date | None) -> dict[str, Any]:
     """With no server, a run that has nothing to do ends before Prefect is started: that alone takes seconds."""
     if settings.prefect_api_url is None:
-        unchanged = _nothing_to_do(read_run_file(run_file), settings, log)
+        unchanged = _nothing_to_do(with_data_of(read_run_file(run_file), as_of), settings, log)
         if unchanged:
             return as_json(unchanged)
     prepare_prefect(settings)
     from flows.retrain import retrain
 
     Thread(target=_import_ahead, daemon=True).start()
-    return cast(dict[str, Any], retrain(str(run_file)))
+    return cast(dict[str, Any], retrain(str(run_file), as_of))
 
 
 def _pretrain(run_file: Path, settings: Settings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from prefect.runtime import flow_run
 
 from components.errors import ProjectError, RejectedData
+from components.recipes import recipe_of
 from components.records import TokenizedDataset, ValidatedDataset
 from components.step_parts import train_step
 from components.training.devices import choose_device
@@ -33,12 +34,14 @@ def tracked_run(
         "code_digest": step.parts["code"],
         "device_reason": choose_device(job.config.training).reason,
         "flow_run": str(flow_run.id or ""),
+        **({"as_of": str(job.config.data.as_of)} if job.config.data.as_of else {}),
         **(more_tags or {}),
     }
     params = tracking.run_params(job.config, dataset, job.base)
     run_id = tracking.start_run(job.settings, job.config, step.digest, params=params, tags=tags)
     with tracking.running(job.settings, run_id):
         tracking.log_tokens(job.settings, run_id, tokens)
+        tracking.log_recipe(job.settings, run_id, recipe_of(job.inputs, dataset, tokens))
         yield run_id
 
 

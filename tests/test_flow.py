@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from components import registry
-from components.errors import ConfigError, RejectedData
+from components.errors import ConfigError, RejectedData, ReplayError
 from components.records import as_json
 from components.run_files import read_run_file
 from components.serving.releases import read_release
 from components.settings import environment_of, read_settings
 from flows.job import open_job
 from flows.progress import RunLog, current_log
+from flows.replay import replay_version
 from tests.deliveries import rows, write_csv, write_run_file
 
 
@@ -105,6 +106,29 @@ def test_week_2_a_better_model_replaces_the_champion(place):
     assert aliases == {"champion": 2, "previous": 1}
 
 
+def test_the_champion_can_be_made_again_to_the_bit(place, capsys):
+    _, settings = place
+    before = registry.versions(settings, "reviews")
+    assert replay_version("reviews", 2, settings, 0.01, anyway=False, as_json_object=True) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["outcome"], found["digest"], found["gap"]) == ("identical", before[0].digest, 0.0)
+    assert registry.versions(settings, "reviews") == before
+    assert list((settings.home / "scratch").glob("replay-*")) == []
+
+
+def test_a_version_whose_data_and_rows_are_gone_is_not_made_again(place):
+    folder, settings = place
+    text = (folder / "week-1.csv").read_text()
+    (folder / "week-1.csv").write_text(text + "one more row,pos\n")
+    steps = settings.steps / "reviews" / "validate"
+    steps.rename(settings.home / "aside")
+    with pytest.raises(ReplayError, match=r"week-1\.csv holds something else than then\.") as caught:
+        replay_version("reviews", 2, settings, 0.01, anyway=False, as_json_object=False)
+    assert "recipe.json" in caught.value.hint
+    (settings.home / "aside").rename(steps)
+    (folder / "week-1.csv").write_text(text)
+
+
 def test_week_3_a_bad_delivery_is_rejected_and_nothing_moves(place):
     folder, settings = place
     before = as_json(registry.champion(settings, "reviews"))
@@ -167,4 +191,4 @@ def test_settings_are_not_secrets_in_flow_parameters(place):
 
     with get_client(sync_client=True) as client:
         parameters = [run.parameters for run in client.read_flow_runs(limit=50)]
-    assert all(set(found) == {"run_file"} for found in parameters)
+    assert all(set(found) == {"run_file", "as_of"} for found in parameters)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from components.config import RunConfig
 from components.data.csv_rows import read_csv, read_header
+from components.data.dated import files_until
 from components.data.jsonl_rows import keys_of, read_jsonl
 from components.data.parquet_rows import parquet_columns, read_parquet
 from components.data.rows import Kind, Rows
@@ -56,10 +57,10 @@ def find_data(config: RunConfig) -> dict[Split, tuple[DataFile, ...]]:
     """The data files that a run file names, each with what it holds now.
 
     Raises:
-        DataError: a pattern names no file, or a file cannot be read.
+        DataError: a pattern names no file, a file cannot be read, or none is of `data.as_of` or before.
     """
     return {
-        split: tuple(as_found(path) for path in find_files(patterns, config.folder))
+        split: tuple(as_found(path) for path in files_until(config, split, find_files(patterns, config.folder)))
         for split, patterns in patterns_of(config).items()
     }
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from components.config import RunConfig
 from components.data.canonical_rows import canonical_roles, rewrite
 from components.data.data_files import DataFile, columns_of, find_files, patterns_of, read_rows
+from components.data.dated import date_column, files_until, rows_until
 from components.data.rows import LINE, BadLine, Kind, OddValue, Rows
 from components.digests import digest_once
 from components.errors import DataError
@@ -124,7 +125,7 @@ class _Reader:
 
     def find_and_read(self, split: Split, patterns: Sequence[str]) -> None:
         try:
-            paths = find_files(patterns, self.config.folder)
+            paths = files_until(self.config, split, find_files(patterns, self.config.folder))
         except DataError as error:
             self.problems.append((split, error))
         else:
@@ -145,7 +146,10 @@ class _Reader:
         self.files[path] = split
         present = columns_of(path)
         columns = self.task_type.columns(self.config.data.columns, present)
-        self._add(split, path, columns, read_rows(path, self._kinds(columns, present)))
+        date = date_column(self.config, split, present, self.name(path))
+        dated: dict[str, Kind] = {date: "word"} if date else {}
+        rows = read_rows(path, dated | self._kinds(columns, present))
+        self._add(split, path, columns, rows_until(rows, date, self.config, self.name(path)) if date else rows)
 
     def _kinds(self, columns: Mapping[str, str], present: Sequence[str]) -> dict[str, Kind]:
         """How each column that is needed or looked at is read."""

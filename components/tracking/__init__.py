@@ -6,6 +6,7 @@ This package and `components/registry/` are the only homes of mlflow.
     curves     the loss while it is being learned, and how busy the machine is
     run_facts  settings, and what the model reads in windows or cannot reach
     outcomes   data sets, reports, pictures, the card, the decision
+    recipes    what a version was made from, to make it again
     pretraining   the phases of a pretraining, its examples, samples of its guesses
 """
 
@@ -25,6 +26,7 @@ from components.tracking.outcomes import (
     read_decision,
 )
 from components.tracking.pretraining import log_adaptation, log_examples, log_phase, pretraining_params, tell_phases
+from components.tracking.recipes import log_recipe, read_recipe
 from components.tracking.run_facts import log_tokens, run_params
 from components.tracking.runs import close_stale_runs, finish_run, run_page, running, start_run
 
@@ -44,11 +46,13 @@ __all__ = [
     "log_evaluation",
     "log_examples",
     "log_phase",
+    "log_recipe",
     "log_rejection",
     "log_tokens",
     "log_training",
     "pretraining_params",
     "read_decision",
+    "read_recipe",
     "run_page",
     "run_params",
     "running",

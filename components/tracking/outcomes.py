@@ -60,7 +60,7 @@ class Place:
     def upload(self, source: Path, folder: str) -> None:
         """Put a file, or the files of a folder, below `folder` of the run's artifacts."""
         files = [source] if source.is_file() else [path for path in sorted(source.rglob("*")) if path.is_file()]
-        with _artifact_errors(self.settings):
+        with artifact_errors(self.settings):
             for path in files:
                 if path.stat().st_size > LARGEST_FILE or path.name == MARKER:
                     continue
@@ -150,7 +150,7 @@ def log_card(settings: Settings, run_id: str, card: str) -> None:
     """Show the model card on the run's page, and keep it whole as README.md."""
     place = place_of(settings, run_id)
     place.client.set_tag(run_id, "mlflow.note.content", without_header(card)[:LONGEST_TAG])
-    with _artifact_errors(settings):
+    with artifact_errors(settings):
         place.client.log_text(run_id, card, "README.md")
 
 
@@ -163,7 +163,7 @@ def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -
     if (decision.folder / "decision.json").exists():
         place.upload(decision.folder, "decision")
     else:
-        with _artifact_errors(settings):
+        with artifact_errors(settings):
             place.client.log_dict(run_id, as_json(decision), "decision/decision.json")
 
 
@@ -176,7 +176,7 @@ def log_engines(settings: Settings, run_id: str, model: OptimisedModel) -> None:
         {f"engine/{trial.engine}/{name}": getattr(trial, name) for trial in model.trials for name in measured}
     )
     place.client.set_tag(run_id, "engine", model.engine)
-    with _artifact_errors(settings):
+    with artifact_errors(settings):
         place.client.log_artifact(run_id, str(model.folder / "engines.json"), "engine")
         if model.engine_folder:
             place.client.log_artifacts(run_id, str(model.engine_folder), "engine/built")
@@ -188,7 +188,7 @@ def fetch_engine(settings: Settings, run_id: str, model_digest: str) -> Path | N
     from mlflow.artifacts import download_artifacts, list_artifacts
 
     folder = settings.models / f"engine-{run_id}"
-    with _artifact_errors(settings):
+    with artifact_errors(settings):
         if not folder.exists():
             if not list_artifacts(run_id=run_id, artifact_path="engine/built", tracking_uri=settings.tracking_uri):
                 return None
@@ -222,7 +222,7 @@ def read_decision(settings: Settings, run_id: str) -> dict[str, Any] | None:
     run = open_store(settings).get_run(run_id)
     if run.data.tags.get("decision") not in ("promoted", "refused"):
         return None
-    with _artifact_errors(settings):
+    with artifact_errors(settings):
         content: dict[str, Any] = load_dict(f"{run.info.artifact_uri}/decision/decision.json")
     return content
 
@@ -279,7 +279,7 @@ def _schema(parquet: Path) -> str:
 
 
 @contextmanager
-def _artifact_errors(settings: Settings) -> Iterator[None]:
+def artifact_errors(settings: Settings) -> Iterator[None]:
     """Turn what an artifact store raises into our errors; each store (disk, S3, server) has exceptions of its own."""
     from mlflow.exceptions import MlflowException
 

@@ -7,17 +7,13 @@ A run is open while a process of ours is at work on it and at no other time: `ru
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from importlib.metadata import version
-from socket import gethostname
 from typing import Any, Literal
-
-import psutil
 
 from components.config import RunConfig
 from components.digests import SOURCE_ROOT
@@ -26,13 +22,13 @@ from components.registry.ledger import who_is_it
 from components.registry.store import is_server, mlflow_errors, open_store
 from components.registry.versions import registry_lock
 from components.settings import Settings, without_passwords
+from components.signs_of_life import is_dead, sign_of_life
 
 log = logging.getLogger("rebert.tracking")
 
 TRAIN_DIGEST = "rebert.train_digest"
 ALIVE = "rebert.alive"  # while a process is at the run: its host, number and start, and its last sign of life
 HEARTBEAT_SECONDS = 30
-STALE_AFTER = timedelta(minutes=10)  # of another machine, whose processes we cannot see
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
@@ -65,9 +61,7 @@ def start_run(
     new = {name: str(value) for name, value in (params or {}).items() if name not in run.data.params}
     named = {f"rebert.{name}": value for name, value in (tags or {}).items()}
     client.update_run(run_id, status="RUNNING")
-    client.log_batch(
-        run_id, params=_entities("Param", new), tags=_entities("RunTag", {**named, ALIVE: _sign_of_life()})
-    )
+    client.log_batch(run_id, params=_entities("Param", new), tags=_entities("RunTag", {**named, ALIVE: sign_of_life()}))
     return run_id
 
 
@@ -177,19 +171,10 @@ def _git_commit() -> str:
         return ""
 
 
-def _sign_of_life() -> str:
-    """Host, process and time. A process is named by its number and its start, since numbers come again."""
-    return f"{gethostname()} {os.getpid()} {_start_of(os.getpid())} {datetime.now(UTC).isoformat(timespec='seconds')}"
-
-
-def _start_of(process: int) -> str:
-    return f"{psutil.Process(process).create_time():.2f}"
-
-
 def _beat(settings: Settings, run_id: str, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         try:
-            _set_tag(settings, run_id, ALIVE, _sign_of_life())
+            _set_tag(settings, run_id, ALIVE, sign_of_life())
         except RegistryError as error:
             log.info("no heartbeat: %s", error.problem)
 
@@ -209,22 +194,12 @@ def _finish_quietly(settings: Settings, run_id: str, status: Status) -> None:
 
 def _close_stale(client: Any, experiment: str) -> list[str]:
     found = client.search_runs([experiment], "attributes.status = 'RUNNING'")
-    stale = [run.info.run_id for run in found if ALIVE in run.data.tags and _is_dead(run.data.tags[ALIVE])]
+    stale = [run.info.run_id for run in found if ALIVE in run.data.tags and is_dead(run.data.tags[ALIVE])]
     for run_id in stale:
         client.set_tag(run_id, "rebert.closed", "its process was gone")
         client.set_terminated(run_id, "FAILED")
         client.delete_tag(run_id, ALIVE)
     return stale
-
-
-def _is_dead(sign_of_life: str) -> bool:
-    host, process, start, last = sign_of_life.rsplit(" ", 3)
-    if host != gethostname():
-        return datetime.now(UTC) - datetime.fromisoformat(last) > STALE_AFTER
-    try:
-        return _start_of(int(process)) != start
-    except psutil.NoSuchProcess:
-        return True
 
 
 def _entities(kind: Literal["Param", "RunTag"], values: Mapping[str, str]) -> list[Any]:

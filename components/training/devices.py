@@ -50,15 +50,23 @@ def cuda_is_there() -> bool:
     return torch.cuda.is_available()
 
 
-@cache
 def cpu_flags() -> frozenset[str]:
     """The instruction sets of this processor, as Linux names them; empty elsewhere."""
+    return frozenset(_cpu_fact("flags", "Features").split())
+
+
+def cpu_name() -> str:
+    """The processor's name, as Linux has it; empty elsewhere."""
+    return _cpu_fact("model name")
+
+
+@cache
+def _cpu_fact(*names: str) -> str:
     try:
         lines = CPU_INFO.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return frozenset()
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), ":")
-    return frozenset(flags.partition(":")[2].split())
+        return ""
+    return next((line for line in lines if line.startswith(names)), ":").partition(":")[2].strip()
 
 
 def usable_threads() -> int:
