@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import BertModel
 
 from components.digests import digest_file
 from components.errors import ProjectError, StorageError, TrainingError
@@ -16,7 +17,7 @@ from components.models.inference import TOLERANCE, Predictor
 from components.models.model_directory import read_golden, read_manifest, verify_model
 from components.records import TrainedModel
 from components.task_types import find_task_type
-from components.training import training_flow
+from components.training import devices, training_flow
 from components.training.fine_tuning import train_model
 from components.training.training_history import History, Progress
 from tests.training_data import rows_of, small_job
@@ -259,3 +260,19 @@ def test_the_manifest_names_where_everything_came_from(job, trained: TrainedMode
     assert manifest.labels == dataset.labels
     assert digest_file(trained.folder / "manifest.json") == trained.digest
     assert manifest.max_length == config.model.max_length
+
+
+def test_every_batch_is_computed_in_the_precision_that_was_chosen(job, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(devices, "cpu_flags", lambda: {"avx512_bf16"})  # slow without, but possible
+    seen = set()
+
+    def watched(self, *args: Any, **inputs: Any):
+        seen.add((self.training, torch.is_autocast_enabled("cpu")))
+        return forward(self, *args, **inputs)
+
+    forward = BertModel.forward
+    monkeypatch.setattr(BertModel, "forward", watched)
+    model = train_model(*changed(job, precision="bf16", epochs=2), tmp_path / "bf16")
+    assert model.precision == "bf16"
+    assert (True, True) in seen
+    assert (True, False) not in seen

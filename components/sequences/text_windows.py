@@ -75,12 +75,15 @@ def _named(encoding: Any, like: Features) -> Features:
 
 
 def mean_of_windows(windows: Windows, outputs: Sequence[NDArray[np.float32]], rows: int) -> NDArray[np.float32]:
-    """Pooling: the mean over each row's windows of one vector a window; (rows, width)."""
-    stacked = np.stack(outputs).astype(np.float64)
+    """Pooling: the mean over each row's windows of one vector a window, weighted by their tokens; (rows, width).
+
+    The rest of a text, a few words in a window of their own, says less of it than a whole window.
+    """
+    stacked = np.stack(outputs)
     if len(windows.features) == rows:
         return stacked.astype(np.float32)
-    counts = np.bincount(windows.rows, minlength=rows)[:, None]
-    sums = np.zeros((rows, stacked.shape[1]))
-    np.add.at(sums, windows.rows, stacked)
-    means: NDArray[np.float32] = (sums / counts).astype(np.float32)
-    return means
+    tokens = np.array([len(feature["input_ids"]) for feature in windows.features], np.float64)
+    weights = tokens / np.bincount(windows.rows, tokens, minlength=rows)[windows.rows]
+    means = np.zeros((rows, stacked.shape[1]))
+    np.add.at(means, windows.rows, stacked * weights[:, None])
+    return means.astype(np.float32)

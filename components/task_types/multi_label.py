@@ -1,7 +1,7 @@
 """Any number of labels for each text, or for each pair of texts: emotions, tags, topics. No label is an answer too.
 
 Each label is decided for itself: its calibrated probability against a threshold of its own, fitted on the validation
-rows. Of a text in several windows the mean of their logits decides.
+rows. Of a text in several windows the mean of their logits, weighted by their tokens, decides.
 """
 
 from __future__ import annotations

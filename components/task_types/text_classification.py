@@ -1,6 +1,6 @@
 """One label for each text, or for each pair of texts: sentiment, intent, topic, entailment.
 
-Of a text in several windows the mean of their logits decides.
+Of a text in several windows the mean of their logits, weighted by their tokens, decides.
 """
 
 from __future__ import annotations

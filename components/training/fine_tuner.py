@@ -66,9 +66,8 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         self.tables = tables
         self.score, self.metric = score, metric
         self.history = history
-        self.step, self.part = -1, 0  # what is drawn in a step's parts is drawn for each of them
-        self.share = 1.0  # of a batch's rows in the part that is computed
-        self.best = BestWeights(network, training.early_stopping_patience)
+        self.step, self.part = -1, 0  # parts that this step has had
+        self.best = BestWeights(network, _rows_of(tables["validation"]), training.early_stopping_patience)
         super().__init__(network, args, train_dataset=tables["train"], eval_dataset=tables["validation"])
         self.model_accepts_loss_kwargs = False  # nothing to count before each step
         self.loss_is_scaled_for_ga = False  # a mean over the batch: the Trainer divides by the accumulated steps
@@ -84,7 +83,9 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         table: Any = self.tables["train"]
-        batches: Any = ShuffledBatches(table.groups, self.args.per_device_train_batch_size, self.args.seed)
+        batches: Any = ShuffledBatches(
+            table.groups, table.lengths, self.args.per_device_train_batch_size, self.args.seed
+        )
         # A GPU has its padded batch in less time than two passes take.
         collate = table.parts if self.args.use_cpu else lambda places: {"parts": [table.batch(places)]}
         loader: DataLoader[Any] = DataLoader(
@@ -98,7 +99,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         rate = self.training.head_learning_rate
         if rate is not None and len(optimizer.param_groups) == DECAYING_AND_NOT:
-            network = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            network = self.accelerator.unwrap_model(self.model)
             encoder = {id(parameter) for parameter in network.base_model.parameters()}
             for group in list(optimizer.param_groups):
                 head = [parameter for parameter in group["params"] if id(parameter) not in encoder]
@@ -106,34 +107,38 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
                 optimizer.add_param_group({**group, "params": head, "lr": rate})
         return optimizer
 
-    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """Add the gradients of a batch's parts, each with its share of the rows; returns the batch's loss."""
-        parts = inputs["parts"]
-        rows = sum(len(part["input_ids"]) for part in parts)
-        total = torch.zeros((), device=self.args.device)
-        for part in parts:
-            self.part = self.part + 1 if self.state.global_step == self.step else 0
-            self.step = self.state.global_step
-            if self.masks is not None:
-                self.masks.start(self.step)
-            self.share = len(part["input_ids"]) / rows
-            total += super().training_step(model, self._prepared(part, self.step, self.part), num_items_in_batch)
-        return total
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The mean loss of a batch: the sum over its parts, each with its share of the rows."""
+        places = self._places(len(inputs["parts"]))
+        parts = [self._prepared(part, *place) for place, part in zip(places, inputs["parts"], strict=True)]
+        targets = [part.pop("labels") for part in parts]
+        # One context for all parts, and one backward pass: weights and gradients change their precision once a batch.
+        with self.accelerator.autocast():
+            outputs = [self._outputs(model, part) for part in parts]
+        rows = sum(len(target) for target in targets)
+        pairs = zip(outputs, targets, strict=True)
+        loss = sum(self._loss(model, output, target) * (len(target) / rows) for output, target in pairs)
+        return (loss, outputs) if return_outputs else loss
+
+    def _places(self, count: int) -> list[tuple[int, int]]:
+        """The step of a batch's parts and their numbers in it: what is drawn in a part depends on these."""
+        first = self.part if self.step == self.state.global_step else 0
+        self.step, self.part = self.state.global_step, first + count
+        return [(self.step, number) for number in range(first, self.part)]
+
+    def _outputs(self, model: Any, part: dict[str, torch.Tensor]) -> torch.Tensor:
+        if self.masks is not None:
+            self.masks.start(self.state.global_step)
+        return self.task_type.forward(model, part)
 
     def _prepared(self, inputs: dict[str, torch.Tensor], *place: int) -> dict[str, torch.Tensor]:
         """The batch as the network gets it; what is drawn in it depends on the seed and on its place."""
         return self.task_type.prepare(inputs, self.own_tokenizer, self.spec, (self.training.seed, *place))
 
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        targets = inputs.pop("labels")
-        outputs = self.task_type.forward(model, inputs)
-        loss = self._loss(model, outputs, targets) * self.share
-        return (loss, outputs) if return_outputs else loss
-
     def _loss(self, model: Any, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        network = self.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        network = self.accelerator.unwrap_model(model)
         return self.task_type.loss(network, outputs, targets, self.training, self.weights)
 
     def evaluate(self, *_args: Any, **_options: Any) -> dict[str, float]:
@@ -174,6 +179,10 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         save_weights(state_dict or self.model.state_dict(), Path(output_dir or self.args.output_dir))
+
+
+def _rows_of(table: TokenTable) -> int:
+    return int(table.rows[-1]) + 1 if len(table) else 1
 
 
 def save_weights(weights: dict[str, torch.Tensor], folder: Path) -> None:

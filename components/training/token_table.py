@@ -109,14 +109,15 @@ class ShuffledBatches:
     sees what it has not seen yet.
 
     Args:
-        groups: (windows,) ascending numbers; of the windows with the same number, each epoch draws another.
+        groups: (windows,) ascending numbers; of the windows with the same number, each epoch draws one.
+        lengths: (windows,) a window's chance is its share of the group's tokens.
         size: windows in a batch; the last one of an epoch may have fewer.
         seed: of the order.
     """
 
-    def __init__(self, groups: NDArray[np.int64], size: int, seed: int) -> None:
+    def __init__(self, groups: NDArray[np.int64], lengths: NDArray[np.int32], size: int, seed: int) -> None:
         self.starts = np.flatnonzero(np.diff(groups, prepend=-1))
-        self.counts = np.diff(self.starts, append=len(groups))
+        self.ends = np.cumsum(lengths, dtype=np.int64)  # of each window, in tokens
         self.size, self.seed, self.epoch = size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -126,14 +127,17 @@ class ShuffledBatches:
         return -(-len(self.starts) // self.size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.starts))
-        drawn = (self.starts + self._turns())[order]
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(len(self.starts))
+        drawn = self._drawn(random)[order]
         yield from (drawn[start : start + self.size].tolist() for start in range(0, len(drawn), self.size))
 
-    def _turns(self) -> NDArray[np.int64]:
-        """Which of its windows each group gives: from a drawn one on, one after the other."""
-        first = np.random.default_rng(self.seed).integers(self.counts)
-        return (first + self.epoch) % self.counts
+    def _drawn(self, random: np.random.Generator) -> NDArray[np.int64]:
+        """A window of each group: the one with a token that is drawn from all of the group's."""
+        before = np.concatenate([[0], self.ends])
+        tokens = random.integers(before[self.starts], before[np.append(self.starts[1:], len(self.ends))])
+        windows: NDArray[np.int64] = np.searchsorted(self.ends, tokens, side="right")
+        return windows
 
 
 def sorted_batches(lengths: NDArray[np.int32], tokens: int) -> Iterator[list[int]]:

@@ -140,6 +140,8 @@ def child_environment(threads: int, settings: Settings | None) -> dict[str, str]
         "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
         "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
         "MALLOC_TOP_PAD_": str(64 << 20),
+        # Each length of a batch has products of its own; with room for a thousand they are compiled again and again.
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "PYTHONUNBUFFERED": "1",
