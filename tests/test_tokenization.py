@@ -4,18 +4,14 @@ import json
 import shutil
 from itertools import chain
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from components.errors import BaseModelError
 from components.models.base_models import resolve_base_model
 from components.sequences.text_windows import window_texts
 from components.task_types import Spec, find_task_type
-from components.training import batch_parts
 from components.training.token_table import ShuffledBatches, TokenTable, sorted_batches
 from components.training.tokenization import ARROW_FILE, load_tokenizer, tokenize_dataset
 from tests.training_data import LABELS, rows_of, small_config, small_dataset, write_dataset
@@ -155,28 +151,6 @@ def test_an_epoch_takes_one_window_of_a_row_with_the_chance_of_its_tokens():
         assert sorted(rows[drawn]) == list(range(500))
         taken += drawn
     assert 0.72 < np.mean(np.array(taken) % 2 == 0) < 0.78
-
-
-@given(st.lists(st.integers(1, 512), min_size=1, max_size=40), st.sampled_from([0, 60, 250]))
-def test_a_batch_is_computed_in_the_parts_that_cost_least(lengths, each):
-    array = np.array(lengths, np.int32)
-    with patch.object(batch_parts, "PASS_TOKENS", each):
-        parts = batch_parts.parts_of(array)
-
-    def cost(parts):
-        return sum(len(part) * array[part].max() + each for part in parts)
-
-    assert sorted(chain.from_iterable(parts)) == list(range(len(lengths)))
-    order = np.argsort(array, kind="stable").tolist()
-    halves = [[order[:cut], order[cut:]] for cut in range(1, len(order))]
-    assert all(cost(parts) <= cost(other) for other in ([order], [[row] for row in order], *halves))
-
-
-def test_parts_of_similar_length_leave_little_padding():
-    lengths = np.random.default_rng(0).integers(3, 60, 5000).astype(np.int32)
-    batches = [lengths[rows] for rows in ShuffledBatches(np.arange(5000), lengths, 32, seed=1)]
-    padded = sum(len(part) * batch[part].max() for batch in batches for part in batch_parts.parts_of(batch))
-    assert padded / lengths.sum() < 1.45  # whole batches have 1.9
 
 
 def test_evaluation_batches_take_each_row_once_within_the_token_budget():

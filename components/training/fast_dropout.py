@@ -14,6 +14,8 @@ from torch import nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from components.training.unpadding import Layout, skip_padding
+
 NAME = "fast_dropout"
 RESOLUTION = 1 << 16  # probabilities are rounded to a multiple of 1 / RESOLUTION
 
@@ -67,7 +69,13 @@ def use_fast_dropout(network: Any, seed: int) -> DropoutMasks:
         ALL_ATTENTION_FUNCTIONS.register(NAME, _attention)
         ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, eager_mask)
         network.set_attn_implementation(NAME)
+        skip_padding(network)
     return masks
+
+
+def _side_by_side(line: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """(1, heads, tokens, width) of all texts as (texts, heads, longest, width)."""
+    return layout.pad(line[0].transpose(0, 1)).transpose(1, 2)
 
 
 def _attention(
@@ -78,8 +86,13 @@ def _attention(
     attention_mask: torch.Tensor | None,  # (batch, 1, tokens, tokens), added to the scores
     dropout: float = 0.0,
     scaling: float | None = None,
+    layout: Layout | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
+    if layout is not None:
+        texts = (_side_by_side(line, layout) for line in (query, key, value))
+        mixed, _ = _attention(module, *texts, layout.mask, dropout, scaling, **options)
+        return layout.line_up(mixed)[None], None
     own = getattr(module, "dropout", None)
     if dropout == 0 or not isinstance(own, FastDropout):
         sdpa = ALL_ATTENTION_FUNCTIONS["sdpa"]

@@ -66,7 +66,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         self.tables = tables
         self.score, self.metric = score, metric
         self.history = history
-        self.step, self.part = -1, 0  # parts that this step has had
+        self.step, self.part = -1, 0  # a step may be several batches, each with what is drawn for it
         self.best = BestWeights(network, _rows_of(tables["validation"]), training.early_stopping_patience)
         super().__init__(network, args, train_dataset=tables["train"], eval_dataset=tables["validation"])
         self.model_accepts_loss_kwargs = False  # nothing to count before each step
@@ -86,10 +86,8 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         batches: Any = ShuffledBatches(
             table.groups, table.lengths, self.args.per_device_train_batch_size, self.args.seed
         )
-        # A GPU has its padded batch in less time than two passes take.
-        collate = table.parts if self.args.use_cpu else lambda places: {"parts": [table.batch(places)]}
         loader: DataLoader[Any] = DataLoader(
-            table, batch_sampler=batches, collate_fn=collate, pin_memory=not self.args.use_cpu
+            table, batch_sampler=batches, collate_fn=table.batch, pin_memory=not self.args.use_cpu
         )
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
@@ -110,28 +108,15 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The mean loss of a batch: the sum over its parts, each with its share of the rows."""
-        places = self._places(len(inputs["parts"]))
-        parts = [self._prepared(part, *place) for place, part in zip(places, inputs["parts"], strict=True)]
-        targets = [part.pop("labels") for part in parts]
-        # One context for all parts, and one backward pass: weights and gradients change their precision once a batch.
-        with self.accelerator.autocast():
-            outputs = [self._outputs(model, part) for part in parts]
-        rows = sum(len(target) for target in targets)
-        pairs = zip(outputs, targets, strict=True)
-        loss = sum(self._loss(model, output, target) * (len(target) / rows) for output, target in pairs)
-        return (loss, outputs) if return_outputs else loss
-
-    def _places(self, count: int) -> list[tuple[int, int]]:
-        """The step of a batch's parts and their numbers in it: what is drawn in a part depends on these."""
-        first = self.part if self.step == self.state.global_step else 0
-        self.step, self.part = self.state.global_step, first + count
-        return [(self.step, number) for number in range(first, self.part)]
-
-    def _outputs(self, model: Any, part: dict[str, torch.Tensor]) -> torch.Tensor:
+        self.part = self.part + 1 if self.state.global_step == self.step else 0
+        self.step = self.state.global_step
         if self.masks is not None:
-            self.masks.start(self.state.global_step)
-        return self.task_type.forward(model, part)
+            self.masks.start(self.step)
+        inputs = self._prepared(inputs, self.step, self.part)
+        targets = inputs.pop("labels")
+        outputs = self.task_type.forward(model, inputs)
+        loss = self._loss(model, outputs, targets)
+        return (loss, outputs) if return_outputs else loss
 
     def _prepared(self, inputs: dict[str, torch.Tensor], *place: int) -> dict[str, torch.Tensor]:
         """The batch as the network gets it; what is drawn in it depends on the seed and on its place."""

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from components.records import Split, TokenizedDataset
 from components.task_types import TaskType, Windows
-from components.training.batch_parts import parts_of
 from components.training.tokenization import ARROW_FILE
 
 if TYPE_CHECKING:
@@ -76,11 +75,6 @@ class TokenTable:
         inputs = [name for name in self.inputs if padded or name != "attention_mask"]
         found = {name: self._padded(self.flat[name], places, length, self.padding.get(name, 0)) for name in inputs}
         return {name: torch.from_numpy(values) for name, values in {**found, "labels": self._labels(places)}.items()}
-
-    def parts(self, places: Sequence[int]) -> dict[str, list[dict[str, torch.Tensor]]]:
-        """A batch in parts of similar length; see `batch_parts`."""
-        chosen = np.asarray(places)
-        return {"parts": [self.batch(chosen[part].tolist()) for part in parts_of(self.lengths[chosen])]}
 
     def _labels(self, places: Sequence[int]) -> NDArray[Any]:
         """Targets (windows,), (windows, width) or (windows, longest of them)."""
