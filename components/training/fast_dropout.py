@@ -90,8 +90,8 @@ def _attention(
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     if layout is not None:
-        texts = (_side_by_side(line, layout) for line in (query, key, value))
-        mixed, _ = _attention(module, *texts, layout.mask, dropout, scaling, **options)
+        query, key, value = (_side_by_side(line, layout) for line in (query, key, value))
+        mixed, _ = _attention(module, query, key, value, layout.mask, dropout, scaling, **options)
         return layout.line_up(mixed)[None], None
     own = getattr(module, "dropout", None)
     if dropout == 0 or not isinstance(own, FastDropout):
