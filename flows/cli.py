@@ -88,11 +88,12 @@ def init(
     output: Annotated[Path | None, typer.Option(help="The run file to write; default: beside the data.")] = None,
     base: Annotated[str | None, typer.Option(help="Base model: hub id, folder or package:MODULE/FOLDER.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an existing run file.")] = False,
+    json: Json = False,
 ) -> None:
     """Write a run file for a data file, after looking at it."""
     from flows.commands import init_run_file
 
-    init_run_file(data, output, base, force)
+    init_run_file(data, output, base, force, json)
 
 
 @command
@@ -191,11 +192,21 @@ def predict(
     option: Annotated[
         list[str] | None, typer.Option(help='What a request may ask beside its texts: top_k=5, labels=["card","fee"].')
     ] = None,
+    json: Json = False,
 ) -> None:
     """Answer for every row of a file, in its order."""
     from flows.commands import predict_rows
 
-    predict_rows(name, this_installation(), input, output, version=version, columns=column or [], options=option or [])
+    predict_rows(
+        name,
+        this_installation(),
+        input,
+        output,
+        version=version,
+        columns=column or [],
+        options=option or [],
+        as_json_object=json,
+    )
 
 
 @command

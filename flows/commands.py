@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from service.requests import AskedOfAll
 
 
-def init_run_file(data: Path, output: Path | None, base: str | None, force: bool) -> None:
+def init_run_file(data: Path, output: Path | None, base: str | None, force: bool, as_json_object: bool) -> None:
     """Write a run file beside the data, unless one is there."""
     from components.data.run_file_draft import draft_run_file
 
@@ -33,7 +33,10 @@ def init_run_file(data: Path, output: Path | None, base: str | None, force: bool
     text = draft_run_file(data, base=base, folder=place.parent)
     with storage_errors(place):
         write_whole(place, text)
-    console.print_text(str(place))
+    if as_json_object:
+        console.print_json({"run_file": str(place)})
+    else:
+        console.print_text(str(place))
     console.say(f"Look it over, then: rebert plan {place}")
 
 
@@ -139,6 +142,7 @@ def predict_rows(
     version: int | None,
     columns: Sequence[str],
     options: Sequence[str],
+    as_json_object: bool,
 ) -> None:
     """Answer for every row of a file with a registered model, in batches."""
     from components import registry
@@ -154,6 +158,8 @@ def predict_rows(
     model = registry.fetch_model(settings, found)
     asked = _asked(model, options)
     rows = predict_file(model, source, target, _named(columns), options=asked.options, top_k=asked.top_k)
+    if as_json_object:
+        console.print_json({"model": name, "version": version, "rows": rows, "output": str(target)})
     console.say(f"{rows:,} rows answered by {name} version {version}: {target}")
 
 

@@ -143,6 +143,8 @@ def test_init_writes_a_run_file_that_plans(tmp_path, tiny_base):
     assert planned.returncode == 0, planned.stderr
     again = rebert("init", "reviews.csv", folder=tmp_path)
     assert again.returncode == 2
+    forced = rebert("init", "reviews.csv", "--base", str(tiny_base), "--force", "--json", folder=tmp_path)
+    assert json.loads(forced.stdout) == {"run_file": done.stdout.strip()}
     assert "is there already" in again.stderr
 
 
