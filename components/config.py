@@ -19,6 +19,7 @@ from components.records import Severity
 Share = Annotated[float, Field(ge=0, le=1)]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Occasion = Literal["failed", "crashed", "rejected", "refused", "recovered"]
 ServingEngine = Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16", "openvino-int8"]
 
 
@@ -263,6 +264,47 @@ class Retention(Section):
     )
 
 
+class Triggers(Section):
+    """What retrains the model beside the schedule, through a Prefect server, and what keeps that from storming."""
+
+    watch: Paths | None = Field(
+        None,
+        description="Where new data lands: paths, globs, or addresses such as s3://bucket/reviews/*.csv; "
+        "`rebert watch` looks there and has the model run once a delivery is complete.",
+    )
+    settle_seconds: float = Field(
+        60,
+        ge=1,
+        description="A delivery is complete when nothing there has changed for so long; raise for slow uploads.",
+    )
+    done_file: str | None = Field(
+        None,
+        pattern=r"^[^/]+$",
+        description="Name of a file beside the data that says that it is complete, such as _SUCCESS; left out: none.",
+    )
+    events: tuple[str, ...] = Field((), description="Prefect events that have the model run, such as data.arrived.")
+    cooldown_minutes: float = Field(
+        60, ge=0, description="Pause after each run before a triggered one; what is triggered meanwhile is one run."
+    )
+    max_runs_a_day: int = Field(6, ge=1, le=100, description="Triggered runs in any 24 hours, at most; others wait.")
+
+
+class Notify(Section):
+    """Who is told when a run needs a person. The address is a secret: it is named here, and lies elsewhere."""
+
+    to: str | None = Field(
+        None,
+        pattern=r"^[a-z][a-z0-9-]*(/[a-z0-9-]+)?$",
+        description="NAME takes the address in REBERT_WEBHOOK_NAME, or in the file that REBERT_WEBHOOK_NAME_FILE "
+        "names; TYPE/NAME a Prefect notification block, such as slack-webhook/ops; left out: REBERT_WEBHOOK, if set.",
+    )
+    on: tuple[Occasion, ...] = Field(
+        ("failed", "crashed", "rejected", "refused", "recovered"),
+        description="What is told: failed, crashed (its process died), rejected data, a refused version, and "
+        "recovered, the first run that works after others did not. An empty list tells nothing.",
+    )
+
+
 class RunConfig(Section):
     """A model that must stay good."""
 
@@ -282,5 +324,7 @@ class RunConfig(Section):
     gate: Gate = Field(Gate(), description="The decision.")
     serving: Serving = Field(Serving(), description="The endpoint.")
     schedule: Schedule = Field(Schedule(), description="When it is retrained by itself.")
+    triggers: Triggers = Field(Triggers(), description="What else retrains it.")
     retention: Retention = Field(Retention(), description="What is kept.")
+    notify: Notify = Field(Notify(), description="Who is told when a run needs a person.")
     folder: Path = Field(Path(), exclude=True, description="Folder of the run file; set when it is read.")

@@ -12,7 +12,9 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SECRET_NAME = re.compile(r"_(TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?|AUTH_STRING)(_|$)", re.IGNORECASE)
+from components.secret_files import secrets_from_files
+
+SECRET_NAME = re.compile(r"_(TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?|AUTH_STRING|WEBHOOK)(_|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,12 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str], folder: Path) -> Settings:
-    """Settings from environment variables; relative folders are taken below `folder`."""
+    """Settings from environment variables; relative folders are taken below `folder`.
+
+    Raises:
+        ConfigError: a file that holds a secret cannot be read.
+    """
+    environment = {**environment, **secrets_from_files(environment)}
     home = (folder / (environment.get("REBERT_HOME") or ".rebert")).resolve()
     return Settings(
         home=home,
@@ -149,8 +156,13 @@ DEFAULTS = {
 
 
 def apply_settings(settings: Settings, environment: MutableMapping[str, str] | None = None) -> None:
-    """Set the variables of `settings` in this process, for the libraries that read them on import."""
+    """Set the variables of `settings` in this process, for the libraries that read them on import.
+
+    Raises:
+        ConfigError: a file that holds a secret cannot be read.
+    """
     target = os.environ if environment is None else environment
     target.update(environment_of(settings))
+    target.update(secrets_from_files(target))
     for name, value in DEFAULTS.items():
         target.setdefault(name, value)

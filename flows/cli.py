@@ -347,11 +347,46 @@ def schedule(
 
 
 @command
-def trigger(name: Name) -> None:
-    """Have a worker run a deployed model now."""
+def trigger(
+    name: Name,
+    cause: Annotated[
+        str | None, typer.Option(help="What asks for it; the run file's limits on triggers then hold.")
+    ] = None,
+) -> None:
+    """Have a worker run a deployed model now, or with a cause as soon as its limits allow."""
     from flows.deployments import trigger_model
+    from flows.triggers import trigger_by
 
-    trigger_model(name, this_installation())
+    settings = this_installation()
+    if cause is None:
+        trigger_model(name, settings)
+    else:
+        trigger_by(name, settings, cause)
+
+
+@command
+def watch(
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds from look to look.")] = 10,
+    once: Annotated[bool, typer.Option("--once", help="Look until all is quiet, then end.")] = False,
+) -> None:
+    """Have deployed models run when new data has landed where their run files say; until Ctrl-C."""
+    from flows.watching import watch_data
+
+    watch_data(this_installation(), every, once)
+
+
+@command
+def notify(
+    run_file: Annotated[Path | None, typer.Argument(help="Send a test to whom this run file names.")] = None,
+) -> None:
+    """Tell of runs whose process died and of what could not be told before; with a run file, send a test."""
+    from flows.notifying import send_test, show_sweep
+
+    settings = this_installation()
+    if run_file is None:
+        show_sweep(settings)
+    else:
+        send_test(run_file, settings)
 
 
 @command

@@ -101,6 +101,7 @@ def _deployment(path: Path, config: RunConfig, settings: Settings) -> Any:
     return retrain.to_deployment(
         config.name,
         schedules=_schedules(config),
+        triggers=_triggers(config),
         parameters={"run_file": str(path)},
         description=config.description or f"Keeps '{config.name}' fresh.",
         tags=[TAG, config.task_type],
@@ -110,6 +111,18 @@ def _deployment(path: Path, config: RunConfig, settings: Settings) -> Any:
         job_variables=job,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+
+
+def _triggers(config: RunConfig) -> list[Any]:
+    """An automation for each event; its limits are looked at when the run begins, where Prefect would drop events."""
+    from prefect.events import DeploymentEventTrigger
+
+    return [
+        DeploymentEventTrigger(
+            name=f"{config.name} on {event}", expect={event}, parameters={"cause": f"the event {event}"}
+        )
+        for event in config.triggers.events
+    ]
 
 
 def _schedules(config: RunConfig) -> list[Any]:

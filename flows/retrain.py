@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
 
 from components.records import TrainedModel, ValidatedDataset, as_json
-from components.run_files import read_run_file, with_data_of
+from components.run_files import with_data_of
 from components.settings import apply_settings, read_settings
 from components.step_store import model_lock
 from flows import results, steps
 from flows.job import Job, open_job
+from flows.notifying import crashed, read_or_tell, reported
 from flows.progress import run_log
 from flows.results import RunResult
 from flows.serving import keep_live
 from flows.tracked import tracked_run
+from flows.triggers import admit, follow_up
 
 
 def _run_name() -> str:
@@ -28,13 +30,15 @@ def _run_name() -> str:
     return Path(flow_run.parameters["run_file"]).stem + (f" as of {day}" if day else "")
 
 
-@flow(name="retrain", flow_run_name=_run_name, log_prints=False, validate_parameters=True)
-def retrain(run_file: str, as_of: date | None = None) -> Any:
+@flow(name="retrain", flow_run_name=_run_name, log_prints=False, validate_parameters=True, on_crashed=[crashed])
+def retrain(run_file: str, as_of: date | None = None, cause: str | None = None) -> Any:
     """Validate, tokenize, fine-tune, evaluate, register, decide, and only then optimise, bundle, prove and promote.
 
     Args:
         run_file: path of the run file, as the process that runs the flow sees it.
         as_of: only data of this day or before, by what the run file's data.dated_by says; left out: all data.
+        cause: what asked for the run, where it was neither the schedule nor a person; the run file's limits on triggers
+            hold for it.
 
     Returns:
         A completed state named after the outcome; its data is the content of a `RunResult`.
@@ -44,13 +48,20 @@ def retrain(run_file: str, as_of: date | None = None) -> Any:
     """
     settings = read_settings(os.environ, Path.cwd())
     apply_settings(settings)  # for runs that a worker starts: telemetry off, no hub, short waits
-    config = with_data_of(read_run_file(Path(run_file)), as_of)
+    config = with_data_of(read_or_tell(settings, Path(run_file)), as_of)
     # The champion is looked up inside the lock: another run of this model must not move it in between.
-    with model_lock(settings.locks, config.name):
+    triggered = bool(cause and deployment.id)
+    if triggered and (turned_away := admit(config, str(flow_run.id), str(deployment.id))):
+        return Completed(name=turned_away[0], message=turned_away[1])
+    told = reported(config, settings, Path(run_file), str(flow_run.id or ""))
+    with model_lock(settings.locks, config.name), told as report:
         job = open_job(config, settings, run_log())
         result = run_job(job)
         if config.retention.keep is not None:
             steps.prune(job, config.retention.keep)
+        report.ended(result)
+    if deployment.id:
+        follow_up(config, str(flow_run.id), str(deployment.id))
     return Completed(name=result.outcome.capitalize(), message=result.reason, data=as_json(result))
 
 

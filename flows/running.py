@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from datetime import date
 from importlib import import_module
@@ -64,7 +65,7 @@ def execute_run(
 def _execute(run_file: Path, settings: Settings, log: RunLog, as_of: date | None) -> dict[str, Any]:
     """With no server, a run that has nothing to do ends before Prefect is started: that alone takes seconds."""
     if settings.prefect_api_url is None:
-        unchanged = _nothing_to_do(with_data_of(read_run_file(run_file), as_of), settings, log)
+        unchanged = _nothing_to_do(run_file, with_data_of(read_run_file(run_file), as_of), settings, log)
         if unchanged:
             return as_json(unchanged)
     prepare_prefect(settings)
@@ -121,38 +122,49 @@ def _import_ahead() -> None:
             import_module(library)
 
 
-def _nothing_to_do(config: RunConfig, settings: Settings, log: RunLog) -> RunResult | None:
+def _nothing_to_do(run_file: Path, config: RunConfig, settings: Settings, log: RunLog) -> RunResult | None:
     from flows.job import open_job
+    from flows.notifying import reported
     from flows.results import unchanged
     from flows.serving import keep_live
 
-    with model_lock(settings.locks, config.name):
+    with model_lock(settings.locks, config.name), reported(config, settings, run_file) as report:
         job = open_job(config, settings, log)
         reason = job.plan().unchanged
         if reason is None:
             return None
         keep_live(job)
-        return unchanged(job, reason)
+        result = unchanged(job, reason)
+        report.ended(result)
+        return result
 
 
 def prepare_prefect(settings: Settings) -> None:
     """Make Prefect's folder, and ask its server for its health, before the library is imported.
 
     Raises:
-        OrchestrationError: the server that PREFECT_API_URL names does not answer.
+        OrchestrationError: the server that PREFECT_API_URL names does not answer, or does not let us in.
     """
     settings.prefect_home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder of the path only
     if settings.prefect_api_url is None:
         return
     import httpx
 
+    address, where = settings.prefect_api_url.rstrip("/"), without_passwords(settings.prefect_api_url)
+    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
     try:
-        httpx.get(f"{settings.prefect_api_url.rstrip('/')}/health", timeout=HEALTH_SECONDS).raise_for_status()
+        httpx.get(f"{address}/health", timeout=HEALTH_SECONDS).raise_for_status()
+        answer = httpx.get(f"{address}/admin/version", timeout=HEALTH_SECONDS, auth=(user, password) if user else None)
     except httpx.HTTPError as error:
         raise OrchestrationError(
-            without_passwords(f"Prefect at {settings.prefect_api_url} does not answer: {error}."),
+            without_passwords(f"Prefect at {where} does not answer: {error}."),
             "start that server, or unset PREFECT_API_URL to run without one.",
         ) from error
+    if answer.status_code in (401, 403):
+        raise OrchestrationError(
+            f"Prefect at {where} does not let you in.",
+            "set PREFECT_API_AUTH_STRING=USER:PASSWORD, or PREFECT_API_AUTH_STRING_FILE to a file that holds it.",
+        )
 
 
 def _failure(name: str, error: ProjectError, log: RunLog) -> dict[str, Any]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from components.config import Schedule
@@ -19,6 +16,7 @@ from components.run_files import read_run_file
 from components.settings import Settings, read_settings
 from flows import deployments
 from tests.deliveries import rows, write_csv, write_run_file
+from tests.prefect_server import prefect_server, until
 
 SUNDAYS = {"cron": "30 2 * * sun", "timezone": "Europe/Berlin"}
 
@@ -63,32 +61,8 @@ def test_a_schedule_in_words(run_file: Path):
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """A home and the address of a real Prefect server, with the services that plan runs."""
     home = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "PREFECT_HOME": str(home / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    url = f"http://127.0.0.1:{port}/api"
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        _wait(lambda: httpx.get(f"{url}/health").is_success)
+    with prefect_server(home) as url:
         yield home, url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _wait(happened, seconds: float = 120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if found := happened():
-                return found
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.5)
-    raise AssertionError("it did not happen in time")
 
 
 @pytest.mark.slow
@@ -104,7 +78,7 @@ def test_a_server_plans_what_the_run_file_says(server, run_file: Path, tiny_base
 
     assert "created" in rebert("deploy", str(run_file))
     assert "unchanged" in rebert("deploy", str(run_file))
-    planned = _wait(lambda: "T02:30" in (shown := rebert("schedule")) and shown)
+    planned = until(lambda: "T02:30" in (shown := rebert("schedule")) and shown)
     assert planned.count("T02:30") == deployments.COMING_RUNS
     assert "waits for a worker" in rebert("trigger", "reviews")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,23 @@ from components.serving.releases import read_release
 from components.settings import environment_of, read_settings
 from flows.job import open_job
 from flows.progress import RunLog, current_log
+from flows.receivers import Undelivered, deliver
 from flows.replay import replay_version
 from tests.deliveries import rows, write_csv, write_run_file
+from tests.receivers import Receiver, listening
+
+PLANTED = "me:planted-secret"  # also in the address of the webhook
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, empty_database: Path):
+def told() -> Iterator[Receiver]:
+    """Who is told what becomes of the runs."""
+    with listening() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, empty_database: Path, told: Receiver):
     """A folder with a run file, a home of its own and Prefect's test server."""
     import shutil
 
@@ -36,6 +48,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, empty_datab
     with pytest.MonkeyPatch.context() as patch, prefect_test_harness(server_startup_timeout=120):
         for name in ("REBERT_HOME", "MLFLOW_TRACKING_URI", "BENTOML_HOME"):
             patch.setenv(name, environment_of(settings)[name])
+        patch.setenv("REBERT_WEBHOOK", told.address)
+        for name in ("PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY", "SHOP_TOKEN"):
+            patch.setenv(name, PLANTED)
         yield folder, settings
 
 
@@ -186,9 +201,48 @@ def test_no_run_stays_open_in_mlflow(place):
     assert states <= {"FINISHED", "FAILED"}
 
 
-def test_settings_are_not_secrets_in_flow_parameters(place):
+def test_a_planted_secret_is_in_no_parameter_log_artifact_or_file(place):
     from prefect.client.orchestration import get_client
 
+    folder, _ = place
     with get_client(sync_client=True) as client:
-        parameters = [run.parameters for run in client.read_flow_runs(limit=50)]
-    assert all(set(found) == {"run_file", "as_of"} for found in parameters)
+        runs = client.read_flow_runs(limit=100)
+        found = [*runs, *client.read_artifacts(limit=200), *client.read_flows(limit=10)]
+        shown = "".join(each.model_dump_json() for each in found)
+    assert runs
+    assert all(set(run.parameters) == {"run_file", "as_of", "cause"} for run in runs)
+    assert "planted-secret" not in shown
+    stored = [path for path in [*folder.rglob("*"), *prefect_files()] if path.is_file()]
+    assert any(path.name == "training.log" for path in stored)
+    assert [path for path in stored if b"planted-secret" in path.read_bytes()] == []
+
+
+def prefect_files() -> list[Path]:
+    """What Prefect's test server and its clients have written: the database with all logs, and stored results."""
+    from prefect.settings import PREFECT_HOME, get_current_settings
+
+    home = Path(get_current_settings().home or PREFECT_HOME.value())
+    found = [path for path in home.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".db" for path in found)
+    return found
+
+
+def test_somebody_was_told_once_of_each_thing_that_needed_a_person(place, told):
+    assert [text.split("*")[1].removeprefix("reviews: ") for text in told.texts] == [
+        "the data was rejected",
+        "the run works again",
+        "the new version was refused",
+    ]
+    assert "neutral" in told.texts[0]
+    assert Path(told.texts[0].partition("cat ")[2].split("\n")[0]).exists()
+
+
+def test_a_prefect_notification_block_tells_as_well(place, told):
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock
+
+    block = CustomWebhookNotificationBlock(name="ops", url=told.address, json_data={"text": "{{subject}} | {{body}}"})
+    block.save("ops")
+    deliver("custom-webhook/ops", "reviews: a test", "Look further.")
+    assert told.texts[-1] == "reviews: a test | Look further."
+    with pytest.raises(Undelivered, match="did not take it"):
+        deliver("custom-webhook/nobody", "reviews: a test", "Look further.")

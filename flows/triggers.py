@@ -1,0 +1,174 @@
+"""Triggers: runs that something else than the clock or a person asks for, and the limits that keep them from storming.
+
+New data, an event and the monitor's verdict all end in `ask_for_run`. The server's own list of runs says what has been
+and what waits, so that the limits hold for all machines; a trigger that comes too early waits, and many that wait are
+one run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from components.config import RunConfig, Triggers
+from components.run_files import read_run_file
+from components.settings import Settings
+from components.triggering import PastRun, Wait, wait_for
+from flows import console
+from flows.deployments import require_deployment, require_server
+
+log = logging.getLogger("rebert.flows")
+
+CAUSE = "cause"  # the flow parameter that says what asked for a run; a schedule and a person leave it out
+DEFERRED = "Deferred"  # name of the state of a run that was asked for too early
+SERVED = "Served"  # and of one whose cause another run has dealt with
+NO_RUNS = (DEFERRED, SERVED)
+LOOKED_AT = 200  # newest runs of a deployment; more than any limit of a day
+
+
+def trigger_by(name: str, settings: Settings, cause: str) -> None:
+    """`rebert trigger NAME --cause …`: ask for a run and say when it comes.
+
+    Raises:
+        OrchestrationError: the model is not deployed, or there is no Prefect server.
+    """
+    wait = trigger_run(name, settings, cause)
+    when = f"waits until {in_words(wait)}" if wait else "waits for a worker"
+    console.print_text(f"The run of '{name}' because of {cause} {when}.")
+
+
+def trigger_run(name: str, settings: Settings, cause: str) -> Wait | None:
+    """Have a worker run a model because of something, now or as soon as the limits in its run file allow.
+
+    Args:
+        cause: in a few words, for people: "the monitor: accuracy fell to 0.81".
+
+    Returns:
+        Until when the run waits, and why; None where it begins now.
+
+    Raises:
+        OrchestrationError: the model is not deployed, or there is no Prefect server.
+        ConfigError: its run file cannot be read here.
+    """
+    require_server(settings)
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        deployment = require_deployment(client, name)
+        config = read_run_file(Path(deployment.parameters["run_file"]))
+        return ask_for_run(client, deployment, config.triggers, cause).wait
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run that was asked for; `wait` says until when it waits and why, None that it begins now."""
+
+    run_id: str
+    wait: Wait | None
+
+
+def ask_for_run(client: Any, deployment: Any, limits: Triggers, cause: str, own: str = "") -> Asked:
+    """A run of a deployment because of something; what waits for the same is the same run.
+
+    Args:
+        own: id of the run that asks, which does not count.
+    """
+    from prefect.states import Scheduled
+
+    runs = _runs(client, deployment.id, own)
+    wait = wait_for(limits, _past(runs), datetime.now(UTC))
+    begun = next((str(run.id) for run in runs if _has_begun(run)), "nothing")
+    cancelled = sum(run.state_type == "CANCELLED" for run in runs)
+    made = client.create_flow_run_from_deployment(
+        deployment.id,
+        parameters={CAUSE: cause},
+        state=Scheduled(scheduled_time=wait.until) if wait else None,
+        tags=["triggered"],
+        # Prefect gives back the run that has this key: all that comes after one run and before the next is one run.
+        idempotency_key=f"after {begun}, {cancelled} cancelled",
+    )
+    return Asked(str(made.id), wait)
+
+
+def never_began(client: Any, run_id: str) -> bool:
+    """Whether a run was cancelled before it began, as Prefect does while another one is at work."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        run = client.read_flow_run(UUID(run_id))
+    except ObjectNotFound:
+        return False
+    return run.state_type == "CANCELLED" and run.start_time is None
+
+
+def admit(config: RunConfig, run_id: str, deployment_id: str) -> tuple[str, str] | None:
+    """Why a triggered run does not begin: the name of its state and a sentence; None where it may begin.
+
+    One that comes too early is asked for again, for later. One that was asked for before another run began has nothing
+    to do: that run saw what it was for.
+    """
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        asked = client.read_flow_run(UUID(run_id))
+        runs = _runs(client, UUID(deployment_id), run_id)
+        later = next((run for run in runs if _has_begun(run) and run.start_time > asked.created), None)
+        if later is not None:
+            return SERVED, f"Run {later.name} began after this one was asked for."
+        wait = wait_for(config.triggers, _past(runs), datetime.now(UTC))
+        if wait is None:
+            return None
+        deployment = client.read_deployment(UUID(deployment_id))
+        ask_for_run(client, deployment, config.triggers, asked.parameters[CAUSE], run_id)
+    return DEFERRED, f"Not before {in_words(wait)}."
+
+
+def follow_up(config: RunConfig, run_id: str, deployment_id: str) -> None:
+    """Ask again for what was triggered while a run was at work: Prefect has cancelled it, and the run may not have
+    seen what it was for.
+    """
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        own = client.read_flow_run(UUID(run_id))
+        missed = [
+            run
+            for run in _runs(client, UUID(deployment_id), run_id)
+            if run.state_type == "CANCELLED" and run.parameters.get(CAUSE) and run.created > own.start_time
+        ]
+        if missed:
+            deployment = client.read_deployment(UUID(deployment_id))
+            wait = ask_for_run(client, deployment, config.triggers, missed[0].parameters[CAUSE]).wait
+            log.info("asked again for what was triggered meanwhile: %s", in_words(wait) if wait else "now")
+
+
+def in_words(wait: Wait) -> str:
+    """Until when, and why."""
+    return f"{wait.until:%Y-%m-%d %H:%M} UTC: {wait.why}"
+
+
+def _runs(client: Any, deployment_id: UUID, without: str = "") -> list[Any]:
+    """The newest runs of a deployment, the newest first."""
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    found = client.read_flow_runs(
+        flow_run_filter=filters.FlowRunFilter(deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment_id])),
+        sort=FlowRunSort.START_TIME_DESC,
+        limit=LOOKED_AT,
+    )
+    return [run for run in found if str(run.id) != without]
+
+
+def _has_begun(run: Any) -> bool:
+    """Whether a run has done something, or does."""
+    return run.start_time is not None and run.state_name not in NO_RUNS
+
+
+def _past(runs: Sequence[Any]) -> list[PastRun]:
+    return [PastRun(run.start_time, run.end_time, bool(run.parameters.get(CAUSE))) for run in runs if _has_begun(run)]

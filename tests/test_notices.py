@@ -1,0 +1,252 @@
+"""Somebody is told what becomes of runs: what, why, where to look, each event once, whatever the receiver does."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from components.config import Notify, RunConfig
+from components.errors import ConfigError, DataError, OrchestrationError, RejectedData
+from components.notices import Begun, Notice, Outbox
+from components.run_files import read_run_file
+from components.settings import Settings, without_secrets
+from flows import notifying
+from flows.notifying import read_or_tell, reported, sweep
+from flows.results import RunResult
+from tests.deliveries import write_run_file
+from tests.receivers import Receiver, listening
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with listening() as server:
+        monkeypatch.setenv("REBERT_WEBHOOK_OPS", server.address)
+        yield server
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    return read_run_file(write_run_file(tmp_path, tmp_path, notify={"to": "ops"}))
+
+
+@pytest.fixture
+def run(config: RunConfig, settings: Settings, tmp_path: Path):
+    """A run that ends with a result, or with an exception."""
+
+    def made(end: RunResult | BaseException, config: RunConfig = config) -> None:
+        with reported(config, settings, tmp_path / "reviews.yaml") as report:
+            if isinstance(end, BaseException):
+                raise end
+            report.ended(end)
+
+    def caught(end: RunResult | BaseException, config: RunConfig = config) -> None:
+        try:
+            made(end, config)
+        except BaseException as error:
+            assert error is end  # noqa: PT017
+
+    return caught
+
+
+FAILED = DataError("week-7.csv has no column 'text' & no <row>.", "correct data.columns.")
+PROMOTED = RunResult("promoted", "reviews", "Better.", version=2)
+REFUSED = RunResult("refused", "reviews", "Refused by superiority: 0.70 against 0.71.", version=3)
+
+
+def test_a_failure_says_what_why_and_where_to_look(run, receiver: Receiver):
+    run(FAILED)
+    [text] = receiver.texts
+    assert text.startswith("*reviews: the run failed*\n")
+    assert "week-7.csv has no column 'text' &amp; no &lt;row&gt;. To fix: correct data.columns." in text
+    assert "Look further: rebert plan " in text
+
+
+def test_the_same_failure_is_told_once_until_a_run_works(run, receiver: Receiver):
+    for end in (FAILED, FAILED, PROMOTED, PROMOTED, FAILED, FAILED):
+        run(end)
+    assert [text.split("*")[1] for text in receiver.texts] == [
+        "reviews: the run failed",
+        "reviews: the run works again",
+        "reviews: the run failed",
+    ]
+
+
+def test_another_failure_is_another_event(run, receiver: Receiver):
+    run(FAILED)
+    run(DataError("The disk is full.", "free some space."))
+    assert len(receiver.texts) == 2
+
+
+def test_rejected_data_names_its_report_and_each_delivery_is_told_once(run, receiver: Receiver):
+    for report in ("/steps/a", "/steps/a", "/steps/b"):
+        run(RejectedData("3 rows have an unknown label.", "correct them.", report))
+    assert len(receiver.texts) == 2
+    assert "Look further: cat /steps/b/validation.md" in receiver.texts[1]
+    assert "The version that is live stays." in receiver.texts[0]
+
+
+def test_a_refused_version_is_told_with_the_command_that_explains_it(run, receiver: Receiver):
+    run(REFUSED)
+    run(REFUSED)
+    [text] = receiver.texts
+    assert "Look further: rebert explain reviews 3" in text
+
+
+def test_what_nobody_asked_for_is_not_told(run, config: RunConfig, receiver: Receiver):
+    quiet = config.model_copy(update={"notify": Notify(to="ops", on=("crashed",))})
+    run(FAILED, quiet)
+    run(REFUSED, quiet)
+    assert receiver.texts == []
+
+
+def test_a_person_who_stops_a_run_is_not_told_of_it(run, receiver: Receiver, settings: Settings):
+    run(KeyboardInterrupt())
+    run(SystemExit(143))
+    assert sweep(settings) == 0
+    assert receiver.texts == []
+
+
+def test_a_receiver_that_is_down_is_logged_and_told_later_once(run, receiver: Receiver, settings: Settings, caplog):
+    receiver.status = 500
+    with caplog.at_level(logging.WARNING):
+        run(FAILED)
+    assert "Nobody was told that reviews: the run failed: the webhook answered 500." in caplog.text
+    assert "planted-secret" not in caplog.text
+    receiver.status = 200
+    assert (sweep(settings), sweep(settings)) == (1, 0)
+    assert len(receiver.texts) == 1
+
+
+def test_nobody_listening_fails_no_run(run, monkeypatch, caplog):
+    monkeypatch.setenv("REBERT_WEBHOOK_OPS", "http://127.0.0.1:9/planted-secret")
+    run(REFUSED)
+    assert "the webhook does not answer (ConnectError)" in caplog.text
+    assert "planted-secret" not in caplog.text
+
+
+@pytest.mark.parametrize("value", ["", "ftp://planted-secret", "http://[planted-secret"])
+def test_a_wrong_address_fails_no_run_and_is_not_shown(run, monkeypatch, caplog, value):
+    monkeypatch.setenv("REBERT_WEBHOOK_OPS", value)
+    run(REFUSED)
+    assert "Nobody was told" in caplog.text
+    assert "planted-secret" not in caplog.text
+
+
+def test_the_address_may_lie_in_a_file(run, receiver: Receiver, monkeypatch, tmp_path: Path):
+    secret = tmp_path / "webhook"
+    secret.write_text(receiver.address + "\n")
+    secret.chmod(0o600)
+    monkeypatch.delenv("REBERT_WEBHOOK_OPS")
+    monkeypatch.setenv("REBERT_WEBHOOK_OPS_FILE", str(secret))
+    run(REFUSED)
+    assert len(receiver.texts) == 1
+
+
+def test_children_that_ask_nobody_do_not_get_the_address():
+    assert without_secrets({"REBERT_WEBHOOK": "https://a", "REBERT_WEBHOOK_OPS": "https://b", "HOME": "/"}) == {
+        "HOME": "/"
+    }
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from components.run_files import read_run_file
+from components.settings import read_settings
+from flows.notifying import reported
+settings = read_settings({"REBERT_HOME": sys.argv[2]}, Path("/"))
+with reported(read_run_file(Path(sys.argv[1])), settings, Path(sys.argv[1])):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_run_that_was_killed_is_told_by_whoever_looks_next_and_once(
+    run, config: RunConfig, settings: Settings, receiver: Receiver, tmp_path: Path
+):
+    command = [sys.executable, "-c", DIES, str(tmp_path / "reviews.yaml"), str(settings.home)]
+    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": str(Path.cwd())}).returncode == -9
+    assert (sweep(settings), sweep(settings)) == (1, 0)
+    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": str(Path.cwd())}).returncode == -9
+    run(PROMOTED)  # the next run tells of the one before it, and that it works again
+    assert [text.split("*")[1] for text in receiver.texts] == [
+        "reviews: the run crashed",
+        "reviews: the run crashed",
+        "reviews: the run works again",
+    ]
+
+
+def test_a_run_that_is_at_work_has_not_crashed(config: RunConfig, settings: Settings, receiver: Receiver, tmp_path):
+    with reported(config, settings, tmp_path / "reviews.yaml"):
+        assert sweep(settings) == 0
+    assert receiver.texts == []
+
+
+def test_the_workers_hook_and_the_sweep_tell_one_crash(settings: Settings, receiver: Receiver, config, tmp_path):
+    died = Begun("run-1", "reviews.yaml", "host 1 2 2026-11-21T00:00:00+00:00", "ops", ("crashed",))
+    assert notifying.tell_crash(settings, "reviews", died)
+    assert not notifying.tell_crash(settings, "reviews", died)
+    assert len(receiver.texts) == 1
+
+
+def test_a_run_file_that_cannot_be_read_is_told_to_the_default_address(settings, receiver, monkeypatch, tmp_path):
+    (tmp_path / "shop.yaml").write_text("nam: shop")
+    monkeypatch.setenv("REBERT_WEBHOOK", receiver.address)
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            read_or_tell(settings, tmp_path / "shop.yaml")
+    [text] = receiver.texts
+    assert "unknown key 'nam'" in text
+
+
+def _claim(folder: Path, claimed) -> None:
+    if Outbox(folder, "reviews").claim(Notice("reviews", "failed", None, "why", "look", "event")):
+        claimed.put(1)
+
+
+def test_of_many_processes_one_tells(tmp_path: Path):
+    context = multiprocessing.get_context("fork")
+    claimed = context.Queue()
+    processes = [context.Process(target=_claim, args=(tmp_path / "box", claimed)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert claimed.qsize() == 1
+
+
+def test_a_process_that_died_while_it_told_does_not_tell_again(settings: Settings, receiver: Receiver):
+    outbox = notifying.outbox_of(settings, "reviews")
+    notice = Notice("reviews", "failed", "ops", "why", "look", "event")
+    assert outbox.claim(notice)  # and now it dies
+    assert not notifying.send_once(settings, notice)
+    assert sweep(settings) == 0
+    assert receiver.texts == []
+
+
+def test_what_waited_for_a_week_is_no_news(settings: Settings, receiver: Receiver):
+    outbox = notifying.outbox_of(settings, "reviews")
+    old = outbox.claim(Notice("reviews", "failed", "ops", "why", "look", "event"))
+    outbox.settle(replace(old, time="2026-01-01T00:00:00+00:00"), sent=False)
+    assert outbox.waiting() == []
+
+
+def test_a_test_message_reaches_whom_the_run_file_names(config, settings, receiver: Receiver, tmp_path, capsys):
+    notifying.send_test(tmp_path / "reviews.yaml", settings)
+    assert "You will be told of: failed, crashed" in receiver.texts[0]
+    receiver.status = 404
+    with pytest.raises(OrchestrationError, match="the webhook answered 404"):
+        notifying.send_test(tmp_path / "reviews.yaml", settings)
+
+
+@pytest.mark.parametrize("to", ["https://hooks.example/x", "OPS", "a b"])
+def test_an_address_does_not_belong_into_a_run_file(tmp_path: Path, to: str):
+    with pytest.raises(ConfigError, match=r"notify\.to"):
+        read_run_file(write_run_file(tmp_path, tmp_path, notify={"to": to}))

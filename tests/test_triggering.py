@@ -1,0 +1,188 @@
+"""What starts a run by itself, and what keeps that from storming."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.config import Triggers
+from components.data.arrivals import Calm, look_for
+from components.errors import ConfigError, DataError
+from components.run_files import read_run_file
+from components.triggering import DAY, PastRun, wait_for
+from flows import triggers
+from tests.deliveries import rows, write_csv, write_run_file
+
+NOW = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)  # the clocks of Europe go back
+LIMITS = Triggers(cooldown_minutes=60, max_runs_a_day=2)
+
+
+def ago(minutes: float, lasted: float | None = 1, triggered: bool = True) -> PastRun:
+    began = NOW - timedelta(minutes=minutes)
+    return PastRun(began, None if lasted is None else began + timedelta(minutes=lasted), triggered)
+
+
+def test_the_first_run_begins_at_once():
+    assert wait_for(LIMITS, [], NOW) is None
+
+
+@pytest.mark.parametrize("triggered", [True, False])
+def test_after_any_run_there_is_a_pause(triggered: bool):
+    wait = wait_for(LIMITS, [ago(30, lasted=10, triggered=triggered)], NOW)
+    assert wait.until == NOW + timedelta(minutes=40)
+    assert wait.why == "triggers.cooldown_minutes is 60"
+    assert wait_for(LIMITS, [ago(71, lasted=10, triggered=triggered)], NOW) is None
+
+
+def test_a_run_that_is_at_work_counts_as_ending_now():
+    assert wait_for(LIMITS, [ago(500, lasted=None)], NOW).until == NOW + timedelta(minutes=60)
+
+
+def test_only_so_many_triggered_runs_a_day():
+    past = [ago(120), ago(23 * 60), ago(25 * 60), ago(90, triggered=False)]
+    wait = wait_for(LIMITS, past, NOW)
+    assert wait.until == NOW + timedelta(hours=1)
+    assert wait.why == "triggers.max_runs_a_day is 2"
+
+
+@given(
+    arrivals=st.lists(st.integers(0, 3 * 24 * 60), min_size=1, max_size=60),
+    cooldown=st.integers(0, 300),
+    most=st.integers(1, 8),
+    minutes=st.integers(0, 90),
+)
+def test_no_storm_gets_through_and_no_trigger_is_lost(arrivals, cooldown, most, minutes):
+    """Play days of triggers: what has to wait is one run that comes as soon as it may."""
+    limits = Triggers(cooldown_minutes=cooldown, max_runs_a_day=most)
+    began: list[datetime] = []
+    waiting: datetime | None = None
+    for arrival in sorted(NOW + timedelta(minutes=each) for each in arrivals):
+        if waiting is not None and waiting <= arrival:
+            began.append(waiting)
+            waiting = None
+        if waiting is None:
+            past = [PastRun(each, each + timedelta(minutes=minutes), True) for each in began]
+            wait = wait_for(limits, past, arrival)
+            waiting = wait.until if wait else arrival
+    began.append(waiting)
+    for one, other in pairwise(began):
+        assert other - one >= timedelta(minutes=cooldown + minutes)
+    for start in began:
+        assert sum(start <= each < start + DAY for each in began) <= most
+    assert began[-1] >= NOW + timedelta(minutes=max(arrivals))
+
+
+def test_files_count_by_size_and_time_and_not_while_they_are_written(tmp_path: Path):
+    write_csv(tmp_path / "in" / "week-1.csv", rows(3, seed=1))
+    for name in (".week-2.csv", "week-2.csv.part", "_week.csv", "week-3.csv~"):
+        write_csv(tmp_path / "in" / name, rows(3, seed=2))
+    (tmp_path / "in" / "week-4.csv").touch()
+    before = look_for(["in/*"], tmp_path)
+    assert [Path(path).name for path in before] == ["week-1.csv"]
+    os.utime(tmp_path / "in" / "week-1.csv", (0, 0))
+    assert look_for(["in/*"], tmp_path) != before
+
+
+def test_a_done_file_says_when_a_folder_is_complete(tmp_path: Path):
+    for day in ("1", "2"):
+        write_csv(tmp_path / day / "a.csv", rows(3, seed=1))
+    (tmp_path / "2" / "_SUCCESS").touch()
+    assert [Path(path).parent.name for path in look_for(["*/*.csv"], tmp_path, "_SUCCESS")] == ["2"]
+
+
+def test_an_object_store_is_looked_at_in_the_same_way():
+    import fsspec
+
+    store = fsspec.filesystem("memory")
+    store.pipe("/bucket/reviews/week-1.csv", b"text,label\n")
+    before = look_for(["memory://bucket/reviews/*.csv"], Path())
+    assert len(before) == 1
+    store.pipe("/bucket/reviews/week-1.csv", b"text,label\nmore,pos\n")
+    assert look_for(["memory://bucket/reviews/*.csv"], Path()) != before
+    store.rm("/bucket", recursive=True)
+    assert look_for(["memory://bucket/reviews/*.csv"], Path()) == {}
+
+
+@pytest.mark.parametrize("address", ["nosuch://bucket/*.csv", "s3://user:planted-secret@bucket/*.csv"])
+def test_a_store_without_its_driver_is_a_sentence_without_secrets(address: str):
+    with pytest.raises(DataError, match="cannot be looked at") as caught:
+        look_for([address], Path())
+    assert "planted-secret" not in str(caught.value)
+
+
+def test_a_delivery_is_complete_when_nothing_has_changed_for_a_while():
+    calm = Calm(settle_seconds=10)
+    assert not calm.settled({}, 0)
+    assert not calm.settled({"a": "1"}, 5)
+    assert not calm.settled({"a": "2"}, 14)
+    assert not calm.settled({"a": "2", "b": "1"}, 20)
+    assert not calm.settled({"a": "2", "b": "1"}, 29)
+    assert calm.settled({"a": "2", "b": "1"}, 30)
+    assert not calm.settled({}, 60)
+
+
+class Server:
+    """The part of a Prefect client that triggers use: runs of one deployment, and keys that come again."""
+
+    def __init__(self) -> None:
+        self.runs: list[SimpleNamespace] = []
+        self.keys: dict[str, SimpleNamespace] = {}
+
+    def read_flow_runs(self, **_: object) -> list[SimpleNamespace]:
+        return sorted(self.runs, key=lambda run: run.start_time or NOW - DAY * 999, reverse=True)
+
+    def read_flow_run(self, run_id: object) -> SimpleNamespace:
+        return next(run for run in self.runs if run.id == run_id)
+
+    def create_flow_run_from_deployment(self, _id, *, parameters, state, tags, idempotency_key) -> SimpleNamespace:
+        if idempotency_key not in self.keys:
+            self.keys[idempotency_key] = self.add(parameters, state_type="SCHEDULED", state_name="Scheduled")
+        return self.keys[idempotency_key]
+
+    def add(self, parameters: dict, start: datetime | None = None, end: datetime | None = None, **facts: object):
+        facts = {"state_type": "COMPLETED", "state_name": "Promoted", "created": start or NOW, **facts}
+        run = SimpleNamespace(id=uuid4(), name="run", parameters=parameters, start_time=start, end_time=end, **facts)
+        self.runs.append(run)
+        return run
+
+
+def test_many_triggers_that_wait_are_one_run():
+    server, deployment = Server(), SimpleNamespace(id=uuid4())
+    asked = [triggers.ask_for_run(server, deployment, LIMITS, "an event") for _ in range(5)]
+    assert len({each.run_id for each in asked}) == len(server.runs) == 1
+    server.runs[0].start_time = datetime.now(UTC)
+    after = triggers.ask_for_run(server, deployment, LIMITS, "an event")
+    assert len(server.runs) == 2
+    assert after.wait.why.startswith("triggers.cooldown_minutes")
+
+
+def test_a_run_that_was_cancelled_before_it_began_is_asked_for_again():
+    server, deployment = Server(), SimpleNamespace(id=uuid4())
+    first = triggers.ask_for_run(server, deployment, LIMITS, "new data")
+    server.runs[0].state_type = "CANCELLED"
+    assert triggers.never_began(server, first.run_id)
+    assert triggers.ask_for_run(server, deployment, LIMITS, "new data").run_id != first.run_id
+
+
+def test_runs_that_were_turned_away_do_not_count():
+    server, deployment = Server(), SimpleNamespace(id=uuid4())
+    for name in ("Deferred", "Served"):
+        server.add({"cause": "an event"}, datetime.now(UTC), datetime.now(UTC), state_name=name)
+    assert triggers.ask_for_run(server, deployment, LIMITS, "an event").wait is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"cooldown_minutes": -1}, {"max_runs_a_day": 0}, {"settle_seconds": 0}, {"done_file": "a/b"}, {"watch": []}],
+)
+def test_a_wrong_trigger_is_named_with_its_line(tmp_path: Path, wrong: dict):
+    with pytest.raises(ConfigError, match=rf"reviews\.yaml:\d+: triggers\.{next(iter(wrong))}"):
+        read_run_file(write_run_file(tmp_path, tmp_path, triggers=wrong))
