@@ -298,7 +298,7 @@ class Notify(Section):
         description="NAME takes the address in REBERT_WEBHOOK_NAME, or in the file that REBERT_WEBHOOK_NAME_FILE "
         "names; TYPE/NAME a Prefect notification block, such as slack-webhook/ops; left out: REBERT_WEBHOOK, if set.",
     )
-    on: tuple[Occasion, ...] = Field(
+    of: tuple[Occasion, ...] = Field(
         ("failed", "crashed", "rejected", "refused", "recovered"),
         description="What is told: failed, crashed (its process died), rejected data, a refused version, and "
         "recovered, the first run that works after others did not. An empty list tells nothing.",

@@ -71,7 +71,7 @@ class Begun:
     run_file: str
     sign: str
     to: str | None
-    on: tuple[Occasion, ...]
+    of: tuple[Occasion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Outbox:
 
     def _read_begun(self) -> Begun | None:
         content = _read(self.folder / "begun.json")
-        return Begun(**{**content, "on": tuple(content["on"])}) if content else None
+        return Begun(**{**content, "of": tuple(content["of"])}) if content else None
 
     def _state(self) -> dict[str, Any]:
         return _read(self.folder / "state.json") or {"since": None, "episode": 0}
@@ -175,9 +175,9 @@ class Outbox:
                 yield
 
 
-def begun_now(run: str, run_file: str, to: str | None, on: tuple[Occasion, ...]) -> Begun:
+def begun_now(run: str, run_file: str, to: str | None, of: tuple[Occasion, ...]) -> Begun:
     """A run that this process begins."""
-    return Begun(run, run_file, sign_of_life(), to, on)
+    return Begun(run, run_file, sign_of_life(), to, of)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

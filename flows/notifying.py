@@ -66,7 +66,7 @@ class Report:
 
     def tell(self, occasion: Occasion, why: str, look: str, event: str) -> None:
         """Send a notice, if the run file wants it."""
-        if occasion in self.config.notify.on:
+        if occasion in self.config.notify.of:
             send_once(self.settings, Notice(self.config.name, occasion, self.config.notify.to, why, look, event))
 
 
@@ -78,7 +78,7 @@ def reported(config: RunConfig, settings: Settings, run_file: Path, run: str | N
         run: the id of Prefect's flow run, where there is one.
     """
     report = Report(config, settings, run or "", run_file)
-    sign = begun_now(run or uuid4().hex, str(run_file), config.notify.to, config.notify.on)
+    sign = begun_now(run or uuid4().hex, str(run_file), config.notify.to, config.notify.of)
     died = report.outbox.begin(sign)
     if died is not None:
         tell_crash(settings, config.name, died)
@@ -121,7 +121,7 @@ def tell_crash(settings: Settings, model: str, died: Begun) -> bool:
         Whether somebody was told now.
     """
     outbox_of(settings, model).fails()
-    if "crashed" not in died.on:
+    if "crashed" not in died.of:
         return False
     why = "Its process died: killed, out of memory, or the machine went down. The next run goes on where it was."
     look = look_at(died.run, Path(died.run_file))
@@ -138,7 +138,7 @@ def crashed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     except ConfigError:
         return
     outbox_of(settings, config.name).died()
-    tell_crash(settings, config.name, begun_now(str(flow_run.id), str(run_file), config.notify.to, config.notify.on))
+    tell_crash(settings, config.name, begun_now(str(flow_run.id), str(run_file), config.notify.to, config.notify.of))
 
 
 def sweep(settings: Settings) -> int:
@@ -216,7 +216,7 @@ def send_test(run_file: Path, settings: Settings) -> None:
     to = config.notify.to
     prepare_prefect(settings)
     try:
-        deliver(to, f"{config.name}: a test", f"You will be told of: {', '.join(config.notify.on) or 'nothing'}.")
+        deliver(to, f"{config.name}: a test", f"You will be told of: {', '.join(config.notify.of) or 'nothing'}.")
     except Undelivered as error:
         raise OrchestrationError(f"Nobody was told: {error}", f"correct the address of {to or ADDRESS}.") from error
     console.print_text(f"Sent to {to or ADDRESS}.")

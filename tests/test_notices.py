@@ -101,7 +101,7 @@ def test_a_refused_version_is_told_with_the_command_that_explains_it(run, receiv
 
 
 def test_what_nobody_asked_for_is_not_told(run, config: RunConfig, receiver: Receiver):
-    quiet = config.model_copy(update={"notify": Notify(to="ops", on=("crashed",))})
+    quiet = config.model_copy(update={"notify": Notify(to="ops", of=("crashed",))})
     run(FAILED, quiet)
     run(REFUSED, quiet)
     assert receiver.texts == []
