@@ -219,12 +219,12 @@ def test_a_planted_secret_is_in_no_parameter_log_artifact_or_file(place):
 
 def prefect_files() -> list[Path]:
     """What Prefect's test server and its clients have written: the database with all logs, and stored results."""
-    from prefect.settings import PREFECT_HOME, get_current_settings
+    from prefect.settings import get_current_settings
 
-    home = Path(get_current_settings().home or PREFECT_HOME.value())
-    found = [path for path in home.rglob("*") if path.is_file()]
-    assert any(path.suffix == ".db" for path in found)
-    return found
+    found = get_current_settings()
+    database = Path(found.server.database.connection_url.get_secret_value().partition("///")[2])
+    assert database.exists()
+    return [*database.parent.rglob("*"), *(Path(found.home) / "storage").rglob("*")]
 
 
 def test_somebody_was_told_once_of_each_thing_that_needed_a_person(place, told):
