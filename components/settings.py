@@ -133,9 +133,12 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would be in the middle of our JSON
     "MLFLOW_UV_AUTO_DETECT": "false",  # it would copy the lock file of whatever folder a run starts in
     "TOKENIZERS_PARALLELISM": "true",
 }
+
+HEARTBEATS = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"  # seconds; a flow that sends none any more is crashed
 
 # Defaults that a user's own value overrules. Unanswered, MLflow blocks each call for four minutes.
 DEFAULTS = {
@@ -150,6 +153,7 @@ DEFAULTS = {
     "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",  # else it tells of every head that is new, and of every layer that is ours
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    HEARTBEATS: "30",
     # The embedded server needs ten seconds in a new home, and on busy cores a minute.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
 }

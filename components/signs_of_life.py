@@ -16,15 +16,21 @@ def sign_of_life() -> str:
     return f"{gethostname()} {os.getpid()} {_start_of(os.getpid())} {datetime.now(UTC).isoformat(timespec='seconds')}"
 
 
-def is_dead(sign: str) -> bool:
-    """Whether the process that gave a sign is gone; one on another machine is when it was silent for ten minutes."""
+def is_dead(sign: str, stale_after: timedelta = STALE_AFTER) -> bool:
+    """Whether the process that gave a sign is gone; one on another machine is when it was silent for so long."""
     host, process, start, last = sign.rsplit(" ", 3)
     if host != gethostname():
-        return datetime.now(UTC) - datetime.fromisoformat(last) > STALE_AFTER
+        return datetime.now(UTC) - datetime.fromisoformat(last) > stale_after
     try:
-        return _start_of(int(process)) != start
+        return _start_of(int(process)) != start or psutil.Process(int(process)).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def who(sign: str) -> str:
+    """The process of a sign in words."""
+    host, process, _, _ = sign.rsplit(" ", 3)
+    return f"process {process}" + ("" if host == gethostname() else f" on {host}")
 
 
 def _start_of(process: int) -> str:

@@ -15,9 +15,9 @@ from prefect.states import Completed
 
 from components.errors import ConfigError
 from components.records import BaseModel, EvaluationReport, as_json
+from components.registry.single_flight import single_flight
 from components.run_files import read_pretraining_file, read_run_file
 from components.settings import apply_settings, read_settings
-from components.step_store import model_lock
 from flows import artifacts, steps
 from flows.job import Job, find_base_model, open_job
 from flows.pretrain import run_pretraining
@@ -54,7 +54,7 @@ def adapt(pretraining_file: str, run_file: str, seeds: int = 5) -> Any:
     settings = read_settings(os.environ, Path.cwd())
     apply_settings(settings)
     first, second = read_pretraining_file(Path(pretraining_file)), read_run_file(Path(run_file))
-    with model_lock(settings.locks, first.name), model_lock(settings.locks, second.name):
+    with single_flight(settings, first.name), single_flight(settings, second.name):
         run, job = open_pretraining(first, settings, run_log()), open_job(second, settings, run_log())
         _require_same_base(run.base, job.base)
         made = run_pretraining(run)

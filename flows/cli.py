@@ -403,6 +403,28 @@ def prune(
 
 
 @command
+def up(
+    run_files: Annotated[list[Path] | None, typer.Argument(help="Run files to deploy as well.")] = None,
+    host: Annotated[str, typer.Option(help="Address that the servers listen on; this machine only.")] = "127.0.0.1",
+    prefect_port: Annotated[int, typer.Option(min=0, max=65535, help="Prefect's port; 0 takes a free one.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=0, max=65535, help="MLflow's port; 0 takes a free one.")] = 5000,
+    runs: Annotated[int, typer.Option(min=1, help="Runs that are carried out at a time.")] = 1,
+    settings: Annotated[
+        Path | None, typer.Option(help="File of NAME=VALUE lines: addresses of databases and stores, secrets.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout for each change.")] = False,
+) -> None:
+    """Keep Prefect, MLflow, a worker and the endpoints of all champions at work, until Ctrl-C."""
+    from flows.up import bring_up
+    from flows.up_file import apply_file
+    from flows.up_start import Wishes
+
+    if settings is not None:
+        apply_file(settings, os.environ)
+    bring_up(run_files or [], this_installation(), Wishes(host, prefect_port, mlflow_port, runs), json)
+
+
+@command
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 5000,
     prefect: Annotated[bool, typer.Option("--prefect", help="Prefect's page instead of MLflow's.")] = False,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -14,7 +12,8 @@ from components.errors import ConfigError, RegistryError, ServingError
 from components.records import RegisteredVersion, as_json
 from components.settings import Settings, without_passwords
 from components.step_store import storage_errors, write_whole
-from flows import console
+from components.supervision.programs import Program
+from flows import console, servers
 from flows.progress import RunLog
 
 if TYPE_CHECKING:
@@ -219,32 +218,21 @@ def open_ui(settings: Settings, port: int, prefect: bool) -> None:
         console.print_text(without_passwords(server).removesuffix("/api"))
         return
     _require_free(port)
-    command, environment = _prefect_page(port) if prefect else _mlflow_page(settings, port)
+    page = servers.prefect_server(settings, servers.LOOPBACK, port) if prefect else _mlflow_page(settings, port)
     console.say(f"http://127.0.0.1:{port} (Ctrl-C ends it)")
     try:
-        code = subprocess.run(command, env=environment, check=False).returncode
+        code = subprocess.run(page.command, env=dict(page.environment), check=False).returncode
     except KeyboardInterrupt:
         return
     if code:
         raise ServingError(f"The page ended with code {code}.", "read the lines above, or try another --port.")
 
 
-def _mlflow_page(settings: Settings, port: int) -> tuple[list[str], dict[str, str]]:
-    """The command, and its environment: everybody on the machine may read a command, with the password in it."""
+def _mlflow_page(settings: Settings, port: int) -> Program:
     from components.registry import open_store
 
     open_store(settings)
-    place = ["--artifacts-destination", str(settings.artifacts)]
-    listen = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command = [sys.executable, "-m", "mlflow", "server", *place, *listen]
-    return command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri}
-
-
-def _prefect_page(port: int) -> tuple[list[str], dict[str, str]]:
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    # The page asks port 4200 for its data unless it is told otherwise.
-    page = {"PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"}
-    return command, {**os.environ, **page, "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
+    return servers.mlflow_server(settings, servers.LOOPBACK, port)
 
 
 def _require_free(port: int) -> None:

@@ -1,8 +1,9 @@
 """Deployments: one for each run file, so that a Prefect server and its workers retrain on schedule.
 
 The version of a deployment is the digest of its run file and of what is told about it: the same again changes nothing.
-A model has one run at a time (Prefect cancels another one of the same deployment that comes meanwhile, so that runs
-missed in a downtime collapse into one), and the model's lock holds on a machine in any case.
+A model has one run at a time, on all machines (`components/registry/lease.py`); a run that comes meanwhile waits or has
+become needless (`flows/turns.py`). Prefect's own limit of a deployment is not used: where its server loses the leases,
+which are in its memory as it comes, Prefect ends the runs that held them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from components.config import RunConfig
 from components.digests import digest_file, digest_of
 from components.errors import OrchestrationError
 from components.run_files import read_run_file
-from components.settings import Settings, environment_of, without_secrets
+from components.settings import DEFAULTS, HEARTBEATS, Settings, environment_of, without_secrets
 from flows import console
 from flows.running import prepare_prefect
 
@@ -46,7 +47,8 @@ def deploy_run_files(files: Sequence[Path], settings: Settings, as_json_object: 
     """
     configs = [(path.resolve(), read_run_file(path)) for path in files]
     require_server(settings)
-    deployed = [_deploy(path, config, settings) for path, config in configs]
+    see_to_dead_runs()
+    deployed = [deploy(path, config, settings) for path, config in configs]
     if as_json_object:
         from components.records import as_json
 
@@ -72,7 +74,18 @@ def require_server(settings: Settings) -> None:
     prepare_prefect(settings)
 
 
-def _deploy(path: Path, config: RunConfig, settings: Settings) -> Deployed:
+def see_to_dead_runs() -> None:
+    """Have the Prefect server call a run crashed whose process is gone."""
+    from prefect.client.orchestration import get_client
+
+    from flows.zombies import require_automations
+
+    with get_client(sync_client=True) as client:
+        require_automations(client)
+
+
+def deploy(path: Path, config: RunConfig, settings: Settings) -> Deployed:
+    """Create or update the deployment of one run file, whose absolute path is given."""
     from prefect.client.orchestration import get_client
 
     wanted = _deployment(path, config, settings)
@@ -89,13 +102,13 @@ def _deploy(path: Path, config: RunConfig, settings: Settings) -> Deployed:
 
 
 def _deployment(path: Path, config: RunConfig, settings: Settings) -> Any:
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.types.entrypoint import EntrypointType
 
     from flows.retrain import retrain
 
     # A worker's process begins in a folder of its own; where things are kept must not depend on that.
-    environment = {"PREFECT_API_URL": str(settings.prefect_api_url), **environment_of(settings)}
+    environment = {"PREFECT_API_URL": str(settings.prefect_api_url), HEARTBEATS: DEFAULTS[HEARTBEATS]}
+    environment |= environment_of(settings)
     job = {"env": without_secrets(environment), "working_dir": str(config.folder.resolve())}
     told = {"schedule": config.schedule.model_dump(mode="json"), "job": job, "path": str(path)}
     return retrain.to_deployment(
@@ -106,7 +119,6 @@ def _deployment(path: Path, config: RunConfig, settings: Settings) -> Any:
         description=config.description or f"Keeps '{config.name}' fresh.",
         tags=[TAG, config.task_type],
         version=digest_of([digest_file(path), told])[:12],
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         work_pool_name=config.schedule.work_pool,
         job_variables=job,
         entrypoint_type=EntrypointType.MODULE_PATH,

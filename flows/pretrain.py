@@ -12,9 +12,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from components.records import TrainedModel, as_json
+from components.registry.single_flight import single_flight
 from components.run_files import read_pretraining_file
 from components.settings import apply_settings, read_settings
-from components.step_store import model_lock
 from flows import pretraining as steps
 from flows.pretraining import Pretraining, open_pretraining
 from flows.progress import run_log
@@ -42,7 +42,7 @@ def pretrain(run_file: str) -> Any:
     settings = read_settings(os.environ, Path.cwd())
     apply_settings(settings)  # for runs that a worker starts: telemetry off, no hub, short waits
     config = read_pretraining_file(Path(run_file))
-    with model_lock(settings.locks, config.name):
+    with single_flight(settings, config.name):
         result = run_pretraining(open_pretraining(config, settings, run_log()))
     return Completed(name=result.outcome.capitalize(), message=result.reason, data=as_json(result))
 

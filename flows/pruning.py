@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from components import registry
 from components.errors import RegistryError
+from components.registry.single_flight import single_flight
 from components.retention import Removal, find_removable, remove
 from components.settings import Settings
-from components.step_store import model_lock
 from flows import console
 
 MEBIBYTE = 1 << 20
@@ -25,7 +25,7 @@ def prune_models(name: str | None, settings: Settings, keep: int, dry_run: bool,
         raise RegistryError(f"There is no model '{name}'.", hint)
     found: dict[str, list[Removal]] = {}
     for model in [name] if name else known:
-        with model_lock(settings.locks, model):
+        with single_flight(settings, model):
             found[model] = find_removable(settings, model, keep)
             if not dry_run:
                 remove(settings, found[model])

@@ -11,11 +11,13 @@ from prefect import flow
 from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
 
+from components.config import RunConfig
+from components.errors import BusyError, RegistryAway
 from components.records import TrainedModel, ValidatedDataset, as_json
+from components.registry.single_flight import single_flight
 from components.run_files import with_data_of
-from components.settings import apply_settings, read_settings
-from components.step_store import model_lock
-from flows import results, steps
+from components.settings import Settings, apply_settings, read_settings
+from flows import results, steps, turns
 from flows.job import Job, open_job
 from flows.notifying import crashed, read_or_tell, reported
 from flows.progress import run_log
@@ -49,20 +51,37 @@ def retrain(run_file: str, as_of: date | None = None, cause: str | None = None) 
     settings = read_settings(os.environ, Path.cwd())
     apply_settings(settings)  # for runs that a worker starts: telemetry off, no hub, short waits
     config = with_data_of(read_or_tell(settings, Path(run_file)), as_of)
-    # The champion is looked up inside the lock: another run of this model must not move it in between.
     triggered = bool(cause and deployment.id)
     if triggered and (turned_away := admit(config, str(flow_run.id), str(deployment.id))):
         return Completed(name=turned_away[0], message=turned_away[1])
     told = reported(config, settings, Path(run_file), str(flow_run.id or ""))
-    with model_lock(settings.locks, config.name), told as report:
-        job = open_job(config, settings, run_log())
-        result = run_job(job)
-        if config.retention.keep is not None:
-            steps.prune(job, config.retention.keep)
-        report.ended(result)
+    try:
+        # The champion is looked up inside the lock: another run of this model must not move it in between.
+        with single_flight(settings, config.name):
+            if needless := turns.superseded():
+                return needless
+            with told as report:
+                result = _attempt(config, settings)
+                if not isinstance(result, RunResult):
+                    return result
+                report.ended(result)
+    except (BusyError, RegistryAway) as error:
+        return turns.wait(error)
     if deployment.id:
         follow_up(config, str(flow_run.id), str(deployment.id))
     return Completed(name=result.outcome.capitalize(), message=result.reason, data=as_json(result))
+
+
+def _attempt(config: RunConfig, settings: Settings) -> Any:
+    """What came of the run; the state in which it waits where MLflow is away, which is no failure to be told of."""
+    try:
+        job = open_job(config, settings, run_log())
+        result = run_job(job)
+    except RegistryAway as error:
+        return turns.wait(error)
+    if config.retention.keep is not None:
+        steps.prune(job, config.retention.keep)
+    return result
 
 
 def run_job(job: Job) -> RunResult:

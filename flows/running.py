@@ -15,7 +15,6 @@ from components.errors import OrchestrationError, ProjectError, RejectedData
 from components.records import as_json
 from components.run_files import read_pretraining_file, read_run_file, with_data_of
 from components.settings import Settings, without_passwords
-from components.step_store import model_lock
 from flows import console
 from flows.progress import RunLog, current_log
 from flows.results import RunResult
@@ -123,12 +122,13 @@ def _import_ahead() -> None:
 
 
 def _nothing_to_do(run_file: Path, config: RunConfig, settings: Settings, log: RunLog) -> RunResult | None:
+    from components.registry.single_flight import single_flight
     from flows.job import open_job
     from flows.notifying import reported
     from flows.results import unchanged
     from flows.serving import keep_live
 
-    with model_lock(settings.locks, config.name), reported(config, settings, run_file) as report:
+    with single_flight(settings, config.name), reported(config, settings, run_file) as report:
         job = open_job(config, settings, log)
         reason = job.plan().unchanged
         if reason is None:

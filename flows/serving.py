@@ -142,14 +142,14 @@ def serve_model(name: str, settings: Settings, host: str | None, port: int | Non
         ):
             console.say("Whoever reaches it may ask: it wants no API key. 'rebert keys add NAME' makes the first.")
 
-    serve(settings, name, host, port, on_ready=say, live=lambda: _live(name, settings))
+    serve(settings, name, host, port, on_ready=say, live=lambda: live_bundle(name, settings))
 
 
 def _is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def _live(name: str, settings: Settings) -> Bundle:
+def live_bundle(name: str, settings: Settings) -> Bundle:
     """The champion's bundle; the one that was live last while MLflow is away: an outage there is none here."""
     try:
         return follow_registry(name, settings)

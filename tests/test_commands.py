@@ -39,9 +39,9 @@ def test_the_page_of_a_server_is_named_without_its_password(
 
 
 def test_the_command_of_mlflows_page_names_no_database(settings: Settings) -> None:
-    command, environment = commands._mlflow_page(settings, 5000)
-    assert not [word for word in command if settings.tracking_uri in word]
-    assert environment["MLFLOW_BACKEND_STORE_URI"] == settings.tracking_uri
+    page = commands._mlflow_page(settings, 5000)
+    assert not [word for word in page.command if settings.tracking_uri in word]
+    assert page.environment["MLFLOW_BACKEND_STORE_URI"] == settings.tracking_uri
 
 
 def test_mlflows_server_reads_the_database_from_that_variable() -> None:

@@ -195,7 +195,7 @@ def test_the_run_of_a_dead_process_is_closed_by_the_next(settings: Settings, run
     client = open_store(settings)
     client.set_tag(run_id, "rebert.alive", f"{gethostname()} {dead} 1.00 2026-01-01T00:00:00+00:00")
     tracking.start_run(settings, CONFIG, "u" * 64)
-    assert run_of(settings, run_id).info.status == "FAILED"
+    assert run_of(settings, run_id).info.status == "KILLED"
     assert run_of(settings, run_id).data.tags["rebert.closed"] == "its process was gone"
     assert tracking.close_stale_runs(settings, "shop") == []
 

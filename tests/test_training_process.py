@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -86,6 +88,24 @@ def test_the_clock_ends_a_child_that_does_not_listen(job, tmp_path: Path, monkey
     assert time.monotonic() - began < 10
     assert "raise training.max_hours" in caught.value.hint
     assert not psutil.pid_exists(int((tmp_path / "training.log").read_text()))
+
+
+def test_the_clock_ends_a_child_that_never_stops_talking():
+    reading, writing = os.pipe()
+
+    def talk() -> None:
+        with suppress(BrokenPipeError), os.fdopen(writing, "wb", buffering=0) as pipe:
+            while True:
+                pipe.write(b"{}\n" * 1000)
+
+    talker = threading.Thread(target=talk)
+    talker.start()
+    began = time.monotonic()
+    with os.fdopen(reading, "rb", buffering=0) as messages:
+        for _ in training_process._lines(messages, began + 0.2):
+            pass
+        assert time.monotonic() - began < 2
+    talker.join(10)
 
 
 def test_a_listener_that_raises_ends_the_child(job, tmp_path: Path, monkeypatch):

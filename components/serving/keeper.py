@@ -35,6 +35,7 @@ def serve(
     port: int | None = None,
     *,
     on_ready: Callable[[str, Bundle], None] | None = None,
+    on_death: Callable[[], None] | None = None,
     live: Callable[[], Bundle] | None = None,
     ended: threading.Event | None = None,
     ready_seconds: float = READY_SECONDS,
@@ -47,6 +48,7 @@ def serve(
         host: address to listen on; None for the one in the bundle.
         port: port to listen on, 0 for a free one; None for the one in the bundle.
         on_ready: told the address and the bundle each time a child has become ready.
+        on_death: told each time a child has died that was ready before.
         live: finds the bundle that is live and has the release file name it, asked at each start and now and then;
             None for the one that the release file names.
         ended: ends the serving when it is set, besides the signals.
@@ -64,6 +66,7 @@ def serve(
         _signals_set(ended),
     ):
         keeper = Keeper(settings, name, listener, ready_seconds, live, on_ready)
+        keeper.on_death = on_death
         keeper.run(bundle, ended)
 
 
@@ -94,6 +97,7 @@ class Keeper:
         self.ready_seconds = ready_seconds
         self.live = live
         self.on_ready = on_ready
+        self.on_death: Callable[[], None] | None = None
         self.good: Bundle | None = None  # the last one that is known to have answered
         self.failures = 0
 
@@ -130,6 +134,8 @@ class Keeper:
                 self.on_ready(child.address.url, bundle)
             began = time.monotonic()
             self._watch(child, ended)
+            if self.on_death and not ended.is_set():
+                self.on_death()
             self.failures = 0 if time.monotonic() - began > STABLE_SECONDS else self.failures + 1
 
     def _watch(self, child: EndpointProcess, ended: threading.Event) -> None:

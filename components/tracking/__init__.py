@@ -24,15 +24,27 @@ from components.tracking.outcomes import (
     log_rejection,
     log_training,
     read_decision,
+    was_bundled,
 )
 from components.tracking.pretraining import log_adaptation, log_examples, log_phase, pretraining_params, tell_phases
 from components.tracking.recipes import log_recipe, read_recipe
 from components.tracking.run_facts import log_tokens, run_params
-from components.tracking.runs import close_stale_runs, finish_run, run_page, running, start_run
+from components.tracking.runs import (
+    OpenRun,
+    close_run,
+    close_stale_runs,
+    finish_run,
+    open_runs,
+    run_page,
+    running,
+    start_run,
+)
 
 __all__ = [
     "LiveCurves",
+    "OpenRun",
     "Rejection",
+    "close_run",
     "close_stale_runs",
     "fetch_engine",
     "finish_run",
@@ -50,6 +62,7 @@ __all__ = [
     "log_rejection",
     "log_tokens",
     "log_training",
+    "open_runs",
     "pretraining_params",
     "read_decision",
     "read_recipe",
@@ -59,4 +72,5 @@ __all__ = [
     "send_history",
     "start_run",
     "tell_phases",
+    "was_bundled",
 ]

@@ -215,6 +215,12 @@ def log_bundle(settings: Settings, run_id: str, bundle: Bundle) -> None:
 
 
 @mlflow_errors
+def was_bundled(settings: Settings, run_id: str) -> bool:
+    """Whether a bundle was made of a run's model; of a base model that was pretrained none is."""
+    return "bundle" in open_store(settings).get_run(run_id).data.tags
+
+
+@mlflow_errors
 def read_decision(settings: Settings, run_id: str) -> dict[str, Any] | None:
     """The content of a run's `decision.json`; None when nothing was decided about it."""
     from mlflow.artifacts import load_dict

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any, Literal
@@ -28,6 +29,7 @@ log = logging.getLogger("rebert.tracking")
 
 TRAIN_DIGEST = "rebert.train_digest"
 ALIVE = "rebert.alive"  # while a process is at the run: its host, number and start, and its last sign of life
+FLOW_RUN = "rebert.flow_run"
 HEARTBEAT_SECONDS = 30
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -103,9 +105,31 @@ def run_page(settings: Settings, run_id: str) -> str | None:
     return f"{without_passwords(settings.tracking_uri).rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
 
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that a process of ours is at, or was when it died; `flow_run` is empty where Prefect does not know it."""
+
+    run_id: str
+    dead: bool
+    flow_run: str
+
+
+@mlflow_errors
+def open_runs(settings: Settings) -> list[OpenRun]:
+    """The open runs of all models."""
+    client = open_store(settings)
+    return _open_runs(client, [experiment.experiment_id for experiment in client.search_experiments()])
+
+
+@mlflow_errors
+def close_run(settings: Settings, run_id: str) -> None:
+    """Close a run whose process is dead, as killed."""
+    _close(open_store(settings), run_id)
+
+
 @mlflow_errors
 def close_stale_runs(settings: Settings, name: str) -> list[str]:
-    """Close the runs of a model whose process is dead; returns their ids."""
+    """Close the runs of a model whose process is dead, as killed; returns their ids."""
     client = open_store(settings)
     experiment = client.get_experiment_by_name(name)
     return _close_stale(client, experiment.experiment_id) if experiment else []
@@ -193,13 +217,22 @@ def _finish_quietly(settings: Settings, run_id: str, status: Status) -> None:
 
 
 def _close_stale(client: Any, experiment: str) -> list[str]:
-    found = client.search_runs([experiment], "attributes.status = 'RUNNING'")
-    stale = [run.info.run_id for run in found if ALIVE in run.data.tags and is_dead(run.data.tags[ALIVE])]
+    stale = [run.run_id for run in _open_runs(client, [experiment]) if run.dead]
     for run_id in stale:
-        client.set_tag(run_id, "rebert.closed", "its process was gone")
-        client.set_terminated(run_id, "FAILED")
-        client.delete_tag(run_id, ALIVE)
+        _close(client, run_id)
     return stale
+
+
+def _open_runs(client: Any, experiments: Sequence[str]) -> list[OpenRun]:
+    found = client.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else []
+    ours = [(run.info.run_id, run.data.tags) for run in found if ALIVE in run.data.tags]
+    return [OpenRun(str(run_id), is_dead(tags[ALIVE]), tags.get(FLOW_RUN, "")) for run_id, tags in ours]
+
+
+def _close(client: Any, run_id: str) -> None:
+    client.set_tag(run_id, "rebert.closed", "its process was gone")
+    client.set_terminated(run_id, "KILLED")
+    client.delete_tag(run_id, ALIVE)
 
 
 def _entities(kind: Literal["Param", "RunTag"], values: Mapping[str, str]) -> list[Any]:

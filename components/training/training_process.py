@@ -233,7 +233,8 @@ def _lines(messages: BinaryIO, deadline: float) -> Iterator[bytes]:
     rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(messages, selectors.EVENT_READ)
-        while selector.select(timeout=max(0.0, deadline - time.monotonic())):
+        # The clock is asked as well: a child that never stops talking has always something to be read.
+        while time.monotonic() < deadline and selector.select(timeout=deadline - time.monotonic()):
             part = messages.read(65536)
             if not part:
                 return

@@ -1,0 +1,252 @@
+"""`rebert up`: the servers, a worker and the endpoints of all champions, kept at work together on one machine.
+
+A server that an address names (PREFECT_API_URL, MLFLOW_TRACKING_URI as http) is only watched. Everything else is
+started, asked for its health, started again when it dies, and ends with this process however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from components.config import RunConfig
+from components.errors import ProjectError, ServingError
+from components.run_files import read_run_file
+from components.settings import Settings, apply_settings, without_passwords
+from components.supervision.keeping import Keeper, Watch
+from components.supervision.programs import Condition
+from flows import console, servers
+from flows.endpoints import ChampionEndpoint, find_champions, port_of
+from flows.server_access import prefect_password, require_closed
+from flows.up_screen import JsonLines, Lines, Screen, View
+from flows.up_start import Wishes, free_port, free_ports, only_one, signals, warnings_to
+
+if TYPE_CHECKING:
+    from flows.watching import Watcher
+
+POOL = "rebert"
+CHORE_SECONDS = 10.0  # between two looks at what is live and what has died
+FIRST_STARTS = 3  # of a server that never answered: then it is no use to go on
+
+
+class Part(Protocol):
+    """A server, a worker or an endpoint."""
+
+    condition: Condition
+
+    @property
+    def healthy(self) -> bool: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def bring_up(run_files: Sequence[Path], settings: Settings, wishes: Wishes, as_json_lines: bool) -> None:
+    """Keep everything at work until Ctrl-C or SIGTERM.
+
+    Raises:
+        ProjectError: a run file is wrong, a port is taken, it is up already, or a server does not start.
+    """
+    configs = [(path.resolve(), read_run_file(path)) for path in run_files]
+    require_closed(wishes.host, os.environ)
+    with only_one(settings), signals() as ended:
+        wishes = replace(wishes, **free_ports(settings, wishes))
+        view: View = JsonLines() if as_json_lines else Screen() if console.err.is_terminal else Lines()
+        try:
+            with warnings_to(view):
+                installation = Installation(settings, wishes, configs, view)
+                installation.keep(ended)
+        finally:
+            view.close()
+
+
+class Installation:
+    """All parts that are kept at work on this machine.
+
+    Args:
+        settings: as the environment says; servers that no address names are started here.
+        wishes: ports, address, runs at a time.
+        configs: run files that are deployed, with their paths.
+        view: told of every change.
+    """
+
+    def __init__(
+        self, settings: Settings, wishes: Wishes, configs: Sequence[tuple[Path, RunConfig]], view: View
+    ) -> None:
+        self.wishes, self.configs, self.view = wishes, configs, view
+        self.prefect, api = _prefect(settings, wishes, view)
+        self.mlflow, tracking = _mlflow(settings, wishes, view)
+        self.settings = replace(settings, prefect_api_url=api, tracking_uri=tracking)
+        self.workers: list[Keeper] = []
+        self.endpoints: dict[str, ChampionEndpoint] = {}
+        self.error: ProjectError | None = None
+        self._ready = False
+        self._watcher: Watcher | None = None
+        self._chores: list[Callable[[], bool]] = [self._deploy, self._start_workers]
+
+    def keep(self, ended: threading.Event) -> None:
+        """Keep everything at work until `ended` is set.
+
+        Raises:
+            ProjectError: a server does not start, or a run file cannot be deployed.
+        """
+        try:
+            self._run(ended)
+        finally:
+            self.stop()
+
+    def _run(self, ended: threading.Event) -> None:
+        apply_settings(self.settings)
+        os.environ.update(prefect_password(os.environ))
+        os.environ["PREFECT_API_URL"] = str(self.settings.prefect_api_url)
+        self._start(self.prefect, self.mlflow)
+        threading.Thread(target=self._look_after, args=(ended,), daemon=True).start()
+        while not ended.wait(1.0):
+            self.view.refresh()
+            self.error = self.error or self._hopeless()
+            if self.error:
+                raise self.error
+
+    def stop(self) -> None:
+        """End the parts, first those that need others."""
+        for endpoint in self.endpoints.values():
+            endpoint.ask_to_stop()
+        _all_at_once([*self.workers, *self.endpoints.values()])
+        _all_at_once([self.mlflow, self.prefect])
+
+    def _start(self, *parts: Part) -> None:
+        for part in parts:
+            self.view.changed(part.condition)
+            part.start()
+
+    def _hopeless(self) -> ServingError | None:
+        """What is wrong with a server that has never answered and dies whenever it is started."""
+        for part in (self.prefect, self.mlflow):
+            now = part.condition
+            if isinstance(part, Keeper) and not part.answered and now.restarts >= FIRST_STARTS:
+                return ServingError(f"{now.name} does not start: {now.note}", f"read {now.log}, and correct it.")
+        return None
+
+    def _look_after(self, ended: threading.Event) -> None:
+        """What is to be done now and then, in a thread of its own: a server that hangs must not hold up Ctrl-C."""
+        looked = 0.0
+        while not ended.wait(0.5):
+            try:
+                self._chores = [chore for chore in self._chores if not chore()]
+                if self.mlflow.healthy and time.monotonic() - looked > CHORE_SECONDS:
+                    self._follow_champions()
+                    self._bury()
+                    self._watch_data()
+                    looked = time.monotonic()
+                self._tell_when_ready(looked > 0)
+            except ProjectError as error:
+                if self._chores:
+                    self.error = error
+                    return
+                self.view.say(error.problem)
+
+    def _deploy(self) -> bool:
+        if not self.prefect.healthy:
+            return False
+        from flows.deployments import deploy, see_to_dead_runs
+
+        see_to_dead_runs()
+        for path, config in self.configs:
+            found = deploy(path, config, self.settings)
+            self.view.say(f"{found.model}: {found.outcome}, {found.schedule}")
+        return True
+
+    def _start_workers(self) -> bool:
+        if not self.prefect.healthy:
+            return False
+        pools = {POOL, *(config.schedule.work_pool for _, config in self.configs)}
+        for pool in sorted(pools):
+            program = servers.prefect_worker(self.settings, pool, self.wishes.runs, free_port())
+            needs = replace(program, after=lambda: self.prefect.healthy)
+            self.workers.append(Keeper(needs, self.view.changed))
+            self._start(self.workers[-1])
+        return True
+
+    def _follow_champions(self) -> None:
+        """Give each model that has its first champion an endpoint."""
+        for name in find_champions(self.settings, self.endpoints):
+            from components.serving.releases import read_bundle_release
+            from flows.serving import live_bundle
+
+            wanted = read_bundle_release(live_bundle(name, self.settings).path / "src").serving
+            port = port_of(name, wanted.port, self.settings, wanted.host)
+            endpoint = ChampionEndpoint(name, self.settings, wanted.host, port, self.view.changed)
+            self.endpoints[name] = endpoint
+            self._start(endpoint)
+
+    def _bury(self) -> None:
+        from flows.notifying import sweep
+        from flows.zombies import close_dead_runs
+
+        for run_id in close_dead_runs(self.settings):
+            self.view.say(f"MLflow run {run_id} was closed: its process had died.")
+        sweep(self.settings)  # tells who wants to know
+
+    def _watch_data(self) -> None:
+        """Ask for a run where new data has landed, as `rebert watch` does."""
+        if not self.prefect.healthy:
+            return
+        from flows.watching import Watcher
+
+        self._watcher = self._watcher or Watcher(self.settings)
+        self._watcher.look()
+
+    def _tell_when_ready(self, looked: bool) -> None:
+        parts: list[Part] = [self.prefect, self.mlflow, *self.workers, *self.endpoints.values()]
+        if self._ready or not looked or self._chores or not all(part.healthy for part in parts):
+            return
+        self._ready = True
+        addresses = f"PREFECT_API_URL={self.settings.prefect_api_url} MLFLOW_TRACKING_URI={self.settings.tracking_uri}"
+        self.view.say(f"All is up. In other shells: export {without_passwords(addresses)}")
+
+
+def _prefect(settings: Settings, wishes: Wishes, view: View) -> tuple[Part, str]:
+    """The part, and the address that clients use."""
+    if settings.prefect_api_url:
+        url = settings.prefect_api_url.rstrip("/")
+        return Watch("prefect", without_passwords(url), partial(_answers, f"{url}/health"), view.changed), url
+    settings.prefect_home.mkdir(parents=True, exist_ok=True)
+    program = servers.prefect_server(settings, wishes.host, wishes.prefect_port)
+    return Keeper(program, view.changed), f"{program.address}/api"
+
+
+def _mlflow(settings: Settings, wishes: Wishes, view: View) -> tuple[Part, str]:
+    from components.registry.store import is_server, open_store
+
+    if is_server(settings.tracking_uri):
+        url = settings.tracking_uri.rstrip("/")
+        return Watch("mlflow", without_passwords(url), partial(_answers, f"{url}/health"), view.changed), url
+    if settings.embedded_tracking and "MLFLOW_BACKEND_STORE_URI" not in os.environ:
+        open_store(settings)  # makes the tables; what is wrong with the file is one sentence now
+    program = servers.mlflow_server(settings, wishes.host, wishes.mlflow_port)
+    return Keeper(program, view.changed), program.address
+
+
+def _answers(url: str) -> bool:
+    import httpx
+
+    try:
+        return httpx.get(url, timeout=2).is_success
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+
+
+def _all_at_once(parts: Iterable[Part]) -> None:
+    """Stop parts side by side."""
+    threads = [threading.Thread(target=part.stop) for part in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,118 @@
+"""Runs whose process died: Prefect calls them crashed, MLflow's run is closed, and the next run goes on.
+
+A flow that is at work sends Prefect a heartbeat every 30 s; by itself Prefect does nothing when they stop. The
+automation made here does: after 75 s without one, two and a half of them, the run is crashed. Then whatever it left
+open in MLflow is closed as killed. Its lock is free at once on its own machine, and after as long on others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from components.errors import ProjectError
+from components.settings import Settings
+
+log = logging.getLogger("rebert.zombies")
+
+SILENT_SECONDS = 75
+STARTING_SECONDS = 900  # for a worker or a cluster to get a process going, an image fetched included
+SILENT = "rebert: a run without a sign of life is crashed"
+NOT_STARTED = "rebert: a run that never started is crashed"
+
+
+def require_automations(client: Any) -> list[str]:
+    """Make or correct the automations on a Prefect server; returns the names of those that were not as they should be.
+
+    Args:
+        client: a synchronous Prefect client.
+    """
+    changed = []
+    for wanted in (
+        _automation(
+            SILENT,
+            {"prefect.flow-run.heartbeat", "prefect.flow-run.Running"},
+            SILENT_SECONDS,
+            f"Its process gave no sign of life for {SILENT_SECONDS} s.",
+        ),
+        _automation(
+            NOT_STARTED,
+            {"prefect.flow-run.Pending"},
+            STARTING_SECONDS,
+            f"No process took it up within {STARTING_SECONDS} s.",
+        ),
+    ):
+        found = client.read_automations_by_name(wanted.name)
+        if found and _content(found[0]) == _content(wanted):
+            continue
+        for other in found:
+            client.delete_automation(other.id)
+        client.create_automation(wanted)
+        changed.append(wanted.name)
+    return changed
+
+
+def _automation(name: str, after: set[str], seconds: int, message: str) -> Any:
+    """Whatever else happens to the run counts as a sign of life: a run ends in states with names of our own."""
+    from prefect.client.schemas.objects import StateType
+    from prefect.events.actions import ChangeFlowRunState
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+    from prefect.events.schemas.events import ResourceSpecification
+
+    return AutomationCore(
+        name=name,
+        trigger=EventTrigger(
+            after=after,
+            expect={"prefect.flow-run.*"},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=seconds),
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
+    )
+
+
+def _content(automation: Any) -> Any:
+    """What an automation does, without what the server adds to it."""
+    content = automation.model_dump(mode="json", include={"name", "enabled", "trigger", "actions"})
+    trigger = content["trigger"]
+    parts = ("after", "expect", "match", "for_each")
+    return {**content, "trigger": {**trigger, "id": None, **{part: sorted(trigger[part]) for part in parts}}}
+
+
+def close_dead_runs(settings: Settings) -> list[str]:
+    """Close the MLflow runs that dead processes left open; returns their ids. What is away is asked the next time."""
+    from components.tracking import close_run, open_runs
+
+    closed = []
+    try:
+        found = open_runs(settings)
+        over = _over(settings, {run.flow_run for run in found if run.flow_run})
+        for run in found:
+            if run.dead or run.flow_run in over:
+                close_run(settings, run.run_id)
+                closed.append(run.run_id)
+    except ProjectError as error:
+        log.info("Open runs were not looked at: %s", error.problem)
+    return closed
+
+
+def _over(settings: Settings, flow_runs: Iterable[str]) -> set[str]:
+    """Those flow runs that Prefect knows to have crashed or been cancelled."""
+    ids = list(flow_runs)
+    if not ids or settings.prefect_api_url is None:
+        return set()
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    try:
+        with get_client(sync_client=True) as client:
+            known = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)))
+    except Exception as error:  # a library's own errors are many, and none may end the watch
+        log.info("Prefect was not asked: %s", error)
+        return set()
+    return {str(run.id) for run in known if run.state and (run.state.is_crashed() or run.state.is_cancelled())}
