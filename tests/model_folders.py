@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from components.models.golden import shown
 from components.models.inference import Predictor
@@ -60,10 +61,10 @@ def _row(kind: TaskType, text: str) -> dict[str, str]:
     return {name: text for name in kind.texts if name != "text_pair"}
 
 
-def another_model(folder: Path, model: Path, *, train_rows: int) -> Path:
-    """A copy of a model directory that counts as another model: its manifest names another number of rows."""
+def another_model(folder: Path, model: Path, **changed: Any) -> Path:
+    """A copy of a model directory that counts as another model: its manifest says something else."""
     shutil.copytree(model, folder)
     manifest = read_manifest(folder)
     assert (folder / GOLDEN).exists()
-    write_manifest(folder, manifest.model_copy(update={"train_rows": train_rows}))
+    write_manifest(folder, manifest.model_copy(update=changed))
     return folder

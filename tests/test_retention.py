@@ -57,6 +57,15 @@ def test_what_was_ever_live_stays_and_so_do_the_newest(crowded: Settings):
     assert prune(crowded, keep=2) == []
 
 
+def test_a_base_model_that_another_model_was_made_from_stays(crowded: Settings, tiny_model: Path, tmp_path: Path):
+    client = registry.open_store(crowded)
+    run_id = client.create_run(client.create_experiment("tuned")).info.run_id
+    model = another_model(tmp_path / "tuned", tiny_model, name="tuned", base_model="models:/shop/2")
+    registry.register_model(crowded, run_id, model)
+    prune(crowded, keep=1)
+    assert kept(crowded)[0] == [1, 2, 3, 6]
+
+
 def test_the_files_of_a_version_go_with_it(crowded: Settings):
     doomed = next(each for each in registry.versions(crowded, "shop") if each.version == 2)
     files = registry.version_files(crowded, doomed)

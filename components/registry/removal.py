@@ -1,7 +1,7 @@
 """Versions that nobody needs any more, and how they go: the version, its logged model and its files together.
 
-Needed are versions with an alias, versions that the ledger names, and the newest. Runs stay with their numbers and
-pictures: what happened is never removed.
+Needed are versions with an alias, versions that the ledger names, base models of other versions, and the newest. Runs
+stay with their numbers and pictures: what happened is never removed.
 """
 
 from __future__ import annotations
@@ -31,9 +31,18 @@ def needed_versions(settings: Settings, name: str, keep: int) -> tuple[Versions,
     events = ledger.events_of(client, name)
     named = {*aliases.values(), *(event.after for event in events), *(event.before for event in events)}
     found = [record_of(client, version, aliases=aliases) for version in search(client, f"name='{name}'")]
+    named |= _bases(client, name)
     named |= {version.version for version in found[max(0, len(found) - keep) :]}
     needed = [version for version in found if version.version in named]
     return needed, [version for version in found if version.version not in named]
+
+
+def _bases(client: Any, name: str) -> set[int]:
+    """The versions that a run file has named by their number as `model.base` of a model that is there."""
+    start = f"models:/{name}/"
+    specs = (version.tags["base_model"] for version in search(client, f"tags.base_model LIKE '{start}%'"))
+    numbers = (spec.removeprefix(start) for spec in specs)
+    return {int(number) for number in numbers if number.isdigit()}
 
 
 @mlflow_errors
