@@ -1,0 +1,173 @@
+"""What the images and the compose file promise: pinned, not root, on the loopback, read-only, secrets in files."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.models.engines import find_engine
+from components.serving.requirements import REQUIRED
+
+PROJECT = Path(__file__).resolve().parent.parent
+DOCKER = PROJECT / "docker"
+COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
+PINS = {line.partition("==")[0] for line in (PROJECT / "constraints.txt").read_text(encoding="utf-8").split()}
+DIGEST = re.compile(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}")
+ENDS = {"bucket"}  # does its work and ends
+KUBERNETES = sorted((DOCKER / "kubernetes").glob("*.yaml"))
+
+
+def requirements(name: str) -> list[str]:
+    lines = (DOCKER / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def tool(name: str) -> str:
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or pytest.skip(f"{name} is not installed")
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in DOCKER.glob("requirements-*.txt")))
+def test_every_package_of_an_image_is_pinned(file: str):
+    assert {canonical(name) for name in requirements(file)} <= PINS
+
+
+def test_what_the_worker_installs_is_pinned():
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needs = project["dependencies"] + project["optional-dependencies"]["chinese"]
+    assert {canonical(re.split(r"[<>=\[;]", need)[0]) for need in needs} <= PINS
+
+
+@pytest.mark.parametrize(("file", "engine"), [("", "openvino"), ("-torch", "torch")])
+def test_the_endpoint_image_holds_what_a_bundle_needs_and_no_more(file: str, engine: str):
+    assert set(requirements(f"requirements-endpoint{file}.txt")) == {*REQUIRED, *find_engine(engine).packages}
+
+
+def test_every_pip_install_follows_the_constraints():
+    installs = re.findall(r"pip install [^&;\n]*", DOCKERFILE)
+    assert installs
+    for command in installs:
+        assert "-c constraints.txt" in command or "constraints.txt)" in command or "--no-deps" in command, command
+
+
+def test_images_of_others_are_pinned_by_digest():
+    found = [each["image"] for each in SERVICES.values() if "build" not in each]
+    found += re.findall(r"^ARG PYTHON_IMAGE=(.*)$", DOCKERFILE, re.MULTILINE)
+    assert len(found) == 5
+    for image in found:
+        assert DIGEST.fullmatch(image), image
+
+
+def test_no_image_ends_as_root():
+    stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
+    built = {each["build"]["target"] for each in SERVICES.values() if "build" in each}
+    assert built == {"server", "worker", "endpoint"}
+    for stage in stages:
+        if stage.splitlines()[0].rpartition(" AS ")[2] in built:
+            assert re.findall(r"^USER (.*)$", stage, re.MULTILINE)[-1:] == ["10001:10001"]
+            assert "HEALTHCHECK" in stage
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_service_is_hardened(name: str):
+    service = SERVICES[name]
+    assert service["profiles"]
+    assert int(service["user"].partition(":")[0]) > 0
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    for port in service.get("ports", []):
+        assert port.startswith("127.0.0.1:"), port
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - ENDS))
+def test_a_service_says_whether_it_is_well(name: str):
+    assert "healthcheck" in SERVICES[name] or "HEALTH_URL" in SERVICES[name].get("environment", {}) or "worker" in name
+
+
+def test_who_depends_on_a_service_waits_until_it_is_well():
+    for service in SERVICES.values():
+        for name, need in service.get("depends_on", {}).items():
+            assert need["condition"] == ("service_completed_successfully" if name in ENDS else "service_healthy")
+            assert name in SERVICES
+
+
+def test_databases_and_the_store_are_not_published_and_have_no_way_out():
+    assert COMPOSE["networks"]["back"]["internal"] is True
+    for name in ("postgres", "s3"):
+        assert SERVICES[name]["networks"] == ["back"]
+        assert "ports" not in SERVICES[name]
+
+
+def test_secrets_come_from_files_that_git_and_the_images_never_see():
+    for service in SERVICES.values():
+        named = set(service.get("secrets", []))
+        assert named <= set(COMPOSE["secrets"])
+        for key, value in service.get("environment", {}).items():
+            if re.search(r"(PASSWORD|SECRET|TOKEN|AUTH_STRING|_KEY)", key):
+                assert value.removeprefix("/run/secrets/") in named, key
+    assert "/docker/secrets/" in (PROJECT / ".gitignore").read_text().splitlines()
+    ignored = (PROJECT / ".dockerignore").read_text().splitlines()
+    assert "*" in ignored
+    assert not [line for line in ignored if line.startswith("!") and "secret" in line and "with-secrets" not in line]
+
+
+def test_make_secrets_makes_what_the_compose_file_names_once(tmp_path: Path):
+    shutil.copy(DOCKER / "make-secrets", tmp_path)
+    subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert set(made) == set(COMPOSE["secrets"])
+    credentials = json.loads(made["s3_identities.json"])["identities"][0]["credentials"][0]
+    assert f"aws_secret_access_key = {credentials['secretKey']}" in made["s3_credentials"]
+    again = subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
+    assert again.stdout == b""
+    assert made == {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+
+
+def with_secrets(environment: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", **environment}
+    return subprocess.run([DOCKER / "with-secrets", *command], env=environment, capture_output=True, text=True)
+
+
+def test_a_secret_in_a_file_becomes_a_variable_of_the_command(tmp_path: Path):
+    (tmp_path / "password").write_text("a $b 'c' \"d\"\n")
+    done = with_secrets({"DB_PASSWORD__FILE": str(tmp_path / "password"), "OTHER_FILE": "x"}, "env")
+    lines = done.stdout.splitlines()
+    assert "DB_PASSWORD=a $b 'c' \"d\"" in lines
+    assert "OTHER_FILE=x" in lines
+    assert not [line for line in lines if line.startswith("DB_PASSWORD__FILE")]
+
+
+def test_a_secret_that_is_missing_is_one_sentence_and_a_remedy(tmp_path: Path):
+    done = with_secrets({"DB_PASSWORD__FILE": str(tmp_path / "none")}, "env")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"DB_PASSWORD__FILE names {tmp_path}/none, which cannot be read.\nTo fix: ")
+
+
+def test_hadolint_has_nothing_to_say():
+    done = subprocess.run([tool("hadolint"), DOCKER / "Dockerfile"], capture_output=True, text=True)
+    assert done.stdout == ""
+    assert done.returncode == 0
+
+
+def test_yamllint_has_nothing_to_say():
+    rules = "{extends: relaxed, rules: {line-length: {max: 140}, key-duplicates: {forbid-duplicated-merge-keys: true}}}"
+    files = [*DOCKER.glob("*.yaml"), *DOCKER.glob("grafana/*.yaml"), *KUBERNETES]
+    done = subprocess.run([tool("yamllint"), "-s", "-d", rules, *files], capture_output=True, text=True)
+    assert done.stdout == ""
+    assert done.returncode == 0
