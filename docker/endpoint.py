@@ -1,8 +1,9 @@
 """Serves a bundle in a container: on all its interfaces, at port 3000, with what it says on the standard error.
 
-`REBERT_MODEL` names the model whose release file, below `REBERT_HOME`, is followed: a promotion by a worker that shares that
-folder is taken up while requests are answered. `REBERT_BUNDLE` names the folder of one Bento instead, for images that hold
-theirs. Corrections and the request log go to `REBERT_ENDPOINT_HOME`. Restarts are the engine's: this process becomes the server.
+`REBERT_MODEL` names the model whose release file, below `REBERT_HOME`, is followed: a promotion by a worker that shares
+that folder is taken up while requests are answered. `REBERT_BUNDLE` names the folder of one Bento instead, for images
+that hold theirs. Corrections and the request log go to `REBERT_ENDPOINT_HOME`. Restarts are the container engine's:
+this process becomes the server.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def main() -> None:
     environment = dict(os.environ)
     source = bundle_of(environment) / "src"
     if not (source / "service" / "start.py").is_file():
-        sys.exit(f"{source.parent} is no bundle.\nTo fix: mount the folder of the store at the path that it has for workers.")
+        sys.exit(
+            f"{source.parent} is no bundle.\nTo fix: mount the folder of the store at the path that it has for workers."
+        )
     listener = socket.create_server(("0.0.0.0", int(environment.get("PORT", PORT))), backlog=BACKLOG)  # noqa: S104
     os.set_inheritable(listener.fileno(), True)
     os.chdir(source)  # whatever lies in the caller's folder is not imported
@@ -53,7 +56,9 @@ def release_file(environment: Mapping[str, str]) -> Path:
     """The file that says which bundle the endpoint of the model serves."""
     name = environment.get("REBERT_MODEL")
     if not name:
-        sys.exit("REBERT_MODEL is not set.\nTo fix: set it to the name of a model, or REBERT_BUNDLE to a bundle's folder.")
+        sys.exit(
+            "REBERT_MODEL is not set.\nTo fix: set it to the name of a model, or REBERT_BUNDLE to a bundle's folder."
+        )
     return Path(environment.get("REBERT_HOME", "/var/lib/rebert"), "releases", f"{name}.json")
 
 

@@ -1,8 +1,8 @@
 """The services of docker/compose.yaml as plain processes, where there is no container engine. Linux, root.
 
-Run in a network of its own (`unshare --mount --net`), in which the names of the services are the loopback. Each process gets
-the command, environment, user, secrets, volumes, temporary folders and the read-only root that its service has, and what the
-Dockerfile copies and sets; the machine's own files stand in for the rest of its image.
+Run in a network of its own (`unshare --mount --net`), in which the names of the services are the loopback. Each process
+gets the command, environment, user, secrets, volumes, temporary folders and read-only root that its service has, and
+what the Dockerfile copies and sets; the machine's own files stand in for the rest of its image.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 DOCKER = PROJECT / "docker"
 VENV = Path(sys.prefix)
 # Found in the images of others; our images have theirs from the Dockerfile.
-ELSEWHERE = f"/opt/venv/bin:{':'.join(map(str, Path('/usr/lib/postgresql').glob('*/bin')))}:/usr/local/bin:/usr/bin:/bin"
+ELSEWHERE = (
+    f"/opt/venv/bin:{':'.join(map(str, Path('/usr/lib/postgresql').glob('*/bin')))}:/usr/local/bin:/usr/bin:/bin"
+)
 # What the entry point of the Postgres image does in a new database folder, and what it does then.
 POSTGRES = """
-initdb --username "$POSTGRES_USER" --pwfile "$POSTGRES_PASSWORD_FILE" $POSTGRES_INITDB_ARGS --auth-local trust >/tmp/initdb
+initdb --username "$POSTGRES_USER" --pwfile "$POSTGRES_PASSWORD_FILE" $POSTGRES_INITDB_ARGS --auth-local trust >/tmp/0
 pg_ctl --silent --wait --options "-c listen_addresses=" --log /tmp/first start || { cat /tmp/first; exit 1; }
 bash /docker-entrypoint-initdb.d/init.sh
 pg_ctl --silent --wait stop
@@ -88,7 +90,9 @@ class Stack:
             if time.monotonic() > deadline:
                 raise TimeoutError({name: self.is_well(name) for name in self.running} | {"waiting": waiting})
             for name in list(waiting):
-                if all(need in self.running and self.is_well(need) for need in self.services[name].get("depends_on", {})):
+                if all(
+                    need in self.running and self.is_well(need) for need in self.services[name].get("depends_on", {})
+                ):
                     self.running[name] = self.start(name)
                     waiting.remove(name)
             time.sleep(0.5)
@@ -126,11 +130,15 @@ class Stack:
     def start(self, name: str, command: list[str] | None = None, log: str | None = None) -> subprocess.Popen[bytes]:
         """The process of a service, in mounts of its own."""
         service = self.services[name]
-        entry = read_image(service["build"]["target"]).entrypoint if "build" in service else service.get("entrypoint", [])
+        entry = (
+            read_image(service["build"]["target"]).entrypoint if "build" in service else service.get("entrypoint", [])
+        )
         entry = ["bash", "-euc", POSTGRES, "sh"] if name == "postgres" else entry
         words = [*entry, *(command or service["command"])]
         user, _, group = service["user"].partition(":")
-        drop = f"setpriv --reuid {user} --regid {group} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all"
+        drop = (
+            f"setpriv --reuid {user} --regid {group} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all"
+        )
         begin = f"cd {service.get('working_dir', '/tmp')} && exec {drop} {' '.join(map(quote, words))}"  # noqa: S108
         script = "\n".join([*self._mounts(name), f"exec /usr/sbin/chroot $root sh -c {quote(begin)}"])
         with (self.folder / "logs" / (log or name)).open("wb") as output:
@@ -144,7 +152,7 @@ class Stack:
             )
 
     def _mounts(self, name: str) -> list[str]:
-        """Shell commands that make the root of a service: this machine's, with a layer above it that is read-only at last."""
+        """Shell commands that make the root of a service: this machine's under a layer that is read-only at last."""
         service, (user, _, group) = self.services[name], self.services[name]["user"].partition(":")
         work = self.folder / "roots"
         work.mkdir(exist_ok=True)
@@ -156,15 +164,15 @@ class Stack:
             f"echo user:x:{user}:{group}::/tmp:/bin/sh >>$root/etc/passwd",
             f"cp {self.folder}/hosts $root/etc/hosts",
             f"mkdir -p $root/opt/venv $root{PROJECT} $root{VENV} $root/run/secrets",
-            f"mount --rbind {VENV} $root/opt/venv; mount --rbind {PROJECT} $root{PROJECT}; mount --rbind {VENV} $root{VENV}",
+            f"mount --rbind {VENV} $root/opt/venv",
+            f"mount --rbind {PROJECT} $root{PROJECT}; mount --rbind {VENV} $root{VENV}",
             "mount -t tmpfs none $root/run/secrets",
             *(f"chmod a+x $root{folder}" for folder in Path(sys.base_prefix).parents),  # the way to this Python
         ]
         if "build" in service:
-            for place, source in read_image(service["build"]["target"]).files.items():
-                lines.append(f"mkdir -p $root{Path(place).parent}; install -m 755 {source} $root{place}")
-        for secret in service.get("secrets", []):
-            lines.append(f"cp {self.folder}/secrets/{secret} $root/run/secrets/{secret}")
+            files = read_image(service["build"]["target"]).files.items()
+            lines += [f"mkdir -p $root{Path(to).parent}; install -m 755 {file} $root{to}" for to, file in files]
+        lines += [f"cp {self.folder}/secrets/{each} $root/run/secrets/{each}" for each in service.get("secrets", [])]
         for each in sorted(service.get("tmpfs", [])):
             place, _, options = each.replace("/var/run/", "/run/").partition(":")  # a link to this machine's otherwise
             lines.append(f"mkdir -p $root{place}; mount -t tmpfs -o {options or 'mode=1777'} none $root{place}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -15,7 +16,11 @@ import pytest
 import yaml
 
 from components.models.engines import find_engine
+from components.records import Bundle
+from components.serving.places import places_of, read_places
+from components.serving.releases import write_release
 from components.serving.requirements import REQUIRED
+from components.settings import read_settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCKER = PROJECT / "docker"
@@ -157,6 +162,66 @@ def test_a_secret_that_is_missing_is_one_sentence_and_a_remedy(tmp_path: Path):
     done = with_secrets({"DB_PASSWORD__FILE": str(tmp_path / "none")}, "env")
     assert done.returncode == 2
     assert done.stderr.startswith(f"DB_PASSWORD__FILE names {tmp_path}/none, which cannot be read.\nTo fix: ")
+
+
+def launcher() -> Any:
+    spec = importlib.util.spec_from_file_location("launcher", DOCKER / "endpoint.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_endpoint_serves_what_the_release_file_of_its_model_names(tmp_path: Path):
+    settings = read_settings({"REBERT_HOME": str(tmp_path)}, tmp_path)
+    write_release(settings, "shop", Bundle("shop:1", Path("/bentos/shop/1"), 1, "0" * 64))
+    environment = {"REBERT_HOME": str(tmp_path), "REBERT_MODEL": "shop", "REBERT_ENDPOINT_HOME": "/own"}
+    assert launcher().bundle_of(environment) == Path("/bentos/shop/1")
+    theirs, ours = read_places(launcher().places(environment)), places_of(settings, "shop")
+    assert (theirs.release, theirs.trial, theirs.keys) == (ours.release, ours.trial, ours.keys)
+    assert (theirs.feedback, theirs.requests) == (Path("/own/shop.jsonl"), Path("/own/logs/requests-shop.jsonl"))
+
+
+def test_a_bundle_of_its_own_follows_nothing():
+    environment = {"REBERT_BUNDLE": "/bundle"}
+    assert launcher().bundle_of(environment) == Path("/bundle")
+    assert read_places(launcher().places(environment)).release is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "problem"), [({}, "REBERT_MODEL is not set"), ({"REBERT_BUNDLE": "/none"}, "no bundle")]
+)
+def test_an_endpoint_without_a_bundle_is_one_sentence_and_a_remedy(environment: dict[str, str], problem: str):
+    done = subprocess.run([sys.executable, DOCKER / "endpoint.py"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert problem in done.stderr
+    assert "\nTo fix: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_jobs_of_kubernetes_are_not_root_and_write_only_where_volumes_are():
+    template = json.loads((DOCKER / "kubernetes" / "work-pool.json").read_text(encoding="utf-8"))
+    pod = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert pod["containers"][0]["workingDir"] == "{{ working_dir }}"
+    asked = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(template["job_configuration"])))
+    assert asked == set(template["variables"]["properties"])
+
+
+def test_deployments_of_kubernetes_are_hardened_and_probed():
+    documents = [each for path in KUBERNETES for each in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
+    pods = [each["spec"]["template"]["spec"] for each in documents if each["kind"] == "Deployment"]
+    claims = {each["metadata"]["name"] for each in documents if each["kind"] == "PersistentVolumeClaim"}
+    assert len(pods) == 2
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert {"livenessProbe", "startupProbe"} <= set(container)
+        for volume in pod["volumes"]:
+            assert volume.get("persistentVolumeClaim", {}).get("claimName", "rebert-home") in claims
 
 
 def test_hadolint_has_nothing_to_say():
