@@ -39,6 +39,8 @@ def test_a_deployed_run_file_is_retrained_and_served_by_the_services_of_the_comp
     write_csv(workspace / "week-1.csv", rows(120, seed=1))
     write_csv(workspace / "test.csv", rows(80, seed=2))
     shutil.copytree(tiny_base, workspace / "base")
+    for path in (workspace / "base").rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # whoever else runs the services must be able to read it
     write_run_file(workspace, Path("/workspace/base"), serving={"engine": "openvino"})
     command = ["unshare", "--mount", "--net", sys.executable, "-m", "tests.test_compose", str(tmp_path)]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
