@@ -62,23 +62,21 @@ def retrain(run_file: str, as_of: date | None = None, cause: str | None = None) 
                 return needless
             with told as report:
                 result = _attempt(config, settings)
-                if not isinstance(result, RunResult):
-                    return result
                 report.ended(result)
     except (BusyError, RegistryAway) as error:
-        return turns.wait(error)
+        turns.wait(error)
     if deployment.id:
         follow_up(config, str(flow_run.id), str(deployment.id))
     return Completed(name=result.outcome.capitalize(), message=result.reason, data=as_json(result))
 
 
-def _attempt(config: RunConfig, settings: Settings) -> Any:
-    """What came of the run; the state in which it waits where MLflow is away, which is no failure to be told of."""
+def _attempt(config: RunConfig, settings: Settings) -> RunResult:
+    """What came of the run; where MLflow is away it waits, which is no failure to be told of."""
     try:
         job = open_job(config, settings, run_log())
         result = run_job(job)
     except RegistryAway as error:
-        return turns.wait(error)
+        turns.wait(error)
     if config.retention.keep is not None:
         steps.prune(job, config.retention.keep)
     return result

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import Pause
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Scheduled
 
@@ -26,10 +28,13 @@ TRIES = 10  # while MLflow is away; then the run fails, and people are told
 SUPERSEDED = "Superseded"
 
 
-def wait(error: BusyError | RegistryAway) -> Any:
-    """The state of a run whose model is busy, or whose MLflow is away: it is due again in a minute.
+def wait(error: BusyError | RegistryAway) -> NoReturn:
+    """End the process of a run whose model is busy, or whose MLflow is away: the run is due again in a minute.
+
+    A state that is not final cannot be returned from a flow, so it is set first and the process left as at a pause.
 
     Raises:
+        Pause: the run waits.
         BusyError: nobody would start it again, because it belongs to no deployment.
         RegistryAway: the same, or it has waited often enough.
     """
@@ -37,7 +42,11 @@ def wait(error: BusyError | RegistryAway) -> Any:
     if deployment.id is None or (away and flow_run.run_count > TRIES):
         raise error
     later = datetime.now(UTC) + timedelta(seconds=WAIT_SECONDS)
-    return Scheduled(scheduled_time=later, name="AwaitingMLflow" if away else "AwaitingTurn", message=error.problem)
+    name = "AwaitingMLflow" if away else "AwaitingTurn"
+    state: State[Any] = Scheduled(scheduled_time=later, name=name, message=error.problem)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(UUID(str(flow_run.id)), state)
+    raise Pause(error.problem, state=state) from error
 
 
 def superseded() -> Any:

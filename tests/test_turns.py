@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.schemas.objects import StateType
+from prefect.exceptions import Pause
 
 from components.errors import BusyError, RegistryAway
 from flows import turns
 
+MINE = "6a5e0c1e-0d3b-4c0e-9d5b-0c1f6a1a7b11"
 BUSY = BusyError("Another run of 'reviews' is at work (process 7 on trainer-2).", "wait for it to end.")
 
 
@@ -40,12 +43,17 @@ class Client:
 
     def __init__(self, *runs: Run) -> None:
         self.runs, self.asked = runs, None
+        self.states: list[Any] = []
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def set_flow_run_state(self, run_id: UUID, state: Any) -> None:
+        assert run_id == UUID(MINE)
+        self.states.append(state)
 
     def read_flow_runs(self, flow_run_filter: Any) -> tuple[Run, ...]:
         self.asked = flow_run_filter
@@ -59,7 +67,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch):
     def pretend(*others: Run) -> Client:
         client = Client(*others)
         monkeypatch.setattr(turns, "deployment", Runtime("d06f5d9a-5d5a-4ea8-bb26-4b2a3c8c5a11"))
-        monkeypatch.setattr(turns, "flow_run", Runtime("mine", parameters={"run_file": "reviews.yaml"}))
+        monkeypatch.setattr(turns, "flow_run", Runtime(MINE, parameters={"run_file": "reviews.yaml"}))
         monkeypatch.setattr(turns, "get_client", lambda **_: client)
         return client
 
@@ -74,8 +82,10 @@ def test_a_run_by_hand_is_told_who_is_at_work(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_run_of_a_deployment_is_due_again_a_minute_later(deployed):
-    deployed()
-    state = turns.wait(BUSY)
+    client = deployed()
+    with pytest.raises(Pause):
+        turns.wait(BUSY)
+    [state] = client.states
     assert (state.type, state.name) == (StateType.SCHEDULED, "AwaitingTurn")
     assert "trainer-2" in state.message
     wait = state.state_details.scheduled_time - datetime.now(UTC)
@@ -83,18 +93,21 @@ def test_a_run_of_a_deployment_is_due_again_a_minute_later(deployed):
 
 
 def test_a_run_waits_for_mlflow_but_not_for_ever(deployed, monkeypatch: pytest.MonkeyPatch):
-    deployed()
+    client = deployed()
     away = RegistryAway("MLflow does not answer.", "start it.")
-    assert turns.wait(away).name == "AwaitingMLflow"
-    monkeypatch.setattr(turns, "flow_run", Runtime("mine", run_count=turns.TRIES + 1))
+    with pytest.raises(Pause):
+        turns.wait(away)
+    monkeypatch.setattr(turns, "flow_run", Runtime(MINE, run_count=turns.TRIES + 1))
     with pytest.raises(RegistryAway):
         turns.wait(away)
-    assert turns.wait(BUSY).name == "AwaitingTurn"
+    with pytest.raises(Pause):
+        turns.wait(BUSY)
+    assert [state.name for state in client.states] == ["AwaitingMLflow", "AwaitingTurn"]
 
 
 def test_a_run_is_needless_when_another_one_began_since_it_was_due(deployed):
     other = Run("other", {"run_file": "reviews.yaml", "cause": "new data", "as_of": None})
-    client = deployed(Run("mine", {"run_file": "reviews.yaml"}), other)
+    client = deployed(Run(MINE, {"run_file": "reviews.yaml"}), other)
     state = turns.superseded()
     assert (state.type, state.name) == (StateType.CANCELLED, "Superseded")
     assert "eager-otter" in state.message
@@ -106,7 +119,7 @@ def test_a_run_is_needless_when_another_one_began_since_it_was_due(deployed):
     "others",
     [
         (),
-        (Run("mine", {"run_file": "reviews.yaml"}),),
+        (Run(MINE, {"run_file": "reviews.yaml"}),),
         (Run("other", {"run_file": "reviews.yaml", "as_of": "2026-11-02"}),),
         (Run("other", {"run_file": "reviews.yaml"}, state_name="Deferred"),),
     ],
