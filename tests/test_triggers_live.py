@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +14,6 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
-import psutil
 import pytest
 
 from components.settings import Settings, read_settings
@@ -122,10 +123,9 @@ def test_a_run_whose_process_is_killed_is_told_once(place, told: Receiver):
     [found] = ask(settings, "/deployments/filter")
     run = ask(settings, f"/deployments/{found['id']}/create_flow_run", state={"type": "SCHEDULED"})
     worker = carry_out(settings, run["id"])
-    until((settings.home / "notices" / "reviews" / "begun.json").exists)
-    family = psutil.Process(worker.pid).children(recursive=True)
-    engine = next(each for each in family if "prefect.flow_engine" in each.cmdline())
-    engine.kill()
+    begun = settings.home / "notices" / "reviews" / "begun.json"
+    until(begun.exists)
+    os.kill(int(json.loads(begun.read_text())["sign"].rsplit(" ", 3)[1]), signal.SIGKILL)
     worker.wait(timeout=60)
     until(lambda: state_of(settings, run["id"])[0] == "CRASHED")
     until(lambda: told.texts)
