@@ -24,7 +24,7 @@ from flows.progress import run_log
 from flows.results import RunResult
 from flows.serving import keep_live
 from flows.tracked import tracked_run
-from flows.triggers import admit, follow_up
+from flows.triggers import admit
 
 
 def _run_name() -> str:
@@ -65,8 +65,6 @@ def retrain(run_file: str, as_of: date | None = None, cause: str | None = None) 
                 report.ended(result)
     except (BusyError, RegistryAway) as error:
         turns.wait(error)
-    if deployment.id:
-        follow_up(config, str(flow_run.id), str(deployment.id))
     return Completed(name=result.outcome.capitalize(), message=result.reason, data=as_json(result))
 
 

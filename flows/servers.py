@@ -22,6 +22,7 @@ ANYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - where we ask a ser
 OF_PREFECT = ("PREFECT_",)
 OF_MLFLOW = ("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_")
 OF_CLIENTS = ("PREFECT_API_", "PREFECT_CLIENT_", "MLFLOW_TRACKING_")
+OF_WORKERS = (*OF_CLIENTS, "REBERT_WEBHOOK")  # a run tells people what becomes of it
 # In memory, as it comes, the leases of running flows are lost when the server dies, and Prefect then ends those flows.
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 
@@ -85,7 +86,7 @@ def prefect_worker(settings: Settings, pool: str, limit: int, port: int) -> Prog
     return Program(
         f"worker {pool}",
         (*command, "--limit", str(limit), "--with-healthcheck"),
-        _environment(settings, OF_CLIENTS) | _password_of_clients() | listen,
+        _environment(settings, OF_WORKERS) | _password_of_clients() | listen,
         partial(answers, LOOPBACK, port, "/health"),
         log_file(settings, f"worker-{pool}"),
         stop_seconds=30.0,

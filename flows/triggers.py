@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,8 @@ log = logging.getLogger("rebert.flows")
 CAUSE = "cause"  # the flow parameter that says what asked for a run; a schedule and a person leave it out
 DEFERRED = "Deferred"  # name of the state of a run that was asked for too early
 SERVED = "Served"  # and of one whose cause another run has dealt with
-NO_RUNS = (DEFERRED, SERVED)
+NO_RUNS = (DEFERRED, SERVED, "Superseded")  # the last is what `turns.py` says of one that came to nothing
+NOT_YET = ("SCHEDULED", "PENDING")  # also one that has begun, and waits for its turn or for MLflow
 LOOKED_AT = 200  # newest runs of a deployment; more than any limit of a day
 
 
@@ -61,22 +61,17 @@ def trigger_run(name: str, settings: Settings, cause: str) -> Wait | None:
     with get_client(sync_client=True) as client:
         deployment = require_deployment(client, name)
         config = read_run_file(Path(deployment.parameters["run_file"]))
-        return ask_for_run(client, deployment, config.triggers, cause).wait
+        return ask_for_run(client, deployment, config.triggers, cause)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A run that was asked for; `wait` says until when it waits and why, None that it begins now."""
-
-    run_id: str
-    wait: Wait | None
-
-
-def ask_for_run(client: Any, deployment: Any, limits: Triggers, cause: str, own: str = "") -> Asked:
+def ask_for_run(client: Any, deployment: Any, limits: Triggers, cause: str, own: str = "") -> Wait | None:
     """A run of a deployment because of something; what waits for the same is the same run.
 
     Args:
         own: id of the run that asks, which does not count.
+
+    Returns:
+        Until when it waits, and why; None where it begins now.
     """
     from prefect.states import Scheduled
 
@@ -84,7 +79,7 @@ def ask_for_run(client: Any, deployment: Any, limits: Triggers, cause: str, own:
     wait = wait_for(limits, _past(runs), datetime.now(UTC))
     begun = next((str(run.id) for run in runs if _has_begun(run)), "nothing")
     cancelled = sum(run.state_type == "CANCELLED" for run in runs)
-    made = client.create_flow_run_from_deployment(
+    client.create_flow_run_from_deployment(
         deployment.id,
         parameters={CAUSE: cause},
         state=Scheduled(scheduled_time=wait.until) if wait else None,
@@ -92,18 +87,7 @@ def ask_for_run(client: Any, deployment: Any, limits: Triggers, cause: str, own:
         # Prefect gives back the run that has this key: all that comes after one run and before the next is one run.
         idempotency_key=f"after {begun}, {cancelled} cancelled",
     )
-    return Asked(str(made.id), wait)
-
-
-def never_began(client: Any, run_id: str) -> bool:
-    """Whether a run was cancelled before it began, as Prefect does while another one is at work."""
-    from prefect.exceptions import ObjectNotFound
-
-    try:
-        run = client.read_flow_run(UUID(run_id))
-    except ObjectNotFound:
-        return False
-    return run.state_type == "CANCELLED" and run.start_time is None
+    return wait
 
 
 def admit(config: RunConfig, run_id: str, deployment_id: str) -> tuple[str, str] | None:
@@ -117,7 +101,8 @@ def admit(config: RunConfig, run_id: str, deployment_id: str) -> tuple[str, str]
     with get_client(sync_client=True) as client:
         asked = client.read_flow_run(UUID(run_id))
         runs = _runs(client, UUID(deployment_id), run_id)
-        later = next((run for run in runs if _has_begun(run) and run.start_time > asked.created), None)
+        done = (run for run in runs if _has_begun(run) and run.state_type == "COMPLETED")
+        later = next((run for run in done if run.start_time > asked.created), None)
         if later is not None:
             return SERVED, f"Run {later.name} began after this one was asked for."
         wait = wait_for(config.triggers, _past(runs), datetime.now(UTC))
@@ -126,25 +111,6 @@ def admit(config: RunConfig, run_id: str, deployment_id: str) -> tuple[str, str]
         deployment = client.read_deployment(UUID(deployment_id))
         ask_for_run(client, deployment, config.triggers, asked.parameters[CAUSE], run_id)
     return DEFERRED, f"Not before {in_words(wait)}."
-
-
-def follow_up(config: RunConfig, run_id: str, deployment_id: str) -> None:
-    """Ask again for what was triggered while a run was at work: Prefect has cancelled it, and the run may not have
-    seen what it was for.
-    """
-    from prefect.client.orchestration import get_client
-
-    with get_client(sync_client=True) as client:
-        own = client.read_flow_run(UUID(run_id))
-        missed = [
-            run
-            for run in _runs(client, UUID(deployment_id), run_id)
-            if run.state_type == "CANCELLED" and run.parameters.get(CAUSE) and run.created > own.start_time
-        ]
-        if missed:
-            deployment = client.read_deployment(UUID(deployment_id))
-            wait = ask_for_run(client, deployment, config.triggers, missed[0].parameters[CAUSE]).wait
-            log.info("asked again for what was triggered meanwhile: %s", in_words(wait) if wait else "now")
 
 
 def in_words(wait: Wait) -> str:
@@ -167,7 +133,7 @@ def _runs(client: Any, deployment_id: UUID, without: str = "") -> list[Any]:
 
 def _has_begun(run: Any) -> bool:
     """Whether a run has done something, or does."""
-    return run.start_time is not None and run.state_name not in NO_RUNS
+    return run.start_time is not None and run.state_type not in NOT_YET and run.state_name not in NO_RUNS
 
 
 def _past(runs: Sequence[Any]) -> list[PastRun]:

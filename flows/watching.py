@@ -1,7 +1,7 @@
 """`rebert watch`: new data that has landed, and is complete, has its model run.
 
 What the last run was asked for is remembered by content, so that no delivery is missed while nobody watches and none is
-asked for twice. A run that Prefect cancelled because another one was at work is asked for again.
+asked for twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from components.settings import Settings
 from components.step_store import storage_errors, write_whole
 from flows import console
 from flows.deployments import TAG, require_server
-from flows.triggers import ask_for_run, in_words, never_began
+from flows.triggers import ask_for_run, in_words
 
 log = logging.getLogger("rebert.flows")
 
@@ -99,22 +99,12 @@ class Watcher:
         found = look_for(triggers.watch or (), config.folder, triggers.done_file)
         calm = self.calm.setdefault(config.name, Calm(triggers.settle_seconds))
         calm.settle_seconds = triggers.settle_seconds
-        if not found or self._is_known(config.name, found):
+        if not found or self._asked_for(config.name).get("data") == digest_of(found):
             return False
         if not calm.settled(found, time.monotonic()):
             return True
         self._ask(config, deployment, found)
         return False
-
-    def _is_known(self, name: str, found: Mapping[str, str]) -> bool:
-        """Whether a run was asked for because of just this, and Prefect did not cancel it before it began."""
-        from prefect.client.orchestration import get_client
-
-        asked = self._asked_for(name)
-        if asked.get("data") != digest_of(found):
-            return False
-        with get_client(sync_client=True) as client:
-            return not never_began(client, asked["run"])
 
     def _ask(self, config: RunConfig, deployment: Any, found: Mapping[str, str]) -> None:
         from prefect.client.orchestration import get_client
@@ -123,11 +113,11 @@ class Watcher:
         new = sorted(path for path, facts in found.items() if known.get(path) != facts)
         cause = f"new data: {Path(new[0]).name}" + (f" and {len(new) - 1} more" if len(new) > 1 else "") if new else ""
         with get_client(sync_client=True) as client:
-            asked = ask_for_run(client, deployment, config.triggers, cause or "data that is gone")
-        content = {"data": digest_of(found), "files": dict(found), "run": asked.run_id}
+            wait = ask_for_run(client, deployment, config.triggers, cause or "data that is gone")
+        content = {"data": digest_of(found), "files": dict(found)}
         with storage_errors(self._place(config.name)):
             write_whole(self._place(config.name), canonical(content))
-        when = f"not before {in_words(asked.wait)}" if asked.wait else "now"
+        when = f"not before {in_words(wait)}" if wait else "now"
         console.say(f"{config.name}: {cause or 'data that is gone'}; it runs {when}.")
 
     def _asked_for(self, name: str) -> dict[str, Any]:

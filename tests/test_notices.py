@@ -18,7 +18,7 @@ from components.errors import ConfigError, DataError, OrchestrationError, Reject
 from components.notices import Begun, Notice, Outbox
 from components.run_files import read_run_file
 from components.settings import Settings, without_secrets
-from flows import notifying
+from flows import notifying, servers
 from flows.notifying import read_or_tell, reported, sweep
 from flows.results import RunResult
 from tests.deliveries import write_run_file
@@ -154,6 +154,13 @@ def test_children_that_ask_nobody_do_not_get_the_address():
     assert without_secrets({"REBERT_WEBHOOK": "https://a", "REBERT_WEBHOOK_OPS": "https://b", "HOME": "/"}) == {
         "HOME": "/"
     }
+
+
+def test_a_worker_that_is_started_here_gets_the_address_and_no_server_does(settings, receiver: Receiver):
+    worker = servers.prefect_worker(settings, "rebert", 1, 8080)
+    assert worker.environment["REBERT_WEBHOOK_OPS"] == receiver.address
+    for server in (servers.prefect_server, servers.mlflow_server):
+        assert "REBERT_WEBHOOK_OPS" not in server(settings, "127.0.0.1", 4200).environment
 
 
 DIES = """
