@@ -10,30 +10,22 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from components.config_values import Paths as Paths
+from components.config_values import Section as Section
+from components.config_values import Share as Share
+from components.gate_config import Behaviour as Behaviour
+from components.gate_config import Evaluation as Evaluation
+from components.gate_config import Gate as Gate
 from components.records import Severity
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Occasion = Literal["failed", "crashed", "rejected", "refused", "recovered"]
+Occasion = Literal["failed", "crashed", "rejected", "refused", "waiting", "recovered"]
 ServingEngine = Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16", "openvino-int8"]
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Paths = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
-
-
-class Section(BaseModel):
-    """A part of the run file: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SplitShares(Section):
@@ -115,10 +107,21 @@ class Validation(Section):
     near_duplicate_similarity: float = Field(
         0.8, ge=0.5, le=1, description="Jaccard similarity of character n-grams from which two texts count as the same."
     )
+    label_noise: Literal["off", "warn", "stop", "remove"] = Field(
+        "off",
+        description="Whether to look for wrong labels (one label a row; costs one reading of all training rows by the "
+        "base model): warn names them, stop rejects more than max_label_noise, remove trains without them.",
+    )
+    max_label_noise: Share = Field(0.1, description="Largest estimated share of wrong training labels, with stop.")
     severity: Mapping[str, Severity] = Field(
         default_factory=dict, description="Check name to stop, quarantine or warn, where the default does not suit."
     )
     expectations: tuple[OwnExpectation, ...] = Field((), description="Great Expectations checks of your own.")
+
+    @field_validator("label_noise", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        return "off" if value is False else value  # what YAML makes of off without quotes
 
 
 class Model(Section):
@@ -177,37 +180,6 @@ class Training(Section):
     gradient_checkpointing: bool = Field(False, description="Spend time to save memory.")
     seed: int = Field(42, ge=0, description="Seed of the head, the dropout and the order of rows.")
     max_hours: float = Field(24, gt=0, description="Training is stopped with an error after so many hours.")
-
-
-class Evaluation(Section):
-    """What is measured on the frozen rows."""
-
-    metric: str = Field(
-        "accuracy",
-        description="The primary metric: chooses the best epoch and is what the gate compares. "
-        "Left out: the first that the task type has.",
-    )
-    slices: tuple[str, ...] = Field((), description="Columns whose values are also scored one by one.")
-    min_slice_rows: int = Field(30, ge=1, description="Smaller slices are listed but not judged.")
-    bootstrap_samples: int = Field(1000, ge=100, le=100_000, description="Resamplings behind each interval.")
-
-
-class Gate(Section):
-    """When a candidate replaces the champion."""
-
-    mode: Literal["superiority", "non_inferiority"] = Field(
-        "superiority",
-        description="superiority: better by more than margin; non_inferiority: not worse by more than margin.",
-    )
-    margin: Share = Field(0.0, description="In points of the metric, 0.01 is one percentage point.")
-    confidence: float = Field(
-        0.95,
-        gt=0.5,
-        lt=1,
-        description="With superiority, two equal models are promoted at most 1 - confidence of the time.",
-    )
-    floor: float = Field(0.5, ge=-1, le=1, description="Lowest score with which any model, also the first, goes live.")
-    max_slice_drop: Share = Field(0.1, description="Largest drop of the metric on any judged slice.")
 
 
 class Serving(Section):
@@ -299,9 +271,9 @@ class Notify(Section):
         "names; TYPE/NAME a Prefect notification block, such as slack-webhook/ops; left out: REBERT_WEBHOOK, if set.",
     )
     of: tuple[Occasion, ...] = Field(
-        ("failed", "crashed", "rejected", "refused", "recovered"),
-        description="What is told: failed, crashed (its process died), rejected data, a refused version, and "
-        "recovered, the first run that works after others did not. An empty list tells nothing.",
+        ("failed", "crashed", "rejected", "refused", "waiting", "recovered"),
+        description="What is told: failed, crashed (its process died), rejected data, a refused version, one waiting "
+        "for approval, and recovered, the first run that works after others did not. An empty list tells nothing.",
     )
 
 

@@ -31,6 +31,7 @@ TITLES: Mapping[Occasion, str] = {
     "crashed": "the run crashed",
     "rejected": "the data was rejected",
     "refused": "the new version was refused",
+    "waiting": "the new version waits for approval",
     "recovered": "the run works again",
 }
 

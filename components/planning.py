@@ -13,11 +13,22 @@ from components.records import (
     TrainedModel,
     ValidatedDataset,
 )
-from components.step_parts import Inputs, decide_step, evaluate_step, tokenize_step, train_step, validate_step
+from components.step_parts import (
+    Inputs,
+    decide_step,
+    evaluate_step,
+    noise_step,
+    tokenize_step,
+    train_step,
+    validate_step,
+    with_seed,
+)
 from components.step_store import Step, StepStore
+from components.validation.noisy_rows import LabelNoise
 
 STEPS = (
-    "validate", "tokenize", "fine_tune", "evaluate", "register", "decide", "optimise", "bundle", "prove", "promote",
+    "validate", "label_noise", "tokenize", "fine_tune", "evaluate", "register", "decide", "optimise", "bundle", "prove",
+    "promote",
 )  # fmt: skip
 
 
@@ -68,12 +79,16 @@ def plan_run(inputs: Inputs, store: StepStore) -> Plan:
         PlannedStep(step.name, "reuse", "done before") if dataset else PlannedStep(step.name, "run", store.why(step))
     )
     unchanged = None
+    if dataset and inputs.config.validation.label_noise != "off":
+        looked = found(noise_step(inputs, dataset), LabelNoise)
+        dataset = looked and looked.dataset
     tokens = dataset and found(tokenize_step(inputs, dataset), TokenizedDataset)
     model = dataset and tokens and found(train_step(inputs, dataset, tokens), TrainedModel)
     report = dataset and model and found(evaluate_step(inputs, dataset, model.digest), EvaluationReport)
-    if report and dataset:
-        unchanged = _was_rolled_back(report, inputs) or _unchanged(inputs, dataset, report, store)
-    rest = STEPS[len(planned) :]
+    if report and dataset and isinstance(tokens, TokenizedDataset):
+        unchanged = _was_rolled_back(report, inputs) or _unchanged(inputs, dataset, tokens, report, store)
+    asked = inputs.config.validation.label_noise != "off"
+    rest = [name for name in STEPS if asked or name != "label_noise"][len(planned) :]
     if unchanged:
         planned += [PlannedStep(name, "skip", "nothing has changed") for name in rest]
     else:
@@ -87,7 +102,28 @@ def _was_rolled_back(candidate: EvaluationReport, inputs: Inputs) -> str | None:
     return f"These inputs make a model that was rolled back: {reason}" if reason else None
 
 
-def _unchanged(inputs: Inputs, dataset: ValidatedDataset, candidate: EvaluationReport, store: StepStore) -> str | None:
+def _seeds(
+    inputs: Inputs, dataset: ValidatedDataset, tokens: TokenizedDataset, store: StepStore
+) -> list[EvaluationReport] | None:
+    """The reports of the other seeds; None where one is not there yet."""
+    reports: list[EvaluationReport] = []
+    for offset in range(1, inputs.config.gate.seeds):
+        other = with_seed(inputs, offset)
+        model = store.find(train_step(other, dataset, tokens), TrainedModel)
+        report = store.find(evaluate_step(other, dataset, model.digest), EvaluationReport) if model else None
+        if report is None:
+            return None
+        reports.append(report)
+    return reports
+
+
+def _unchanged(
+    inputs: Inputs,
+    dataset: ValidatedDataset,
+    tokens: TokenizedDataset,
+    candidate: EvaluationReport,
+    store: StepStore,
+) -> str | None:
     """Why there is nothing to do: the candidate is the champion, or was refused against it already."""
     champion = inputs.champion
     if champion is None:
@@ -97,7 +133,11 @@ def _unchanged(inputs: Inputs, dataset: ValidatedDataset, candidate: EvaluationR
     theirs = store.find(evaluate_step(inputs, dataset, champion.digest), EvaluationReport)
     if theirs is None:
         return None
-    decision = store.find(decide_step(inputs, candidate, theirs), PromotionDecision)
+    best = store.find(evaluate_step(inputs, dataset, inputs.best.digest), EvaluationReport) if inputs.best else None
+    seeds = _seeds(inputs, dataset, tokens, store)
+    if seeds is None:
+        return None
+    decision = store.find(decide_step(inputs, candidate, theirs, best, seeds), PromotionDecision)
     if decision is None or decision.promote:
         return None
     return (

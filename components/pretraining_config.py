@@ -171,6 +171,7 @@ class PretrainingGate(Gate):
     """When a pretrained model replaces the champion."""
 
     floor: float = Field(0.0, ge=0, le=1, description="Lowest score with which any model, also the first, goes live.")
+    seeds: int = Field(1, ge=1, le=1, description="A pretraining is not repeated with other seeds.")
 
 
 class PretrainingConfig(Section):

@@ -175,7 +175,10 @@ class GateRule:
 class PromotionDecision:
     """Whether the candidate replaces the champion, and why. `difference` is candidate minus champion.
 
-    `champion_version` is None for a first model; `p_value` is None where no test was made.
+    `champion_version` is None for a first model; `p_value` is None where no test was made. `alpha` is the largest
+    p-value that passes, `lowest` the one-sided limit that the true difference is above at 1 - alpha, `detectable` the
+    smallest true difference that these rows would have shown with the power asked for. `best_version` is the best ever
+    accepted, where that is not the champion. `earlier_decisions` counts the decisions on the same frozen rows before.
     """
 
     folder: Path
@@ -193,6 +196,12 @@ class PromotionDecision:
     confidence: float
     rows: int
     rules: tuple[GateRule, ...]
+    alpha: float = 0.05
+    lowest: float | None = None
+    detectable: float | None = None
+    best_version: int | None = None
+    earlier_decisions: int = 0
+    test_rows: str = ""
 
 
 @dataclass(frozen=True, slots=True)

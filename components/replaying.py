@@ -101,9 +101,21 @@ def _rows(recipe: Recipe, kitchen: Kitchen, differences: list[str]) -> Validated
     dataset = validate_dataset(
         inputs.config, kitchen.base, recipe.labels, kitchen.folder / "validate", files=inputs.files
     )
+    dataset = _without_suspects(dataset, inputs, kitchen)
     if dataset.digest != recipe.data_digest:
         _differ(["validation let other rows through"], kitchen, differences)
     return dataset
+
+
+def _without_suspects(dataset: ValidatedDataset, inputs: Inputs, kitchen: Kitchen) -> ValidatedDataset:
+    """The rows without likely wrong labels, where the run file has them removed."""
+    if inputs.config.validation.label_noise != "remove":
+        return dataset
+    from components.validation.noisy_rows import look_for_noise
+
+    folder = kitchen.folder / "label_noise"
+    folder.mkdir()
+    return look_for_noise(inputs.config, dataset, kitchen.base, folder, kitchen.hardware.split()[0]).dataset
 
 
 def _tokens(recipe: Recipe, kitchen: Kitchen, dataset: ValidatedDataset, differences: list[str]) -> TokenizedDataset:

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from components.config import RunConfig
-from components.data.data_files import DataFile
+from components.data.data_files import DataFile, find_files
 from components.data.dated import COLUMN
 from components.digests import digest_code, digest_of, digest_once
 from components.records import BaseModel, EvaluationReport, Split, TokenizedDataset, ValidatedDataset
@@ -36,7 +36,7 @@ class Inputs:
     """What a run starts from, looked up once: whatever changes later belongs to the next run.
 
     `rolled_back` has the reason for each model that a person took back, by its digest; `hardware` is the device's kind
-    and the precision, such as "cpu fp32".
+    and the precision, such as "cpu fp32". `best` is the best model ever accepted, where that is not the champion.
     """
 
     config: RunConfig
@@ -45,6 +45,7 @@ class Inputs:
     champion: Champion | None
     rolled_back: Mapping[str, str]
     hardware: str
+    best: Champion | None = None
 
 
 def validate_step(inputs: Inputs) -> Step:
@@ -58,7 +59,7 @@ def validate_step(inputs: Inputs) -> Step:
         "model.max_length": str(config.model.max_length),
         "model.window_overlap": str(config.model.window_overlap),
         "task": digest_of(config.task),
-        "evaluation.slices": digest_of(config.evaluation.slices),
+        "evaluation.slices": digest_of(config.evaluation.columns),
         "tokenizer": inputs.base.tokenizer_digest,
         "champion's labels": digest_of(champion.labels if champion else None),
         "code": _code("components.validation.examination", config),
@@ -72,6 +73,22 @@ def _rows_of_a_day(config: RunConfig) -> dict[str, str]:
     data, clock = config.data, config.schedule.timezone
     by_row = data.as_of is not None and (data.dated_by or "").startswith(COLUMN)
     return {"data.as_of": f"{data.as_of}, {data.dated_by}, {clock}"} if by_row else {}
+
+
+def noise_step(inputs: Inputs, dataset: ValidatedDataset) -> Step:
+    """The look at the training labels depends on the rows, the base model and what is to be done about suspects."""
+    config = inputs.config
+    parts = {
+        "training rows": digest_once(dataset.split_file("train")),
+        "validation rows": digest_once(dataset.split_file("validation")),
+        "validation.label_noise": config.validation.label_noise,
+        "validation.max_label_noise": str(config.validation.max_label_noise),
+        "model.max_length": str(config.model.max_length),
+        "base model": inputs.base.digest,
+        "code": _code("components.validation.noisy_rows", config),
+        "libraries": versions_of("numpy", "pandas", "scikit-learn", "tokenizers", "torch", "transformers"),
+    }
+    return Step("label_noise", config.name, parts)
 
 
 def tokenize_step(inputs: Inputs, dataset: ValidatedDataset) -> Step:
@@ -125,26 +142,45 @@ def evaluate_step(inputs: Inputs, dataset: ValidatedDataset, model_digest: str) 
         "model": model_digest,
         "frozen rows": digest_once(dataset.split_file("test")),
         "evaluation": section_digest(config.evaluation),
+        "behavioural checks": digest_of([digest_once(path) for path in behaviour_files(config)]),
         "code": _code("components.reports.evaluation", config),
         "libraries": versions_of("numpy", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "transformers"),
     }
     return Step("evaluate", config.name, parts)
 
 
-def decide_step(inputs: Inputs, candidate: EvaluationReport, champion: EvaluationReport | None) -> Step:
-    """A decision depends on what was said about every row and slice, and on the gate."""
+def decide_step(
+    inputs: Inputs,
+    candidate: EvaluationReport,
+    champion: EvaluationReport | None,
+    best: EvaluationReport | None = None,
+    seeds: Sequence[EvaluationReport] = (),
+) -> Step:
+    """A decision depends on what was said about every row and slice, and on the gate.
+
+    How often the rows have decided before is no part of it: a candidate that was judged is not judged again.
+    """
     config = inputs.config
     parts = {
         "candidate": candidate.digest,
         "candidate's model": candidate.model_digest,
         "champion": champion.digest if champion else "none",
         "champion's model": champion.model_digest if champion else "none",
+        "best version ever accepted": best.digest if best else "none",
+        "other seeds": digest_of([report.digest for report in seeds]),
         "evaluation": section_digest(config.evaluation),
         "gate": section_digest(config.gate),
         "code": _code("components.reports.promotion", config),
         "libraries": versions_of("numpy", "pandas", "scipy"),
     }
     return Step("decide", config.name, parts)
+
+
+def with_seed(inputs: Inputs, offset: int) -> Inputs:
+    """The same inputs with another seed of the training."""
+    training = inputs.config.training
+    other = training.model_copy(update={"seed": training.seed + offset})
+    return replace(inputs, config=inputs.config.model_copy(update={"training": other}))
 
 
 def optimise_step(inputs: Inputs, dataset: ValidatedDataset, report: EvaluationReport) -> Step:
@@ -163,6 +199,16 @@ def optimise_step(inputs: Inputs, dataset: ValidatedDataset, report: EvaluationR
         "libraries": versions_of("nncf", "numpy", "openvino", "tokenizers", "torch", "transformers"),
     }
     return Step("optimise", config.name, parts)
+
+
+def behaviour_files(config: RunConfig) -> list[Path]:
+    """The files of behavioural checks that a run file names.
+
+    Raises:
+        DataError: one is not there.
+    """
+    named = config.evaluation.behaviour.files
+    return find_files(named, config.folder, (".yaml", ".yml")) if named else []
 
 
 def content_digest(files: Sequence[DataFile]) -> str:

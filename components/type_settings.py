@@ -40,6 +40,13 @@ def wrong_for_type(content: Mapping[str, Any], task_type: TaskType) -> Problems:
     if isinstance(metric, str) and metric not in task_type.metric_names:
         known = ", ".join(task_type.metric_names)
         yield ("evaluation", "metric"), f"evaluation.metric: {task_type.name} has no '{metric}'; known are {known}"
+    if evaluation.get("behaviour") and not (task_type.has_labels and task_type.explains):
+        place = ("evaluation", "behaviour")
+        yield place, f"evaluation.behaviour: {task_type.name} has no labels with scores; leave the key out"
+    noise = _section(content, "validation").get("label_noise", "off")
+    if noise not in ("off", False) and not _has_one_label(task_type):
+        place = ("validation", "label_noise")
+        yield place, f"validation.label_noise: {task_type.name} has not just one label a row; leave the key out"
     if training.get("class_weights") == "balanced" and not task_type.balances:
         yield (
             ("training", "class_weights"),
@@ -47,6 +54,14 @@ def wrong_for_type(content: Mapping[str, Any], task_type: TaskType) -> Problems:
         )
     if data.get("labels") is not None and not task_type.has_labels:
         yield ("data", "labels"), f"data.labels: {task_type.name} has no set of labels; leave the key out"
+
+
+def _has_one_label(task_type: TaskType) -> bool:
+    return (
+        task_type.trains
+        and task_type.has_labels
+        and (task_type.targets_are, task_type.targets_type) == ("one", "int64")
+    )
 
 
 def wrong_settings(content: Mapping[str, Any], task_type: TaskType) -> list[dict[str, Any]]:

@@ -222,6 +222,31 @@ def explain(
 
 
 @command
+def approve(
+    name: Name,
+    version: Annotated[int, typer.Argument(help="The version that waits.")],
+    reason: Annotated[str, typer.Option(help="Why, for the ledger.")],
+    json: Json = False,
+) -> None:
+    """Make a version live that has passed the gate and waits for a person (gate.approval)."""
+    from flows.approving import approve_version
+
+    approve_version(name, this_installation(), version, reason, json)
+
+
+@command
+def history(
+    name: Name,
+    at: Annotated[str | None, typer.Option(help="What was live then: a date (its end), or a time; UTC.")] = None,
+    json: Json = False,
+) -> None:
+    """Say what was live when, who moved it and why, and whether anybody has changed the ledger since."""
+    from flows.history import show_history
+
+    show_history(name, this_installation(), at, json)
+
+
+@command
 def rollback(
     name: Name,
     to: Annotated[int | None, typer.Option(help="Version to go back to; default: the previous champion.")] = None,

@@ -86,7 +86,7 @@ def list_models(settings: Settings, as_json_object: bool) -> None:
 def explain_decision(name: str, settings: Settings, version: int | None, as_json_object: bool) -> None:
     """Why a version was promoted or refused, and what the ledger says of it."""
     from components import registry
-    from components.reports.promotion import decision_in_words
+    from components.reports.decision_words import decision_in_words
     from components.tracking import last_rejection, read_decision
 
     rejection = last_rejection(settings, name) if version is None else None

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from components.behaviour.templates import read_cases
 from components.config import RunConfig
 from components.data.data_files import find_data
 from components.models.base_models import require_positions, resolve_base_model
 from components.models.model_directory import read_manifest
 from components.planning import Plan, plan_run
-from components.records import BaseModel, TrainedModel
+from components.records import BaseModel, RegisteredVersion, TrainedModel
 from components.settings import Settings
-from components.step_parts import Champion, Inputs
+from components.step_parts import Champion, Inputs, behaviour_files
 from components.step_store import Record, Step, StepStore
 from components.training.devices import choose_device
 from flows.progress import RunLog
@@ -92,6 +93,7 @@ def open_job(config: RunConfig, settings: Settings, log: RunLog) -> Job:
 
     base = find_base_model(settings, config.model.base, config.folder, config.model.sha256)
     require_positions(base, config.model.max_length)
+    read_cases(behaviour_files(config))  # a mistake in a file of checks must not wait until a model is trained
     choice = choose_device(config.training)
     inputs = Inputs(
         config=config,
@@ -100,6 +102,7 @@ def open_job(config: RunConfig, settings: Settings, log: RunLog) -> Job:
         champion=find_champion(settings, config.name),
         rolled_back=registry.rolled_back(settings, config.name),
         hardware=f"{choice.device} {choice.precision}",
+        best=find_best(settings, config.name, config.evaluation.metric),
     )
     return Job(inputs, settings, log)
 
@@ -125,7 +128,19 @@ def find_champion(settings: Settings, name: str) -> Champion | None:
 
     registry.settle(settings, name)
     live = registry.champion(settings, name)
-    if live is None:
-        return None
-    folder = registry.fetch_model(settings, live)
-    return Champion(live.version, live.run_id, live.digest, read_manifest(folder).labels, folder)
+    return _fetched(settings, live) if live else None
+
+
+def find_best(settings: Settings, name: str, metric: str) -> Champion | None:
+    """The best model ever accepted by its score in the ledger, where that is not the champion."""
+    from components import registry
+
+    best = registry.best_accepted(settings, name, metric)
+    return _fetched(settings, best) if best else None
+
+
+def _fetched(settings: Settings, version: RegisteredVersion) -> Champion:
+    from components import registry
+
+    folder = registry.fetch_model(settings, version)
+    return Champion(version.version, version.run_id, version.digest, read_manifest(folder).labels, folder)

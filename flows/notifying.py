@@ -52,6 +52,9 @@ class Report:
         if result.outcome == "refused":
             look = f"rebert explain {result.model} {result.version}"
             self.tell("refused", result.reason, look, f"version {result.version}")
+        elif result.outcome == "waiting":
+            look = f"rebert approve {result.model} {result.version} --reason '…'"
+            self.tell("waiting", result.reason, look, f"version {result.version} waits")
 
     def failed(self, error: Exception) -> None:
         """The run has failed: the same failure again is the same event until a run works."""

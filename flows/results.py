@@ -10,7 +10,7 @@ from components.records import EvaluationReport, PromotionDecision, RegisteredVe
 from flows.job import Job
 from flows.progress import StepOutcome
 
-Outcome = Literal["promoted", "refused", "unchanged", "rejected", "failed"]
+Outcome = Literal["promoted", "waiting", "refused", "unchanged", "rejected", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,14 @@ def refused(job: Job, version: RegisteredVersion, report: EvaluationReport, deci
         decision=as_json(decision),
         steps=tuple(job.log.steps),
     )
+
+
+def waiting(
+    job: Job, version: RegisteredVersion, report: EvaluationReport, decision: PromotionDecision, until: str
+) -> RunResult:
+    """The gate said yes, and a person has to say it too."""
+    asked = f"Waits for approval until {until[:16].replace('T', ' ')} UTC."
+    return replace(refused(job, version, report, decision), outcome="waiting", reason=f"{decision.reason} {asked}")
 
 
 def promoted(

@@ -13,15 +13,19 @@ from prefect.states import Completed
 
 from components.config import RunConfig
 from components.errors import BusyError, RegistryAway
-from components.records import TrainedModel, ValidatedDataset, as_json
+from components.records import TokenizedDataset, TrainedModel, ValidatedDataset, as_json
 from components.registry.single_flight import single_flight
 from components.run_files import with_data_of
 from components.settings import Settings, apply_settings, read_settings
+from components.tracking import log_label_noise
 from flows import results, steps, turns
+from flows.approving import leave_waiting
 from flows.job import Job, open_job
+from flows.labels import look_at_labels
 from flows.notifying import crashed, read_or_tell, reported
 from flows.progress import run_log
 from flows.results import RunResult
+from flows.seeds import other_seeds
 from flows.serving import keep_live
 from flows.tracked import tracked_run
 from flows.triggers import admit
@@ -87,27 +91,45 @@ def run_job(job: Job) -> RunResult:
         keep_live(job)
         return results.unchanged(job, plan.unchanged)
     dataset = steps.validate(job)
+    noise = look_at_labels(job, dataset)
+    dataset = noise.dataset if noise else dataset
     tokens = steps.tokenize(job, dataset)
     with tracked_run(job, dataset, tokens) as run_id:
+        if noise:
+            log_label_noise(job.settings, run_id, noise)
         model = steps.fine_tune(job, run_id, dataset, tokens)
-        return judge(job, run_id, dataset, model)
+        return judge(job, run_id, dataset, model, tokens)
 
 
-def judge(job: Job, run_id: str, dataset: ValidatedDataset, model: TrainedModel) -> RunResult:
-    """Everything from a trained candidate to its promotion or refusal."""
+def judge(
+    job: Job, run_id: str, dataset: ValidatedDataset, model: TrainedModel, tokens: TokenizedDataset | None = None
+) -> RunResult:
+    """Everything from a trained candidate to its promotion or refusal.
+
+    Args:
+        tokens: what other seeds are trained from, where `gate.seeds` asks for them.
+    """
     settled = job.settled(model)
     if settled:
         keep_live(job)
         return results.unchanged(job, settled)
     report = steps.evaluate(job, dataset, model)
     standard = steps.evaluate_champion(job, dataset) if job.champion else None
+    best = steps.evaluate_best(job, dataset) if job.inputs.best else None
+    seeds = other_seeds(job, dataset, tokens) if job.champion and tokens else []
     version = steps.register(job, run_id, dataset, model, report)
-    decision = steps.decide(job, version, report, standard)
+    decision = steps.decide(job, version, report, standard, best, seeds)
     if not decision.promote:
         steps.retire(job, version)
         return results.refused(job, version, report, decision)
     optimised = steps.optimise(job, version, dataset, report)
     bundle = steps.bundle(job, version, model, report, decision, optimised)
-    steps.prove(job, version, bundle)
+    proof = steps.prove(job, version, bundle)
+    decision = steps.check_bundle(job, version, bundle, proof, decision)
+    if not decision.promote:
+        steps.retire(job, version)
+        return results.refused(job, version, report, decision)
+    if job.config.gate.approval:
+        return leave_waiting(job, version, report, decision)
     steps.promote(job, version, bundle, decision)
     return results.promoted(job, version, report, decision, bundle.tag)

@@ -184,6 +184,8 @@ def _print_result(content: dict[str, Any]) -> None:
     name, version = content["model"], content["version"]
     if content["outcome"] == "promoted":
         console.say(f"Serve it with 'rebert serve {name}'; see why with 'rebert explain {name} {version}'.")
+    elif content["outcome"] == "waiting":
+        console.say(f"Make it live with 'rebert approve {name} {version} --reason …'.")
     elif content["outcome"] == "refused":
         stays = "The champion stays" if (content["decision"] or {}).get("champion_version") else "No model is live yet"
         console.say(f"{stays}. See why with 'rebert explain {name} {version}'.")

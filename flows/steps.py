@@ -7,6 +7,7 @@ Finished work is found by content instead (`components/step_store.py`); what Pre
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +31,15 @@ from components.records import (
     ValidatedDataset,
 )
 from components.serving.proving import Proof
-from components.step_parts import decide_step, evaluate_step, tokenize_step, train_step, validate_step
+from components.step_parts import (
+    Champion,
+    behaviour_files,
+    decide_step,
+    evaluate_step,
+    tokenize_step,
+    train_step,
+    validate_step,
+)
 from flows import artifacts
 from flows.engines import choose_engine
 from flows.job import Job
@@ -138,24 +147,34 @@ def evaluate(job: Job, dataset: ValidatedDataset, model: TrainedModel) -> Evalua
 @task(name="evaluate champion", retries=1, retry_delay_seconds=5, timeout_seconds=4 * 3600, tags=["gpu"], **STORED)
 def evaluate_champion(job: Job, dataset: ValidatedDataset) -> EvaluationReport | None:
     """The champion's scores on the same rows, by the same code."""
-    champion = job.champion
-    if champion is None:
-        return None
+    return _score_again(job, dataset, job.champion, "evaluate champion") if job.champion else None
+
+
+@task(name="evaluate best", retries=1, retry_delay_seconds=5, timeout_seconds=4 * 3600, tags=["gpu"], **STORED)
+def evaluate_best(job: Job, dataset: ValidatedDataset) -> EvaluationReport | None:
+    """The scores of the best version ever accepted on the same rows, where that is not the champion."""
+    best = job.inputs.best
+    return _score_again(job, dataset, best, "evaluate best") if best else None
+
+
+def _score_again(job: Job, dataset: ValidatedDataset, model: Champion, title: str) -> EvaluationReport:
     return job.perform(
-        evaluate_step(job.inputs, dataset, champion.digest),
+        evaluate_step(job.inputs, dataset, model.digest),
         EvaluationReport,
-        lambda folder: score(job, dataset, champion.folder, folder),
+        lambda folder: score(job, dataset, model.folder, folder),
         artifacts.report_in_words,
-        title="evaluate champion",
+        title=title,
     )
 
 
 def score(job: Job, dataset: ValidatedDataset, model: Path, folder: Path) -> EvaluationReport:
     """A model's scores on the frozen rows."""
+    from components.behaviour.templates import read_cases
     from components.reports.evaluation import evaluate_model
 
-    device = job.inputs.hardware.split()[0]
-    return evaluate_model(model, dataset.split_file("test"), job.config.evaluation, folder, device=device)
+    device, cases = job.inputs.hardware.split()[0], read_cases(behaviour_files(job.config))
+    test = dataset.split_file("test")
+    return evaluate_model(model, test, job.config.evaluation, folder, device=device, cases=cases)
 
 
 @task(name="register", retries=3, retry_delay_seconds=[2, 10, 30], timeout_seconds=1800, tags=["mlflow"], **STORED)
@@ -191,17 +210,27 @@ def register(
 
 @task(name="decide", retries=1, retry_delay_seconds=5, timeout_seconds=1800, tags=["gate"], **STORED)
 def decide(
-    job: Job, version: RegisteredVersion, candidate: EvaluationReport, champion: EvaluationReport | None
+    job: Job,
+    version: RegisteredVersion,
+    candidate: EvaluationReport,
+    champion: EvaluationReport | None,
+    best: EvaluationReport | None = None,
+    seeds: Sequence[EvaluationReport] = (),
 ) -> PromotionDecision:
     """Whether the candidate replaces the champion, recorded in MLflow as well."""
-    from components.reports.promotion import decide_promotion
-    from components.tracking import log_decision
+    from components.reports.promotion import Standard, decide_promotion
+    from components.tracking import earlier_decisions, log_decision
 
     number = job.champion.version if job.champion else None
+    live = Standard(number, champion) if number and champion else None
+    ever = Standard(job.inputs.best.version, best) if job.inputs.best and best else None
+    earlier = earlier_decisions(job.settings, version.name, candidate.test_digest, version.run_id)
     decision = job.perform(
-        decide_step(job.inputs, candidate, champion),
+        decide_step(job.inputs, candidate, champion, best, seeds),
         PromotionDecision,
-        lambda folder: decide_promotion(candidate, champion, number, job.config.gate, folder),
+        lambda folder: decide_promotion(
+            candidate, live, job.config.gate, folder, best=ever, earlier_decisions=earlier, seeds=seeds
+        ),
         artifacts.decision_in_words,
     )
     # It may have been found again from a time when MLflow, another one or emptied since, had other numbers.
@@ -262,6 +291,24 @@ def prove(job: Job, version: RegisteredVersion, built: Bundle) -> Proof:
         note.detail = artifacts.proof_in_words(proof)
     artifacts.publish_text(job.config.name, "proof", artifacts.proof_table(proof))
     return proof
+
+
+@task(name="check bundle", retries=1, retry_delay_seconds=5, timeout_seconds=600, tags=["gate"], **STORED)
+def check_bundle(
+    job: Job, version: RegisteredVersion, built: Bundle, proof: Proof, decision: PromotionDecision
+) -> PromotionDecision:
+    """The decision once more, with what was measured on the running bundle."""
+    from components.reports.bundle_rules import judge_bundle, measure_bundle
+    from components.tracking import log_decision, log_measured
+
+    measured = measure_bundle(built.path, proof.p95_ms)
+    log_measured(job.settings, version.run_id, measured)
+    with TemporaryDirectory() as place:
+        judged = judge_bundle(decision, measured, job.config.gate, Path(place))
+        if judged is not decision:
+            log_decision(job.settings, version.run_id, judged)
+            artifacts.publish_file(job.config.name, "decision", judged.folder / "decision.md")
+    return replace(judged, folder=decision.folder)
 
 
 @task(name="promote", retries=3, retry_delay_seconds=[2, 10, 30], timeout_seconds=600, tags=["mlflow"], **STORED)

@@ -49,10 +49,14 @@ def write_run_file(folder: Path, base: Path, **changes: object) -> Path:
     content = {
         "name": "reviews",
         "data": {"train": "week-*.csv", "test": "test.csv", "split": {"validation": 0.2}},
-        "validation": {"min_rows": 20},
+        "validation": {"min_rows": 20, "label_noise": "warn"},
         "model": {"base": str(base), "max_length": 32},
         "training": {"epochs": 3, "learning_rate": 0.005, "batch_size": 16, "device": "cpu", "precision": "fp32"},
-        "evaluation": {"bootstrap_samples": 100},
+        "evaluation": {
+            "bootstrap_samples": 100,
+            "slice_by": ["length"],
+            "behaviour": {"invariant_to": ["casing"], "rows": 20},
+        },
         "gate": {"floor": 0.4},
         "serving": {"port": 0},
         **changes,

@@ -14,6 +14,7 @@ from components.records import as_json
 from components.run_files import read_run_file
 from components.serving.releases import read_release
 from components.settings import environment_of, read_settings
+from flows.approving import approve_version
 from flows.job import open_job
 from flows.progress import RunLog, current_log
 from flows.receivers import Undelivered, deliver
@@ -72,7 +73,8 @@ def test_week_1_the_first_model_goes_live(place):
     result, log = run(folder)
     assert result["outcome"] == "promoted"
     assert list(ran(log)) == [
-        "validate", "tokenize", "fine_tune", "evaluate", "register", "decide", "optimise", "bundle", "prove", "promote",
+        "validate", "label_noise", "tokenize", "fine_tune", "evaluate", "register", "decide", "optimise", "bundle",
+        "prove", "promote",
     ]  # fmt: skip
     champion = registry.champion(settings, "reviews")
     release = read_release(settings, "reviews")
@@ -107,18 +109,35 @@ def test_texts_longer_than_the_models_positions_are_refused_before_anything_is_d
     write_run_file(folder, tiny_base)
 
 
-def test_week_2_a_better_model_replaces_the_champion(place):
+def test_week_2_a_better_model_waits_for_a_person_where_the_run_file_says_so(place, tiny_base):
     folder, settings = place
     write_csv(folder / "week-2.csv", rows(600, seed=3))
+    write_run_file(folder, tiny_base, gate={"floor": 0.4, "approval": True})
     result, log = run(folder)
-    assert result["outcome"] == "promoted", result["reason"]
+    assert result["outcome"] == "waiting", result["reason"]
     assert result["decision"]["champion_version"] == 1
     assert result["decision"]["p_value"] < 0.05
     assert "evaluate champion" in ran(log)
-    aliases = {
-        alias: version.version for version in registry.versions(settings, "reviews") for alias in version.aliases
-    }
-    assert aliases == {"champion": 2, "previous": 1}
+    assert ran(log)["prove"] == "ran"
+    assert (aliases(settings), read_release(settings, "reviews").version) == ({"champion": 1, "challenger": 2}, 1)
+    behaviour = json.loads(Path(result["decision"]["folder"], "decision.json").read_text())["behaviour"]
+    assert [(each["capability"], each["cases"]) for each in behaviour] == [("casing", 20)]
+    write_run_file(folder, tiny_base)
+
+
+def aliases(settings) -> dict[str, int]:
+    return {alias: version.version for version in registry.versions(settings, "reviews") for alias in version.aliases}
+
+
+def test_week_2_what_a_person_approves_replaces_the_champion(place, capsys):
+    _, settings = place
+    approve_version("reviews", settings, 2, "read ten answers", False)
+    assert "Version 2 is the champion of 'reviews', instead of 1." in capsys.readouterr().out
+    assert (aliases(settings), read_release(settings, "reviews").version) == ({"champion": 2, "previous": 1}, 2)
+    last = registry.read_ledger(settings, "reviews")[-1]
+    assert "read ten answers" in last.why
+    assert last.numbers["p_value"] < 0.05
+    assert registry.examine_ledger(settings, "reviews") == []
 
 
 def test_the_champion_can_be_made_again_to_the_bit(place, capsys):

@@ -100,6 +100,14 @@ def test_a_refused_version_is_told_with_the_command_that_explains_it(run, receiv
     assert "Look further: rebert explain reviews 3" in text
 
 
+def test_a_version_that_waits_is_told_once_with_the_command_that_approves_it(run, receiver: Receiver):
+    for _ in range(2):
+        run(RunResult("waiting", "reviews", "Better. Waits for approval until 2026-12-01 12:00 UTC.", version=4))
+    [text] = receiver.texts
+    assert "the new version waits for approval" in text
+    assert "Look further: rebert approve reviews 4 --reason" in text
+
+
 def test_what_nobody_asked_for_is_not_told(run, config: RunConfig, receiver: Receiver):
     quiet = config.model_copy(update={"notify": Notify(to="ops", of=("crashed",))})
     run(FAILED, quiet)

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 
 from components.config import Gate
 from components.errors import DataError
 from components.records import EvaluationReport
-from components.reports.promotion import decide_promotion
+from components.reports.bundle_rules import Measured, judge_bundle, measure_bundle
+from components.reports.promotion import Standard, decide_promotion
 
 ROWS = 400
 
 
 def report(
-    folder: Path, right: np.ndarray, *, metric: str = "accuracy", slices: list | None = None, digest: str = "rows"
+    folder: Path,
+    right: np.ndarray,
+    *,
+    metric: str = "accuracy",
+    columns: dict | None = None,
+    digest: str = "rows",
+    enough: int = 30,
+    documents: str | None = None,
 ) -> EvaluationReport:
-    """A report on ROWS rows of two labels, of which `right` are answered rightly."""
+    """A report on ROWS rows of two labels, of which `right` are answered rightly, sliced by `columns`."""
     folder.mkdir(parents=True)
     truth = np.where(np.arange(len(right)) % 2, "yes", "no")
     predicted = np.where(right, truth, np.where(truth == "yes", "no", "yes"))
-    pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "row_id": [f"test.csv:{n}" for n in range(len(right))],
             "text": "a text",
@@ -33,9 +43,23 @@ def report(
             "score": 0.9,
             "quality": right.astype(float),
             "correct": right,
+            **(columns or {}),
         }
-    ).to_parquet(folder / "predictions.parquet")
-    (folder / "report.json").write_text(json.dumps({"slices": slices or []}))
+    )
+    rows.to_parquet(folder / "predictions.parquet")
+    slices = [
+        {
+            "column": column,
+            "value": value,
+            "rows": len(part),
+            "score": part["quality"].mean(),
+            "judged": len(part) >= enough,
+        }
+        for column in columns or {}
+        for value, part in rows.groupby(column)
+    ]
+    content = {"slices": slices, "documents": documents, "min_slice_rows": enough}
+    (folder / "report.json").write_text(json.dumps(content))
     share = float(right.mean())
     return EvaluationReport(
         folder,
@@ -56,10 +80,10 @@ def right(wrong: int, first: int = 0) -> np.ndarray:
     return answers
 
 
-def decide(tmp_path, candidate, champion, gate=None):
+def decide(tmp_path, candidate, champion, gate=None, **more):
     folder = tmp_path / "decision"
-    folder.mkdir()
-    return decide_promotion(candidate, champion, 3 if champion else None, gate or Gate(), folder)
+    folder.mkdir(exist_ok=True)
+    return decide_promotion(candidate, champion and Standard(3, champion), gate or Gate(), folder, **more)
 
 
 def test_the_first_model_goes_live_above_the_floor(tmp_path):
@@ -96,8 +120,7 @@ def test_the_same_answers_are_no_improvement(tmp_path):
 
 def test_a_margin_asks_for_more(tmp_path):
     ours, theirs = report(tmp_path / "a", right(20)), report(tmp_path / "b", right(40))
-    (tmp_path / "one").mkdir()
-    assert decide_promotion(ours, theirs, 3, Gate(), tmp_path / "one").promote
+    assert decide(tmp_path, ours, theirs).promote
     refused = decide(tmp_path, ours, theirs, Gate(margin=0.05))
     assert not refused.promote
     assert refused.test == "Tango score test"
@@ -109,35 +132,136 @@ def test_non_inferiority_lets_an_equal_model_pass(tmp_path):
     assert decision.promote
 
 
-def test_macro_f1_is_compared_by_a_paired_bootstrap(tmp_path):
+def test_macro_f1_is_compared_by_swapping_answers(tmp_path):
     ours = report(tmp_path / "a", right(20), metric="macro_f1")
     decision = decide(tmp_path, ours, report(tmp_path / "b", right(60), metric="macro_f1"))
     assert decision.promote
-    assert decision.test == "paired bootstrap"
+    assert decision.test == "approximate randomisation"
     low, high = decision.interval
     assert low < decision.difference < high
+    assert low < decision.lowest < decision.difference  # one-sided at 95 % is less far out than two-sided
+
+
+def test_a_margin_on_macro_f1_is_tested_by_the_bca_bootstrap(tmp_path):
+    ours, theirs = (
+        report(tmp_path / name, right(40, first), metric="macro_f1") for name, first in (("a", 0), ("b", 2))
+    )
+    lenient = decide(tmp_path, ours, theirs, Gate(mode="non_inferiority", margin=0.02))
+    assert (lenient.promote, lenient.test) == (True, "BCa bootstrap")
+    assert not decide(tmp_path, ours, theirs, Gate(mode="non_inferiority", margin=0.001)).promote
+
+
+def test_rows_of_one_document_are_drawn_together(tmp_path):
+    """Twelve rows are better, but all of them stand in three documents."""
+    columns = {"customer": np.repeat(np.arange(ROWS // 4), 4)}
+    ours, theirs = (
+        report(tmp_path / name, right(wrong), columns=columns, documents="customer")
+        for name, wrong in (("a", 48), ("b", 60))
+    )
+    decision = decide(tmp_path, ours, theirs)
+    assert decision.test == "approximate randomisation over documents"
+    assert decision.p_value == pytest.approx(1 / 8, abs=0.02)  # three coins
+    assert not decision.promote
+
+
+LANGUAGES = {"language": np.where(np.arange(ROWS) < 60, "zh", "en")}
+FEW = {"language": np.where(np.arange(ROWS) < 10, "zh", "en")}
+
+
+def worse_in_chinese(tmp_path, columns):
+    """Better on 40 rows in English, worse on five in Chinese."""
+    theirs = np.ones(ROWS, dtype=bool)
+    theirs[100:140] = False
+    return report(tmp_path / "a", right(5), columns=columns), report(tmp_path / "b", theirs, columns=columns)
 
 
 def test_a_drop_on_a_slice_stops_a_better_candidate(tmp_path):
-    before = [{"column": "language", "value": "zh", "rows": 60, "score": 0.9, "judged": True}]
-    after = [{"column": "language", "value": "zh", "rows": 60, "score": 0.7, "judged": True}]
-    ours = report(tmp_path / "a", right(20), slices=after)
-    decision = decide(tmp_path, ours, report(tmp_path / "b", right(60), slices=before))
+    decision = decide(tmp_path, *worse_in_chinese(tmp_path, LANGUAGES), Gate(max_slice_drop=0.05))
     assert not decision.promote
-    assert "slice language=zh" in decision.reason
+    assert "slice language=zh: accuracy -0.0833 on 60 rows, a drop of at most 0.0500" in decision.reason
+
+
+def test_a_small_drop_stops_it_where_a_test_shows_it(tmp_path):
+    """Five losses and no win: p = 1/32 alone, and 1/16 among two slices."""
+    ours, theirs = worse_in_chinese(tmp_path, LANGUAGES)
+    assert decide(tmp_path, ours, theirs).promote
+    decision = decide(tmp_path, ours, theirs, Gate(confidence=0.93))
+    assert not decision.promote
+    assert "shown to be worse: p = 0.062 after Holm" in decision.reason
+    content = json.loads((decision.folder / "decision.json").read_text())
+    chinese = next(each for each in content["slices"] if each["name"] == "language=zh")
+    assert (chinese["p_value"], chinese["adjusted"]) == pytest.approx((1 / 32, 1 / 16))
 
 
 def test_a_missing_slice_fails(tmp_path):
-    before = [{"column": "language", "value": "zh", "rows": 60, "score": 0.9, "judged": True}]
-    decision = decide(tmp_path, report(tmp_path / "a", right(20)), report(tmp_path / "b", right(60), slices=before))
+    ours = report(tmp_path / "a", right(20))
+    decision = decide(tmp_path, ours, report(tmp_path / "b", right(60), columns=LANGUAGES))
     assert not decision.promote
     assert "no score for it" in decision.reason
 
 
 def test_a_small_slice_is_not_judged(tmp_path):
-    before = [{"column": "language", "value": "zh", "rows": 3, "score": 1.0, "judged": False}]
-    decision = decide(tmp_path, report(tmp_path / "a", right(20)), report(tmp_path / "b", right(60), slices=before))
-    assert decision.promote
+    ours, theirs = worse_in_chinese(tmp_path, FEW)
+    assert decide(tmp_path, ours, theirs).promote
+
+
+def test_a_slice_that_the_run_file_requires_must_be_there_and_large_enough(tmp_path):
+    model = report(tmp_path / "a", right(20), columns=FEW)
+    needs = Gate(required_slices=("language=zh", "language=fr"))
+    decision = decide(tmp_path, model, None, needs)
+    assert "Refused by slice language=zh and slice language=fr: 10 frozen rows, which is too few" in decision.reason
+    assert decide(tmp_path, model, None, Gate(required_slices=("language=en",))).promote
+
+
+def test_gaps_between_slices_are_reported_and_limited(tmp_path):
+    ours, theirs = worse_in_chinese(tmp_path, LANGUAGES)
+    assert decide(tmp_path, ours, theirs).promote
+    content = json.loads((tmp_path / "decision" / "decision.json").read_text())
+    assert content["gaps"] == [{"column": "language", "metric": pytest.approx(5 / 60), "odds": pytest.approx(0.1)}]
+    refused = decide(tmp_path, ours, theirs, Gate(max_slice_gap=0.05))
+    assert ": the slices of language are 0.0833 of accuracy apart" in refused.reason
+    assert "equalised odds" in decide(tmp_path, ours, theirs, Gate(max_odds_gap=0.05)).reason
+
+
+def test_many_small_allowed_drops_do_not_add_up(tmp_path):
+    """Not worse than the champion by more than the margin, but far below the best that was ever accepted."""
+    gate = Gate(mode="non_inferiority", margin=0.03)
+    ours, live = report(tmp_path / "a", right(60)), report(tmp_path / "b", right(60))
+    best = Standard(1, report(tmp_path / "c", right(30)))
+    assert decide(tmp_path, ours, live, gate).promote
+    refused = decide(tmp_path, ours, live, gate, best=best)
+    assert not refused.promote
+    assert refused.best_version == 1
+    assert "Refused by ratchet: accuracy -0.0750 against version 1, the best ever accepted" in refused.reason
+    assert decide(tmp_path, ours, live, gate.model_copy(update={"max_total_drop": 0.15}), best=best).promote
+
+
+def test_a_better_candidate_is_refused_where_the_best_ever_is_shown_to_be_better_still(tmp_path):
+    ours, live = report(tmp_path / "a", right(40)), report(tmp_path / "b", right(60))
+    assert decide(tmp_path, ours, live, best=Standard(1, report(tmp_path / "c", right(38)))).promote
+    assert not decide(tmp_path, ours, live, best=Standard(1, report(tmp_path / "d", right(20)))).promote
+
+
+def test_the_confidence_is_divided_among_the_decisions_that_rows_are_meant_for(tmp_path):
+    ours, theirs = report(tmp_path / "a", right(50)), report(tmp_path / "b", right(56))
+    once = decide(tmp_path, ours, theirs, earlier_decisions=4)
+    assert (once.promote, once.p_value, once.earlier_decisions) == (True, pytest.approx(1 / 64), 4)
+    often = Gate(decisions_per_holdout=5)
+    assert not decide(tmp_path, ours, theirs, often, earlier_decisions=4).promote
+    clearly = report(tmp_path / "c", right(20))
+    assert decide(tmp_path, clearly, theirs, often, earlier_decisions=4).promote
+    worn = decide(tmp_path, clearly, theirs, often, earlier_decisions=5)
+    assert "Refused by holdout: these frozen rows have decided 5 times before" in worn.reason
+
+
+def test_the_decision_says_what_it_could_have_seen(tmp_path):
+    decision = decide(tmp_path, report(tmp_path / "a", right(50)), report(tmp_path / "b", right(52)))
+    assert not decision.promote
+    assert decision.detectable > decision.difference
+    words = (decision.folder / "decision.md").read_text()
+    assert "Not shown to be better does not mean equal." in words
+    assert "would take about" in words
+    assert "have decided 0 times before" in words
 
 
 def test_reports_on_other_rows_are_never_compared(tmp_path):
@@ -152,3 +276,64 @@ def test_the_decision_is_written_in_numbers_in_words_and_with_its_rows(tmp_path)
     assert (content["promote"], content["better_rows"], content["worse_rows"]) == (True, 40, 0)
     assert "| superiority | passed |" in (decision.folder / "decision.md").read_text()
     assert len(pd.read_csv(decision.folder / "disagreements.csv")) == 40
+
+
+def test_a_limit_of_calibration_is_kept_and_fails_where_there_is_none(tmp_path):
+    model = report(tmp_path / "a", right(20))
+    limit = Gate(max_calibration_error=0.05)
+    assert "have no expected_calibration_error" in decide(tmp_path, model, None, limit).reason
+    sure = replace(model, metrics={**model.metrics, "expected_calibration_error": 0.08})
+    assert "expected_calibration_error 0.0800, at most 0.0500" in decide(tmp_path, sure, None, limit).reason
+    assert decide(tmp_path, sure, None, Gate(max_calibration_error=0.1)).promote
+
+
+def test_a_bundle_that_is_too_slow_or_too_large_is_refused_after_all(tmp_path):
+    decision = decide(tmp_path, report(tmp_path / "a", right(20)), None)
+    (tmp_path / "again").mkdir()
+
+    def judged(**limits):
+        return judge_bundle(decision, Measured(p95_ms=20.0, megabytes=90.0), Gate(**limits), tmp_path / "again")
+
+    assert judged() is decision
+    assert judged(max_latency_ms=20, max_size_mb=100).promote
+    refused = judged(max_latency_ms=10, max_size_mb=50)
+    assert refused.reason == (
+        "Refused by latency and size: the bundle answers in 20.0 ms (p95), at most 10 is allowed."
+    )
+    content = json.loads((tmp_path / "again" / "decision.json").read_text())
+    assert (content["promote"], content["measured"]["megabytes"]) == (False, 90.0)
+    assert (
+        "| size | **failed** | the bundle has 90.0 MB, at most 50 is allowed |"
+        in (tmp_path / "again" / "decision.md").read_text()
+    )
+
+
+def test_the_size_of_a_bundle_is_that_of_its_files(tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "model.bin").write_bytes(b"x" * 2_500_000)
+    assert measure_bundle(tmp_path, 12.0) == Measured(12.0, 2.5)
+
+
+def test_a_gain_that_other_seeds_do_not_have_is_refused(tmp_path):
+    ours, live = report(tmp_path / "a", right(20)), report(tmp_path / "b", right(60))
+    like = [report(tmp_path / f"like-{n}", right(wrong)) for n, wrong in enumerate((22, 24))]
+    luck = [report(tmp_path / f"luck-{n}", right(wrong)) for n, wrong in enumerate((58, 66))]
+    assert decide(tmp_path, ours, live, seeds=like).promote
+    refused = decide(tmp_path, ours, live, seeds=luck)
+    scores = [1 - wrong / ROWS for wrong in (20, 58, 66)]
+    expected = ttest_1samp(scores, 1 - 60 / ROWS, alternative="greater").pvalue
+    assert refused.reason.startswith("Refused by seeds: 3 seeds have accuracy 0.8350 to 0.9500")
+    assert f"p = {expected:.2g} (t-test over seeds)" in refused.reason
+    same = [report(tmp_path / f"same-{n}", right(20)) for n in range(2)]
+    assert decide(tmp_path, ours, live, seeds=same).promote  # no spread at all
+
+
+def test_two_seeds_are_refused_as_a_setting():
+    with pytest.raises(ValueError, match="two seeds say next to nothing"):
+        Gate(seeds=2)
+
+
+def test_a_divided_level_does_not_blunt_what_refuses(tmp_path):
+    ours, theirs = worse_in_chinese(tmp_path, LANGUAGES)
+    divided = Gate(confidence=0.93, decisions_per_holdout=10)
+    assert "shown to be worse: p = 0.062 after Holm" in decide(tmp_path, ours, theirs, divided).reason

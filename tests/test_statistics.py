@@ -10,7 +10,15 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom, norm
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from components.reports.statistics import bootstrap_scores, interval, mcnemar_exact, mean_statistic, tango_score_test
+from components.reports.statistics import (
+    bootstrap_scores,
+    holm,
+    interval,
+    mcnemar_exact,
+    mean_statistic,
+    tango_interval,
+    tango_score_test,
+)
 from components.sequences.classification_metrics import CLASS_METRICS, class_statistic
 
 REFERENCE = {
@@ -113,3 +121,29 @@ def test_two_equal_models_pass_the_test_at_most_alpha_of_the_time(metric):
             p_value = ((a - b <= 0).sum() + 1) / 501
         passed += p_value <= 0.05
     assert passed <= binom.ppf(0.999, trials, 0.05)
+
+
+def test_the_tango_interval_is_the_published_one():
+    """Airway hyper-responsiveness before and after stem cell transplantation (Bentur et al. 2009), as worked out by
+    Fagerland, Lydersen and Laake, Recommended tests and confidence intervals for paired binomial proportions, 2014."""
+    assert tango_interval(1, 7, 21, 0.95) == pytest.approx((-0.517, -0.026), abs=5e-4)
+
+
+def test_the_tango_interval_of_models_that_never_differ_is_where_the_test_turns():
+    low, high = tango_interval(0, 0, 100, 0.95)
+    assert low == -high
+    assert tango_score_test(0, 0, 100, low) == pytest.approx(0.025, abs=1e-6)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(60, 400))
+@settings(max_examples=50, deadline=None)
+def test_the_tango_interval_holds_what_was_observed(wins, losses, rows):
+    low, high = tango_interval(wins, losses, rows, 0.9)
+    assert -1 <= low <= (wins - losses) / rows <= high <= 1
+
+
+def test_holm_multiplies_by_how_many_are_left():
+    """Holm's own order: the smallest times three, the next times two, never less than one before it."""
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []

@@ -111,7 +111,7 @@ class _Reader:
         self.task_type = find_task_type(config.task_type)
         self.settings = self.task_type.settings.model_validate(dict(config.task)).model_dump(mode="json")
         self.columns: dict[str, str] = {}
-        self.own = list(dict.fromkeys([*config.evaluation.slices, *_looked_at(config)]))
+        self.own = list(dict.fromkeys([*config.evaluation.columns, *_looked_at(config)]))
         self.files: dict[Path, Split] = {}
         self.tables: list[pa.Table] = []
         self.originals: list[pa.Table] = []
@@ -155,7 +155,7 @@ class _Reader:
         """How each column that is needed or looked at is read."""
         roles = self.task_type.roles()
         looked_at = [name for name in self.own if name in present]
-        own: dict[str, Kind] = dict.fromkeys([*self.config.evaluation.slices, *looked_at], "word")
+        own: dict[str, Kind] = dict.fromkeys([*self.config.evaluation.columns, *looked_at], "word")
         return {name: roles[role].kind for role, name in columns.items()} | {
             name: kind for name, kind in own.items() if name not in columns.values()
         }

@@ -7,8 +7,10 @@ packaging      a model directory as an MLflow model
 registration   a model directory in, its one version out
 versions       finding and fetching versions
 ledger         what was live when and why
+seals          what makes tampering with it visible
 removal        versions that nobody needs any more
 aliases        promote, rollback, and what a killed process left of them
+approvals      what waits for a person, and goes live when one approves it
 """
 
 from components.registry.aliases import (
@@ -19,11 +21,21 @@ from components.registry.aliases import (
     set_challenger,
     settle,
 )
+from components.registry.approvals import (
+    Waiting,
+    approve,
+    ask_for_approval,
+    require_waiting,
+    stop_waiting,
+    waiting_versions,
+)
 from components.registry.ledger import LedgerEvent, live_at, read_ledger
 from components.registry.registration import register_model
 from components.registry.removal import delete_version, needed_versions, version_files
+from components.registry.seals import examine_ledger
 from components.registry.store import open_store
 from components.registry.versions import (
+    best_accepted,
     champion,
     fetch_model,
     fetched_folder,
@@ -38,8 +50,13 @@ from components.registry.versions import (
 
 __all__ = [
     "LedgerEvent",
+    "Waiting",
+    "approve",
+    "ask_for_approval",
+    "best_accepted",
     "champion",
     "delete_version",
+    "examine_ledger",
     "fetch_model",
     "fetched_folder",
     "find_by_address",
@@ -52,13 +69,16 @@ __all__ = [
     "promote",
     "read_ledger",
     "register_model",
+    "require_waiting",
     "retire_challenger",
     "rollback",
     "rollback_target",
     "rolled_back",
     "set_challenger",
     "settle",
+    "stop_waiting",
     "version_files",
     "versions",
+    "waiting_versions",
     "with_alias",
 ]

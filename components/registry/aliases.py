@@ -14,12 +14,17 @@ from components.errors import RegistryError
 from components.records import PromotionDecision, RegisteredVersion, as_json
 from components.registry import ledger
 from components.registry.ledger import LedgerEvent
+from components.registry.seals import anchor
 from components.registry.store import mlflow_errors, open_store
 from components.registry.versions import ROLLED_BACK, aliases_of, get_version, registry_lock
 from components.settings import Settings
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-NUMBERS = ("metric", "candidate_score", "champion_score", "difference", "interval", "test", "p_value", "rows")
+# Of a decision, what the ledger keeps: every number that was seen.
+NUMBERS = (
+    *("metric", "candidate_score", "champion_score", "difference", "interval", "test", "p_value", "rows"),
+    *("alpha", "lowest", "detectable", "margin", "best_version", "earlier_decisions", "test_rows"),
+)
 
 
 @mlflow_errors
@@ -150,6 +155,7 @@ def _carry_out(client: Any, name: str, event: LedgerEvent, earlier: list[LedgerE
     _point(client, name, CHAMPION, event.after)
     _finish(client, name, event)
     closed = ledger.close_event(client, name, event, "done")
+    anchor(client, name, closed)
     ledger.tell_story(client, name)
     return closed
 

@@ -1,7 +1,8 @@
 """The ledger: what was live when and why, kept as tags `rebert.ledger.NNNN` of the registered model.
 
-An event is written before its aliases move (`state` intent) and marked done after. Whoever finds an intent that was
-never done looks at the champion alias, which alone says what is live, and completes or abandons the event.
+An event is written before its aliases move (`state` intent), and closed and sealed after; a closed one is never written
+again. Whoever finds an intent that was never done looks at the champion alias, which alone says what is live, and
+completes or abandons the event. `seals.py` finds what was tampered with.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from components.digests import digest_of
+from components.errors import RegistryError
 from components.registry.store import mlflow_errors, open_store
 from components.settings import Settings
 
@@ -27,7 +30,8 @@ LONGEST_REASON = 2000  # characters; a tag holds 5,000 in older MLflow servers
 class LedgerEvent:
     """One move of the champion alias; `before` is None for a first champion.
 
-    `numbers` are those of the decision behind a promotion; `time` is ISO 8601 in UTC.
+    `numbers` are those of the decision behind a promotion; `time` is ISO 8601 in UTC. `previous` is the seal of the
+    event before, `seal` the digest of this one once it is closed.
     """
 
     time: str
@@ -40,6 +44,8 @@ class LedgerEvent:
     run_id: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
     state: Literal["intent", "done", "abandoned"] = "intent"
+    previous: str = ""
+    seal: str = ""
 
 
 @mlflow_errors
@@ -73,7 +79,17 @@ def events_of(client: Any, name: str) -> list[LedgerEvent]:
     """Every event, also those that were never done."""
     found = client.search_registered_models(f"name='{name}'")
     tags = found[0].tags if found else {}
-    return [LedgerEvent(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(PREFIX)]
+    return [_event(name, key, tags[key]) for key in sorted(tags) if key.startswith(PREFIX)]
+
+
+def _event(name: str, key: str, text: str) -> LedgerEvent:
+    try:
+        return LedgerEvent(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise RegistryError(
+            f"Entry {key.removeprefix(PREFIX)} of the ledger of '{name}' cannot be read: somebody has changed it.",
+            f"restore the tag {key} of the registered model '{name}' from a backup of MLflow.",
+        ) from error
 
 
 def write_event(client: Any, name: str, event: LedgerEvent) -> LedgerEvent:
@@ -94,8 +110,9 @@ def new_event(
     numbers: Mapping[str, Any] | None = None,
 ) -> LedgerEvent:
     """The next event of a ledger, as an intent."""
+    last = max(events, key=lambda event: event.number, default=None)
     return LedgerEvent(
-        number=max((event.number for event in events), default=0) + 1,
+        number=last.number + 1 if last else 1,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         action=action,
         before=before,
@@ -104,12 +121,19 @@ def new_event(
         who=who_is_it(),
         run_id=run_id,
         numbers=dict(numbers or {}),
+        previous=(last.seal or seal_of(last)) if last else "",
     )
 
 
 def close_event(client: Any, name: str, event: LedgerEvent, state: Literal["done", "abandoned"]) -> LedgerEvent:
-    """Mark an event as done or abandoned."""
-    return write_event(client, name, replace(event, state=state))
+    """Mark an event as done or abandoned, and seal it."""
+    closed = replace(event, state=state)
+    return write_event(client, name, replace(closed, seal=seal_of(closed)))
+
+
+def seal_of(event: LedgerEvent) -> str:
+    """SHA-256 of everything that an event says, the seal of the one before included."""
+    return digest_of(asdict(replace(event, seal="")))
 
 
 def tell_story(client: Any, name: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from components.errors import BundleError, ConfigError, RegistryError
 from components.models.model_directory import MANIFEST, model_digest, verify_model
 from components.records import RegisteredVersion
+from components.registry.ledger import events_of
 from components.registry.store import mlflow_errors, open_store
 from components.settings import Settings
 from components.step_store import storage_errors
@@ -97,6 +98,26 @@ def find_by_address(settings: Settings, address: str) -> RegisteredVersion:
 def champion(settings: Settings, name: str) -> RegisteredVersion | None:
     """The version that is live, or None before the first."""
     return with_alias(settings, name, "champion")
+
+
+@mlflow_errors
+def best_accepted(settings: Settings, name: str, metric: str) -> RegisteredVersion | None:
+    """Of the versions that were ever promoted and not taken back, the one with the highest score when it was.
+
+    Returns:
+        None before the first, and where it is the one that is live.
+    """
+    client = open_store(settings)
+    live = aliases_of(client, name).get("champion")
+    scores = {
+        event.after: event.numbers["candidate_score"]
+        for event in events_of(client, name)
+        if event.state == "done" and event.action == "promote" and event.numbers.get("metric") == metric
+    }
+    standing = [version for version in search(client, f"name='{name}'") if ROLLED_BACK not in version.tags]
+    accepted = [version for version in standing if int(version.version) in scores]
+    best = max(accepted, key=lambda version: (scores[int(version.version)], int(version.version)), default=None)
+    return None if best is None or int(best.version) == live else record_of(client, best)
 
 
 @mlflow_errors

@@ -6,31 +6,43 @@ slices, the worst mistakes, the most confident first, and what the task type has
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from components.behaviour.examination import count_failures, examine_behaviour
+from components.behaviour.templates import Case
 from components.config import Evaluation
 from components.digests import canonical, digest_file, digest_of
 from components.models.inference import Predictor
 from components.models.model_directory import model_digest
 from components.records import EvaluationReport
-from components.reports.statistics import bootstrap_scores, interval
-from components.task_types import TaskType
+from components.reports.slices import slice_columns, slice_values
+from components.reports.statistics import bootstrap_scores, interval, mean_statistic
+from components.task_types import Row, TaskType
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REPORT = "report.json"
 PREDICTIONS = "predictions.parquet"
+BEHAVIOUR = "behaviour.parquet"  # where behaviour was asked for
+FILES = (PREDICTIONS, REPORT, BEHAVIOUR)
 CONFIDENCE = 0.95
 MOST_MISTAKES = 50
 
 
 def evaluate_model(
-    model: Path, test_file: Path, settings: Evaluation, folder: Path, *, device: str = "cpu"
+    model: Path,
+    test_file: Path,
+    settings: Evaluation,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    cases: Sequence[Case] = (),
 ) -> EvaluationReport:
     """Score a model directory on the rows of a parquet file, through the code that serves.
 
@@ -39,6 +51,7 @@ def evaluate_model(
         test_file: rows with row_id, the text columns, label and the slice columns.
         folder: where the report goes.
         device: cpu or cuda.
+        cases: of the run file's own behavioural checks.
     """
     import pandas as pd
 
@@ -47,7 +60,8 @@ def evaluate_model(
         frame["label"] = ""
     predictor = Predictor.load(model, device)
     task_type, spec = predictor.task_type, predictor.spec
-    answers = predictor.predict(frame.to_dict("records"))
+    rows = frame.to_dict("records")
+    answers = predictor.predict(rows)
     truths = frame["label"].tolist()
     said = [task_type.said(answer) for answer in answers]
     quality = task_type.quality(truths, said)
@@ -60,13 +74,16 @@ def evaluate_model(
         "metrics": metrics,
         "intervals": intervals,
         "slices": _slices(task_type, predictions, settings),
+        "documents": settings.documents,
+        "min_slice_rows": settings.min_slice_rows,
+        "behaviour": _behaviour(predictor, rows, settings, cases, folder),
         "mistakes": _mistakes(task_type, predictions),
         **task_type.details(truths, answers, spec),
     }
     (folder / REPORT).write_text(canonical(report), encoding="utf-8")
     return EvaluationReport(
         folder=folder,
-        digest=digest_of({name: digest_file(folder / name) for name in (PREDICTIONS, REPORT)}),
+        digest=digest_of({name: digest_file(folder / name) for name in FILES if (folder / name).exists()}),
         model_digest=model_digest(model),
         test_digest=digest_file(test_file),
         task_type=task_type.name,
@@ -75,6 +92,18 @@ def evaluate_model(
         metrics=metrics,
         intervals=intervals,
     )
+
+
+def _behaviour(
+    predictor: Predictor, rows: Sequence[Row], settings: Evaluation, cases: Sequence[Case], folder: Path
+) -> list[dict[str, Any]]:
+    """Failures by capability; every case goes into a table of its own."""
+    asked = settings.behaviour
+    if not asked.is_asked:
+        return []
+    found = examine_behaviour(predictor, rows, asked.invariant_to, cases, asked.rows)
+    found.to_parquet(folder / BEHAVIOUR, index=False)
+    return count_failures(found)
 
 
 def _intervals(
@@ -86,19 +115,30 @@ def _intervals(
 
 
 def _slices(task_type: TaskType, predictions: pd.DataFrame, settings: Evaluation) -> list[dict[str, Any]]:
-    """The metric on each value of each slice column; `judged` where it has rows enough."""
-    statistic = task_type.statistic(settings.metric, predictions["label"].tolist(), predictions["predicted"].tolist())
+    """The metric on each value of everything that is sliced by; `judged` where it has rows enough.
+
+    Where all rows of a slice have the same label, the share of right rows is scored in place of an F1.
+    """
+    truths, said = predictions["label"].tolist(), predictions["predicted"].tolist()
+    statistic = task_type.statistic(settings.metric, truths, said)
+    by_row = statistic if settings.metric in task_type.shares else mean_statistic(predictions["quality"].to_numpy())
     return [
         {
             "column": column,
-            "value": str(value),
-            "rows": len(rows),
-            "score": float(statistic(predictions.index.isin(rows.index)[None, :].astype(np.float64))[0]),
-            "judged": len(rows) >= settings.min_slice_rows,
+            "value": value,
+            "rows": int(rows.sum()),
+            "score": float((by_row if column == "label" else statistic)(rows[None, :].astype(np.float64))[0]),
+            "judged": int(rows.sum()) >= settings.min_slice_rows,
         }
-        for column in settings.slices
-        for value, rows in predictions.groupby(column, dropna=False)
+        for column in slice_columns(settings)
+        for value, rows in _parts(predictions, column, task_type)
     ]
+
+
+def _parts(predictions: pd.DataFrame, column: str, task_type: TaskType) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    values = slice_values(predictions, column, task_type.texts)
+    if values is not None:
+        yield from ((value, (values == value).to_numpy()) for value in sorted(values.unique()))
 
 
 def _mistakes(task_type: TaskType, predictions: pd.DataFrame) -> list[Mapping[str, Any]]:

@@ -1,140 +1,163 @@
 """The decision: whether the candidate replaces the champion, from what both said about the same frozen rows.
 
-Pure statistics on two evaluation reports; nothing here knows a registry. `decision.json` and `decision.md` say it in
-numbers and in words, `disagreements.csv` lists the rows on which the two differ.
+Pure statistics on evaluation reports; nothing here knows a registry. `decision.json` and `decision.md` say it in
+numbers and in words, `disagreements.csv` lists the rows on which the two differ. docs/gate.md explains each rule.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.config import Gate
 from components.digests import canonical
-from components.errors import DataError
 from components.records import EvaluationReport, GateRule, PromotionDecision, as_json
-from components.reports.evaluation import PREDICTIONS, REPORT
-from components.reports.statistics import bootstrap_scores, interval, mcnemar_exact, tango_score_test
+from components.reports.behaviour_rules import BehaviourFinding, behaviour_rules, compare_behaviour
+from components.reports.comparison import OTHER, Answers, Comparison, Question, compare, join_answers, p_value_of
+from components.reports.decision_words import decision_in_words
+from components.reports.evaluation import REPORT
+from components.reports.power import rows_needed
+from components.reports.seed_rules import seeds_rule
+from components.reports.slice_rules import SliceFinding, compare_slices, gap_rules, presence_rules, slice_rules
+from components.reports.slices import Gap
 from components.task_types import find_task_type
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 DECISION = "decision.json"
-SAMPLES = 10_000  # resamplings: the p-value's own error is then below 0.003 near 0.05
-SEED = 20_240_101
+CALIBRATION = "expected_calibration_error"
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """What the paired test found; `difference` is candidate minus champion, `interval` at the gate's confidence.
+class Standard:
+    """A version that the candidate is compared with, and its scores on the same frozen rows."""
 
-    `better` and `worse` count rows on which one model's answer is better than the other's.
-    """
+    version: int
+    report: EvaluationReport
 
-    test: str
-    p_value: float
-    difference: float
-    interval: tuple[float, float]
-    better: int
-    worse: int
+
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """Everything that was found before the decision."""
+
+    rules: list[GateRule]
+    found: Comparison | None = None
+    answers: Answers | None = None
+    slices: list[SliceFinding] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    behaviour: list[BehaviourFinding] = field(default_factory=list)
 
 
 def decide_promotion(
     candidate: EvaluationReport,
-    champion: EvaluationReport | None,
-    champion_version: int | None,
+    champion: Standard | None,
     gate: Gate,
     folder: Path,
+    *,
+    best: Standard | None = None,
+    earlier_decisions: int = 0,
+    seeds: Sequence[EvaluationReport] = (),
 ) -> PromotionDecision:
     """Whether the candidate goes live, with every number behind it, also written to `folder`.
 
+    Args:
+        champion: what is live; None before the first.
+        best: the best version ever accepted, where that is another one.
+        earlier_decisions: how often the same frozen rows have decided before.
+        seeds: the candidate's recipe with other seeds, on the same rows.
+
     Raises:
-        DataError: the two reports are not about the same rows.
+        DataError: the reports are not about the same rows.
     """
     metric = candidate.primary_metric
-    score = candidate.metrics[metric]
-    rules = [_floor(metric, score, gate)]
-    comparison = None
-    if champion is not None:
-        _require_same_rows(candidate, champion)
-        comparison = compare(candidate, champion, gate)
-        rules += [_test_rule(comparison, candidate, champion, gate), *_slice_rules(candidate, champion, gate)]
+    made = _examine(candidate, champion, best, gate, earlier_decisions)
+    if champion is not None and seeds:
+        made.rules.append(seeds_rule([candidate, *seeds], champion.report, gate))
+    found = made.found
     decision = PromotionDecision(
         folder=folder,
-        promote=all(rule.passed for rule in rules),
-        reason=_reason(rules, champion_version),
+        promote=all(rule.passed for rule in made.rules),
+        reason=_reason(made.rules, champion),
         metric=metric,
-        candidate_score=score,
-        champion_version=champion_version,
-        champion_score=champion.metrics[metric] if champion else None,
-        difference=comparison.difference if comparison else None,
-        interval=comparison.interval if comparison else None,
-        test=comparison.test if comparison else "none: there is no champion yet",
-        p_value=comparison.p_value if comparison else None,
+        candidate_score=candidate.metrics[metric],
+        champion_version=champion.version if champion else None,
+        champion_score=champion.report.metrics[metric] if champion else None,
+        difference=found.difference if found else None,
+        interval=found.interval if found else None,
+        test=found.test if found else "none: there is no champion yet",
+        p_value=found.p_value if found else None,
         margin=gate.margin,
         confidence=gate.confidence,
         rows=candidate.rows,
-        rules=tuple(rules),
+        rules=tuple(made.rules),
+        alpha=gate.alpha,
+        lowest=found.lowest if found else None,
+        detectable=found.detectable if found else None,
+        best_version=best.version if best else None,
+        earlier_decisions=earlier_decisions,
+        test_rows=candidate.test_digest,
     )
-    _write(decision, candidate, champion, comparison)
+    _write(decision, candidate, champion, gate, made, seeds)
     return decision
 
 
-def compare(candidate: EvaluationReport, champion: EvaluationReport, gate: Gate) -> Comparison:
-    """The paired test of two reports on the same rows.
-
-    A metric that is the share of rows answered rightly gets the exact McNemar test where the margin is zero and Tango's
-    score test where it is not; the others get a paired bootstrap over rows (for entities and answers: over documents).
-    """
-    metric, task_type = candidate.primary_metric, find_task_type(candidate.task_type)
-    both = _joined(candidate, champion)
-    # Of a share of right rows, only being right counts; elsewhere an answer may be right in part.
-    judged = "correct" if metric in task_type.shares else "quality"
-    better = int((both[judged] > both[f"{judged}_champion"]).sum())
-    worse = int((both[judged] < both[f"{judged}_champion"]).sum())
-    truths = both["label"].tolist()
-    said = [both[name].tolist() for name in ("predicted", "predicted_champion")]
-    statistics = [task_type.statistic(metric, truths, answers) for answers in said]
-    ours, theirs = bootstrap_scores(statistics, len(both), SAMPLES, SEED)
-    bound = gate.margin if gate.mode == "superiority" else -gate.margin
-    if metric not in task_type.shares:
-        # The share of resamplings at or below the bound, counting the observed sample as one of them.
-        test, p_value = "paired bootstrap", float(((ours - theirs) <= bound).sum() + 1) / (SAMPLES + 1)
-    elif bound == 0:
-        test, p_value = "exact McNemar test", mcnemar_exact(better, worse)
-    else:
-        test, p_value = "Tango score test", tango_score_test(better, worse, len(both), bound)
-    difference = candidate.metrics[metric] - champion.metrics[metric]
-    return Comparison(test, p_value, difference, interval(ours - theirs, gate.confidence), better, worse)
+def _examine(
+    candidate: EvaluationReport, champion: Standard | None, best: Standard | None, gate: Gate, earlier: int
+) -> _Findings:
+    own = _content(candidate)
+    task_type = find_task_type(candidate.task_type)
+    metric = candidate.primary_metric
+    rules = [_floor(metric, candidate.metrics[metric], gate), *_calibration(candidate, gate)]
+    rules += _holdout_rules(gate, earlier)
+    rules += presence_rules(own["slices"], gate)
+    behaviour = compare_behaviour(candidate, own, champion.report if champion else None)
+    rules += behaviour_rules(behaviour, gate)
+    if champion is None:
+        return _Findings(rules, behaviour=behaviour)
+    answers = join_answers(task_type, candidate, champion.report, own.get("documents"))
+    found = compare(answers, Question(gate.bound, gate.alpha, gate.confidence, gate.power))
+    rules.append(_test_rule(found, candidate, champion.report, gate))
+    if best is not None:
+        rules.append(_ratchet(join_answers(task_type, candidate, best.report, own.get("documents")), best, gate))
+    slices = compare_slices(answers, own["slices"], _content(champion.report)["slices"], gate)
+    found_gaps, more = gap_rules(answers, own, gate)
+    rules += [*slice_rules(slices, metric, gate), *more]
+    return _Findings(rules, found, answers, slices, found_gaps, behaviour)
 
 
-def _joined(candidate: EvaluationReport, champion: EvaluationReport) -> pd.DataFrame:
-    import pandas as pd
-
-    ours = pd.read_parquet(candidate.folder / PREDICTIONS)
-    own = ["row_id", "predicted", "score", "quality", "correct"]
-    theirs = pd.read_parquet(champion.folder / PREDICTIONS, columns=own)
-    return ours.merge(theirs, on="row_id", suffixes=("", "_champion"), validate="one_to_one")
-
-
-def _require_same_rows(candidate: EvaluationReport, champion: EvaluationReport) -> None:
-    if candidate.test_digest != champion.test_digest or candidate.rows != champion.rows:
-        raise DataError(
-            "The candidate and the champion were scored on different rows.",
-            "delete the champion's evaluation below steps/, so that it is scored on the current rows.",
-        )
+def _content(report: EvaluationReport) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = json.loads((report.folder / REPORT).read_text(encoding="utf-8"))
+    return content
 
 
 def _floor(metric: str, score: float, gate: Gate) -> GateRule:
     return GateRule("floor", score >= gate.floor, f"{metric} {score:.4f}, at least {gate.floor:.4f} is asked for")
 
 
+def _calibration(candidate: EvaluationReport, gate: Gate) -> Iterator[GateRule]:
+    if gate.max_calibration_error is None:
+        return
+    error = candidate.metrics.get(CALIBRATION)
+    if error is None:
+        yield GateRule("calibration", False, f"models of the type {candidate.task_type} have no {CALIBRATION}")
+        return
+    sentence = f"{CALIBRATION} {error:.4f}, at most {gate.max_calibration_error:.4f} is allowed"
+    yield GateRule("calibration", error <= gate.max_calibration_error, sentence)
+
+
+def _holdout_rules(gate: Gate, earlier: int) -> Iterator[GateRule]:
+    """Rows that have decided more often than they were meant to prove nothing any more."""
+    meant = gate.decisions_per_holdout
+    if meant is not None:
+        sentence = f"these frozen rows have decided {earlier} times before, and were meant for {meant} decisions"
+        rest = (
+            "" if earlier < meant else "; new frozen rows are asked for (data.test), the champion is scored on them too"
+        )
+        yield GateRule("holdout", earlier < meant, sentence + rest)
+
+
 def _test_rule(found: Comparison, candidate: EvaluationReport, champion: EvaluationReport, gate: Gate) -> GateRule:
-    alpha = 1 - gate.confidence
     metric = candidate.primary_metric
     asked = "better" if gate.mode == "superiority" else "not worse"
     asked += f" by more than {gate.margin:.4f}" if gate.margin else ""
@@ -142,96 +165,72 @@ def _test_rule(found: Comparison, candidate: EvaluationReport, champion: Evaluat
     sentence = (
         f"{metric} {candidate.metrics[metric]:.4f} against {champion.metrics[metric]:.4f}, {found.difference:+.4f} "
         f"({gate.confidence:.0%} interval {low:+.4f} to {high:+.4f}); {asked}: p = {found.p_value:.2g} "
-        f"({found.test}), at most {alpha:.2g} is asked for; the candidate is better on {found.better} rows, worse on "
-        f"{found.worse}"
+        f"({found.test}), at most {gate.alpha:.2g} is asked for; the candidate is better on {found.better} rows, worse "
+        f"on {found.worse}"
     )
-    return GateRule(gate.mode, found.p_value <= alpha, sentence)
+    return GateRule(gate.mode, found.p_value <= gate.alpha, sentence)
 
 
-def _slice_rules(candidate: EvaluationReport, champion: EvaluationReport, gate: Gate) -> list[GateRule]:
-    ours, theirs = _slices(candidate), _slices(champion)
-    judged = [(key, before) for key, before in sorted(theirs.items()) if before["judged"]]
-    return [_slice_rule(candidate.primary_metric, key, ours.get(key), before, gate) for key, before in judged]
+def _ratchet(answers: Answers, best: Standard, gate: Gate) -> GateRule:
+    """Whoever may be a little worse than the champion must not be so against the best: small drops would add up.
+
+    Under non-inferiority the candidate has to show that it is not worse, as against the champion; under superiority,
+    where it has beaten the champion, it must only not be shown to be worse.
+    """
+    strict = gate.mode == "non_inferiority"
+    allowed = gate.max_total_drop if gate.max_total_drop is not None else gate.margin * strict
+    change = answers.difference
+    head = f"{answers.metric} {change:+.4f} against version {best.version}, the best ever accepted"
+    if strict:
+        p_value = p_value_of(answers, -allowed, gate.alpha)
+        asked = f"not worse by more than {allowed:.4f}: p = {p_value:.2g}, at most {gate.alpha:.2g} is asked for"
+        return GateRule("ratchet", p_value <= gate.alpha, f"{head}; {asked}")
+    p_value = p_value_of(answers.turned(), allowed, gate.guard_alpha)
+    by = f" by more than {allowed:.4f}" if allowed else ""
+    shown = f"{'shown' if p_value <= gate.guard_alpha else 'not shown'} to be worse{by}: p = {p_value:.2g}"
+    return GateRule("ratchet", p_value > gate.guard_alpha, f"{head}; {shown}, refused up to {gate.guard_alpha:.2g}")
 
 
-def _slices(report: EvaluationReport) -> dict[tuple[str, str], Mapping[str, Any]]:
-    content = json.loads((report.folder / REPORT).read_text(encoding="utf-8"))
-    return {(item["column"], item["value"]): item for item in content["slices"]}
-
-
-def _slice_rule(
-    metric: str, key: tuple[str, str], ours: Mapping[str, Any] | None, before: Mapping[str, Any], gate: Gate
-) -> GateRule:
-    name = f"slice {key[0]}={key[1]}"
-    if ours is None:
-        return GateRule(name, False, "the candidate has no score for it")
-    change = ours["score"] - before["score"]
-    sentence = f"{metric} {change:+.4f} on {ours['rows']} rows, a drop of at most {gate.max_slice_drop:.4f} is allowed"
-    return GateRule(name, -change <= gate.max_slice_drop, sentence)
-
-
-def _reason(rules: list[GateRule], champion_version: int | None) -> str:
+def _reason(rules: list[GateRule], champion: Standard | None) -> str:
     failed = [rule for rule in rules if not rule.passed]
     if failed:
         return f"Refused by {' and '.join(rule.name for rule in failed)}: {failed[0].sentence}."
-    if champion_version is None:
+    if champion is None:
         return f"Promoted as the first champion: {rules[0].sentence}."
-    return f"Promoted over version {champion_version}: {rules[1].sentence}."
+    test = next(rule for rule in rules if rule.name in ("superiority", "non_inferiority"))
+    return f"Promoted over version {champion.version}: {test.sentence}."
 
 
 def _write(
     decision: PromotionDecision,
     candidate: EvaluationReport,
-    champion: EvaluationReport | None,
-    found: Comparison | None,
+    champion: Standard | None,
+    gate: Gate,
+    made: _Findings,
+    seeds: Sequence[EvaluationReport],
 ) -> None:
-    disagreements = 0
-    if champion is not None:
-        both = _joined(candidate, champion)
-        differing = both[both["predicted"] != both["predicted_champion"]]
+    found, disagreements = made.found, 0
+    if made.answers is not None:
+        rows = made.answers.rows
+        differing = rows[rows["predicted"] != rows["predicted" + OTHER]]
         differing.to_csv(decision.folder / "disagreements.csv", index=False, encoding="utf-8")
         disagreements = len(differing)
     content = as_json(decision) | {
+        "mode": gate.mode,
+        "power": gate.power,
+        "decisions_per_holdout": gate.decisions_per_holdout,
         "disagreements": disagreements,
         "better_rows": found.better if found else None,
         "worse_rows": found.worse if found else None,
+        "units": found.units if found else None,
+        "rows_needed": rows_needed(found.difference, gate.bound, found.detectable, decision.rows) if found else None,
+        "slices": [as_json(each) for each in made.slices],
+        "gaps": [as_json(each) for each in made.gaps],
+        "behaviour": [as_json(each) for each in made.behaviour],
+        "seed_scores": [each.metrics[decision.metric] for each in seeds],
         "candidate_model": candidate.model_digest,
-        "champion_model": champion.model_digest if champion else None,
-        "test_rows": candidate.test_digest,
+        "champion_model": champion.report.model_digest if champion else None,
     }
     content.pop("folder")
     (decision.folder / DECISION).write_text(canonical(content), encoding="utf-8")
     (decision.folder / "decision.md").write_text(decision_in_words(content), encoding="utf-8")
-
-
-def decision_in_words(content: Mapping[str, Any]) -> str:
-    """The decision as markdown, from the content of `decision.json`."""
-    champion = content["champion_version"]
-    rows = [
-        f"# {'Promoted' if content['promote'] else 'Refused'}",
-        "",
-        content["reason"],
-        "",
-        *(_both_in_words(content) if champion else [f"Scored on {content['rows']:,} frozen rows."]),
-        "",
-        "| rule | | numbers |",
-        "|---|---|---|",
-        *(f"| {r['name']} | {'passed' if r['passed'] else '**failed**'} | {r['sentence']} |" for r in content["rules"]),
-    ]
-    return "\n".join(rows) + "\n"
-
-
-def _both_in_words(content: Mapping[str, Any]) -> list[str]:
-    return [
-        f"| | candidate | champion (version {content['champion_version']}) |",
-        "|---|---|---|",
-        f"| {content['metric']} | {content['candidate_score']:.4f} | {_number(content['champion_score'])} |",
-        f"| better than the other on rows | {_number(content['better_rows'])} | {_number(content['worse_rows'])} |",
-        "",
-        f"Scored on {content['rows']:,} frozen rows; the two differ on {content['disagreements']:,} of them "
-        "(`disagreements.csv`).",
-    ]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)

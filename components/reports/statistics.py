@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from math import sqrt
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 from components.task_types.base import Numbers, Statistic
 
+EDGE = 1e-9  # how near a difference in accuracy comes to 1
 CHUNK_CELLS = 4_000_000  # resampled rows held at a time: 32 MB
 
 
@@ -50,6 +52,37 @@ def tango_score_test(only_candidate: int, only_champion: int, rows: int, differe
     if variance <= 0:  # the two never differ: the observed difference is exact
         return 0.0 if wins - losses > rows * difference else 1.0
     return float(norm.sf((wins - losses - rows * difference) / sqrt(variance)))
+
+
+def tango_interval(only_candidate: int, only_champion: int, rows: int, confidence: float) -> tuple[float, float]:
+    """The differences in accuracy that Tango's score test does not rule out, two-sided."""
+    observed = (only_candidate - only_champion) / rows
+    if only_candidate + only_champion == 0:
+        # The limits' closed form: no row of n differs.
+        limit = float(norm.isf((1 - confidence) / 2)) ** 2
+        return -limit / (rows + limit), limit / (rows + limit)
+    wanted = (1 - confidence) / 2
+
+    def above(difference: float) -> float:
+        return tango_score_test(only_candidate, only_champion, rows, difference)
+
+    low = brentq(lambda value: above(value) - wanted, -1 + EDGE, observed) if observed > -1 else -1.0
+    high = brentq(lambda value: above(value) - (1 - wanted), observed, 1 - EDGE) if observed < 1 else 1.0
+    return float(low), float(high)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for their number, so that any below alpha is a false alarm at most alpha of the time.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
+    """
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(order))
+    running = 0.0
+    for place, index in enumerate(order):
+        running = max(running, min(1.0, (len(order) - place) * float(p_values[index])))
+        adjusted[index] = running
+    return [float(value) for value in adjusted]
 
 
 def bootstrap_scores(statistics: Sequence[Statistic], rows: int, samples: int, seed: int) -> Numbers:

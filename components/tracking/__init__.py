@@ -5,12 +5,21 @@ This package and `components/registry/` are the only homes of mlflow.
     runs       one run for each training; no run stays open
     curves     the loss while it is being learned, and how busy the machine is
     run_facts  settings, and what the model reads in windows or cannot reach
-    outcomes   data sets, reports, pictures, the card, the decision
     recipes    what a version was made from, to make it again
+    outcomes   data sets, reports, pictures, the card
+    decisions  the gate's, the bundle's, a person's
     pretraining   the phases of a pretraining, its examples, samples of its guesses
 """
 
 from components.tracking.curves import LiveCurves, send_history
+from components.tracking.decisions import (
+    earlier_decisions,
+    log_approval,
+    log_decision,
+    log_measured,
+    log_waiting,
+    read_decision,
+)
 from components.tracking.outcomes import (
     Rejection,
     fetch_engine,
@@ -18,12 +27,11 @@ from components.tracking.outcomes import (
     log_bundle,
     log_card,
     log_dataset,
-    log_decision,
     log_engines,
     log_evaluation,
+    log_label_noise,
     log_rejection,
     log_training,
-    read_decision,
     was_bundled,
 )
 from components.tracking.pretraining import log_adaptation, log_examples, log_phase, pretraining_params, tell_phases
@@ -46,10 +54,12 @@ __all__ = [
     "Rejection",
     "close_run",
     "close_stale_runs",
+    "earlier_decisions",
     "fetch_engine",
     "finish_run",
     "last_rejection",
     "log_adaptation",
+    "log_approval",
     "log_bundle",
     "log_card",
     "log_dataset",
@@ -57,11 +67,14 @@ __all__ = [
     "log_engines",
     "log_evaluation",
     "log_examples",
+    "log_label_noise",
+    "log_measured",
     "log_phase",
     "log_recipe",
     "log_rejection",
     "log_tokens",
     "log_training",
+    "log_waiting",
     "open_runs",
     "pretraining_params",
     "read_decision",

@@ -21,18 +21,18 @@ from components.records import (
     Bundle,
     EvaluationReport,
     OptimisedModel,
-    PromotionDecision,
     Split,
     TrainedModel,
     ValidatedDataset,
-    as_json,
 )
 from components.registry.registration import SHORT_DIGEST, log_scores
 from components.registry.store import is_away, mlflow_errors, open_store
+from components.reports.evaluation import FILES
 from components.reports.model_card import without_header
 from components.settings import Settings, without_passwords
 from components.step_store import MARKER, storage_errors
 from components.tracking.curves import send_history
+from components.validation.noisy_rows import LabelNoise
 
 LONGEST_TAG = 8000  # characters in MLflow's database
 LONGEST_SOURCE = 65_535  # bytes in MLflow's database
@@ -102,10 +102,21 @@ def log_dataset(settings: Settings, run_id: str, dataset: ValidatedDataset) -> N
 
 
 @mlflow_errors
+def log_label_noise(settings: Settings, run_id: str, noise: LabelNoise) -> None:
+    """Show how many training labels are likely wrong, and the table of them."""
+    place = place_of(settings, run_id)
+    values: dict[str, float | None] = {"share": noise.share, "suspects": noise.suspects, "removed": noise.removed}
+    values |= {"accuracy_with_suspects": noise.before, "accuracy_without": noise.after}
+    place.metrics({f"label_noise/{name}": value for name, value in values.items()})
+    for name in ("label_noise.csv", "label_noise.md", "label_noise.json"):
+        place.upload(noise.folder / name, "validation")
+
+
+@mlflow_errors
 def log_rejection(settings: Settings, run_id: str, error: RejectedData) -> None:
     """Say why a delivery was stopped, with the report that names every failing row."""
     place = place_of(settings, run_id)
-    _say_what_came_of_it(place, "rejected", error.problem)
+    say_what_came_of_it(place, "rejected", error.problem)
     note = f"**Rejected.** {error.problem}\n\nTo fix: {error.hint}"
     place.client.set_tag(run_id, "mlflow.note.content", note[:LONGEST_TAG])
     report = Path(error.report)
@@ -138,7 +149,7 @@ def log_evaluation(settings: Settings, run_id: str, report: EvaluationReport, pi
     if report.primary_metric in report.intervals:
         low, high = report.intervals[report.primary_metric]
         place.metrics({f"test/{report.primary_metric}_low": low, f"test/{report.primary_metric}_high": high})
-    for name in ("report.json", "predictions.parquet"):
+    for name in FILES:
         if (report.folder / name).exists():
             place.upload(report.folder / name, "evaluation")
     if pictures is not None:
@@ -152,19 +163,6 @@ def log_card(settings: Settings, run_id: str, card: str) -> None:
     place.client.set_tag(run_id, "mlflow.note.content", without_header(card)[:LONGEST_TAG])
     with artifact_errors(settings):
         place.client.log_text(run_id, card, "README.md")
-
-
-@mlflow_errors
-def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -> None:
-    """Say whether the candidate was promoted, why, and by what numbers."""
-    place = place_of(settings, run_id)
-    _say_what_came_of_it(place, "promoted" if decision.promote else "refused", decision.reason)
-    place.metrics({"decision/difference": decision.difference, "decision/p_value": decision.p_value})
-    if (decision.folder / "decision.json").exists():
-        place.upload(decision.folder, "decision")
-    else:
-        with artifact_errors(settings):
-            place.client.log_dict(run_id, as_json(decision), "decision/decision.json")
 
 
 @mlflow_errors
@@ -221,19 +219,6 @@ def was_bundled(settings: Settings, run_id: str) -> bool:
 
 
 @mlflow_errors
-def read_decision(settings: Settings, run_id: str) -> dict[str, Any] | None:
-    """The content of a run's `decision.json`; None when nothing was decided about it."""
-    from mlflow.artifacts import load_dict
-
-    run = open_store(settings).get_run(run_id)
-    if run.data.tags.get("decision") not in ("promoted", "refused"):
-        return None
-    with artifact_errors(settings):
-        content: dict[str, Any] = load_dict(f"{run.info.artifact_uri}/decision/decision.json")
-    return content
-
-
-@mlflow_errors
 def last_rejection(settings: Settings, name: str) -> Rejection | None:
     """The delivery that validation stopped last, unless a later one was judged."""
     client = open_store(settings)
@@ -248,7 +233,7 @@ def last_rejection(settings: Settings, name: str) -> Rejection | None:
     return Rejection(when, judged.data.tags.get("reason", ""), judged.info.run_id)
 
 
-def _say_what_came_of_it(place: Place, decision: str, reason: str) -> None:
+def say_what_came_of_it(place: Place, decision: str, reason: str) -> None:
     """The two tags that people see as columns in the list of runs."""
     place.client.set_tag(place.run_id, "decision", decision)
     place.client.set_tag(place.run_id, "reason", reason[:LONGEST_TAG])

@@ -79,7 +79,7 @@ def _table(delivery: Delivery, rows: Integers, config: RunConfig) -> Any:
     chosen = delivery.table.take(pa.array(rows))
     columns = {"row_id": delivery.row_ids(rows)}
     columns |= {role: chosen[role] for role in delivery.roles}
-    columns |= {name: chosen[COLUMN + name] for name in config.evaluation.slices if name not in columns}
+    columns |= {name: chosen[COLUMN + name] for name in config.evaluation.columns if name not in columns}
     return pa.table(columns)
 
 

@@ -1,0 +1,77 @@
+"""Seals: what makes it visible that somebody has changed, removed or slipped in an entry of the ledger.
+
+Each entry holds the digest of the one before it, and when it is closed its own: whoever changes an old entry would have
+to write all later ones anew. The newest of a version also stands in a tag of that version, so that the end of the
+ledger cannot go unnoticed. Whoever may write everything in MLflow can still forge everything: a seal is no signature.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from components.registry.ledger import LedgerEvent, events_of, seal_of
+from components.registry.store import mlflow_errors, open_store
+from components.registry.versions import aliases_of, search
+from components.settings import Settings
+
+ANCHOR = "rebert.ledger_entry"  # tag of a version: number and seal of the entry that made it live last
+
+
+def anchor(client: Any, name: str, event: LedgerEvent) -> None:
+    """Let the version that an entry made live name the entry."""
+    text = json.dumps({"number": event.number, "seal": event.seal})
+    client.set_model_version_tag(name, str(event.after), ANCHOR, text)
+
+
+@mlflow_errors
+def examine_ledger(settings: Settings, name: str) -> list[str]:
+    """What is wrong with a model's ledger, in sentences; none where it is whole and the alias is where it says."""
+    client = open_store(settings)
+    anchors = {
+        int(version.version): json.loads(version.tags[ANCHOR])
+        for version in search(client, f"name='{name}'")
+        if ANCHOR in version.tags
+    }
+    return list(problems_of(events_of(client, name), anchors, aliases_of(client, name).get("champion")))
+
+
+def problems_of(
+    events: Sequence[LedgerEvent], anchors: Mapping[int, Mapping[str, Any]], champion: int | None
+) -> Iterator[str]:
+    """What is wrong with entries in their order.
+
+    Args:
+        anchors: number and seal that each version names, by version.
+        champion: the version that has the alias.
+    """
+    yield from _each_alone(events)
+    for before, event in pairwise(events):
+        if event.number != before.number + 1:
+            yield f"Between entry {before.number} and entry {event.number} something was removed."
+        elif event.previous and event.previous != (before.seal or seal_of(before)):
+            yield f"Entry {event.number} does not follow from entry {before.number}: one of the two was replaced."
+    known = {event.number: event.seal for event in events}
+    for version, named in sorted(anchors.items()):
+        if known.get(named["number"]) != named["seal"]:
+            yield f"Entry {named['number']}, which made version {version} live, is gone or was replaced."
+    done = [event for event in events if event.state == "done"]
+    if done and all(event.state != "intent" for event in events) and champion != done[-1].after:
+        yield (
+            f"The alias champion is at {f'version {champion}' if champion else 'no version'}, but entry "
+            f"{done[-1].number} moved it to version {done[-1].after}: somebody has moved it by hand."
+        )
+
+
+def _each_alone(events: Sequence[LedgerEvent]) -> Iterator[str]:
+    if events and events[0].number != 1:
+        yield f"The ledger begins with entry {events[0].number}: what was before is gone."
+    begun = False  # entries from before there were seals have none
+    for event in events:
+        if event.seal and event.seal != seal_of(event):
+            yield f"Entry {event.number} was changed after it was written."
+        elif not event.seal and (begun or event.previous) and event.state != "intent":
+            yield f"Entry {event.number} has lost its seal."
+        begun = begun or bool(event.seal)

@@ -1,0 +1,89 @@
+"""What the gate asks of behaviour: no capability fails too often, and none has become worse than the champion's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.config import Gate
+from components.records import EvaluationReport, GateRule
+from components.reports.evaluation import BEHAVIOUR
+from components.reports.statistics import holm, mcnemar_exact
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourFinding:
+    """One capability: failed cases of both models, and the p-value of "the candidate is worse" after Holm.
+
+    What is of the champion is None where there is none, or where it was tried on other cases.
+    """
+
+    capability: str
+    cases: int
+    failures: int
+    champion_failures: int | None = None
+    adjusted: float | None = None
+
+
+def compare_behaviour(
+    candidate: EvaluationReport, own: Mapping[str, Any], champion: EvaluationReport | None
+) -> list[BehaviourFinding]:
+    """Every capability, with the exact McNemar test on the cases of both models where both were tried on them."""
+    pairs = _pairs(candidate.folder, champion.folder) if champion and own.get("behaviour") else {}
+    adjusted = iter(holm([mcnemar_exact(lost, won) for won, lost, _ in pairs.values()]))
+    corrected = {capability: next(adjusted) for capability in pairs}
+    return [
+        BehaviourFinding(
+            capability=item["capability"],
+            cases=item["cases"],
+            failures=item["failures"],
+            champion_failures=pairs[item["capability"]][2] if item["capability"] in pairs else None,
+            adjusted=corrected.get(item["capability"]),
+        )
+        for item in own.get("behaviour", ())
+    ]
+
+
+def _pairs(ours: Path, theirs: Path) -> dict[str, tuple[int, int, int]]:
+    """By capability: cases that only the candidate passes, that only the champion does, and that the champion fails."""
+    import pandas as pd
+
+    if not (theirs / BEHAVIOUR).exists():
+        return {}
+    one, other = (pd.read_parquet(folder / BEHAVIOUR) for folder in (ours, theirs))
+    found = {}
+    for capability, mine in one.groupby("capability"):
+        known = other[other["capability"] == capability]
+        if list(mine["text"]) == list(known["text"]) and list(mine["changed"]) == list(known["changed"]):
+            a, b = mine["passed"].to_numpy(), known["passed"].to_numpy()
+            found[str(capability)] = int((a & ~b).sum()), int((~a & b).sum()), int((~b).sum())
+    return found
+
+
+def behaviour_rules(found: Sequence[BehaviourFinding], gate: Gate) -> Iterator[GateRule]:
+    """A rule for each capability that refuses, and one for all that do not."""
+    failed = [rule for each in found if (rule := _failure(each, gate))]
+    yield from failed
+    if found and not failed:
+        worst = max(found, key=lambda each: each.failures / each.cases)
+        yield GateRule(
+            "behaviour",
+            True,
+            f"{len(found)} capabilities, none shown to be worse than the champion's; most failures: {_share(worst)}",
+        )
+
+
+def _failure(found: BehaviourFinding, gate: Gate) -> GateRule | None:
+    name, limit = f"behaviour {found.capability}", gate.max_behaviour_failures
+    if limit is not None and found.failures / found.cases > limit:
+        return GateRule(name, False, f"{_share(found)}, at most {limit:.1%} are allowed")
+    if found.adjusted is not None and found.adjusted <= gate.guard_alpha:
+        words = f"{_share(found)}, against {found.champion_failures} of the champion's"
+        return GateRule(name, False, f"{words}: shown to be worse, p = {found.adjusted:.2g} after Holm")
+    return None
+
+
+def _share(found: BehaviourFinding) -> str:
+    return f"{found.failures} of {found.cases} cases of {found.capability} failed ({found.failures / found.cases:.1%})"

@@ -1,0 +1,57 @@
+"""What the gate asks of the bundle itself: how fast it answers, how large it is. Measured numbers in, rules out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from components.config import Gate
+from components.digests import canonical
+from components.records import GateRule, PromotionDecision, as_json
+from components.reports.decision_words import decision_in_words
+
+DECISION = "decision.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured on the running bundle: one client that sends one text at a time, and all files of it."""
+
+    p95_ms: float
+    megabytes: float
+
+
+def judge_bundle(decision: PromotionDecision, measured: Measured, gate: Gate, folder: Path) -> PromotionDecision:
+    """The decision with the rules that the run file has for bundles; written anew to `folder` where there are any."""
+    rules = [
+        GateRule(name, value <= limit, f"{words.format(value)}, at most {limit:g} is allowed")
+        for name, value, limit, words in (
+            ("latency", measured.p95_ms, gate.max_latency_ms, "the bundle answers in {:.1f} ms (p95)"),
+            ("size", measured.megabytes, gate.max_size_mb, "the bundle has {:.1f} MB"),
+        )
+        if limit is not None
+    ]
+    if not rules:
+        return decision
+    failed = [rule for rule in rules if not rule.passed]
+    reason = f"Refused by {' and '.join(rule.name for rule in failed)}: {failed[0].sentence}." if failed else None
+    judged = replace(
+        decision,
+        folder=folder,
+        promote=decision.promote and not failed,
+        reason=reason or decision.reason,
+        rules=(*decision.rules, *rules),
+    )
+    before = json.loads((decision.folder / DECISION).read_text(encoding="utf-8"))
+    content = before | as_json(judged) | {"measured": as_json(measured)}
+    content.pop("folder")
+    (folder / DECISION).write_text(canonical(content), encoding="utf-8")
+    (folder / "decision.md").write_text(decision_in_words(content), encoding="utf-8")
+    return judged
+
+
+def measure_bundle(path: Path, p95_ms: float) -> Measured:
+    """The size of a bundle's folder beside the latency that its proof has found."""
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+    return Measured(p95_ms, round(size / 1e6, 1))

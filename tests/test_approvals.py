@@ -1,0 +1,78 @@
+"""Approval by a person: what waits, for how long, and what comes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components import registry
+from components.errors import RegistryError
+from components.records import PromotionDecision
+from components.registry.approvals import Waiting
+
+
+def decision(champion: int | None = None) -> PromotionDecision:
+    return PromotionDecision(
+        Path(), True, "Better.", "accuracy", 0.9, champion, None, None, None, "none", None, 0.0, 0.95, 100, ()
+    )
+
+
+@pytest.fixture
+def shop(settings):
+    """Versions 1 and 2 of 'shop', neither live."""
+    client = registry.open_store(settings)
+    client.create_registered_model("shop", {"rebert.task_type": "text_classification"})
+    for version in (1, 2):
+        client.create_model_version(
+            "shop", (settings.artifacts / "x").as_uri(), tags={"rebert.model_digest": str(version) * 64}
+        )
+    return settings
+
+
+def test_a_version_that_waits_goes_live_when_a_person_approves_it(shop):
+    waiting = registry.ask_for_approval(shop, "shop", 1, decision(), days=7)
+    assert registry.waiting_versions(shop, "shop") == [waiting]
+    assert registry.champion(shop, "shop") is None
+    event = registry.approve(shop, "shop", 1, decision(), reason="read twenty answers")
+    assert registry.champion(shop, "shop").version == 1
+    assert event.why.startswith("Approved by ")
+    assert "read twenty answers Better." in event.why
+    assert registry.waiting_versions(shop, "shop") == []
+    assert registry.examine_ledger(shop, "shop") == []
+
+
+def test_asking_again_does_not_prolong_the_time(shop):
+    first = registry.ask_for_approval(shop, "shop", 1, decision(), days=7)
+    assert registry.ask_for_approval(shop, "shop", 1, decision(), days=30) == first
+
+
+def test_what_was_not_approved_in_time_is_not_approved_and_can_be_asked_for_anew(shop):
+    registry.ask_for_approval(shop, "shop", 1, decision(), days=-1)
+    with pytest.raises(RegistryError, match="could be approved until") as caught:
+        registry.approve(shop, "shop", 1, decision(), reason="late")
+    assert caught.value.hint.startswith("run its run file again")
+    assert registry.champion(shop, "shop") is None
+    assert not registry.ask_for_approval(shop, "shop", 1, decision(), days=1).is_over
+
+
+def test_a_version_that_does_not_wait_is_named_with_those_that_do(shop):
+    registry.ask_for_approval(shop, "shop", 2, decision(), days=1)
+    with pytest.raises(RegistryError, match="Version 1 of 'shop' does not wait") as caught:
+        registry.approve(shop, "shop", 1, decision(), reason="x")
+    assert caught.value.hint.startswith("approve one that does: version 2 until ")
+    with pytest.raises(RegistryError, match="'shop' has no version 9"):
+        registry.require_waiting(shop, "shop", 9)
+
+
+def test_what_was_judged_against_another_champion_is_not_approved(shop):
+    for version in (1, 2):
+        registry.ask_for_approval(shop, "shop", version, decision(), days=1)
+    registry.approve(shop, "shop", 1, decision(), reason="good")
+    with pytest.raises(RegistryError, match="The champion of 'shop' changed to version 1"):
+        registry.approve(shop, "shop", 2, decision(), reason="good as well")
+    assert registry.champion(shop, "shop").version == 1
+
+
+def test_the_time_is_over_when_it_is_over():
+    assert Waiting(1, "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00", "x").is_over

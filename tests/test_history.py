@@ -1,0 +1,216 @@
+"""The sealed ledger: what was live on a date, and tampering that is detected and told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from components import registry, tracking
+from components.errors import ConfigError, RegistryError
+from components.records import PromotionDecision
+from components.registry import ledger
+from components.registry.ledger import LedgerEvent, new_event, seal_of
+from components.registry.seals import problems_of
+from flows.history import moment, numbers_in_words, show_history
+
+
+def chain(moves: int = 4) -> list[LedgerEvent]:
+    """Versions 1, 2, 3 … promoted one after the other, closed and sealed as `close_event` does it."""
+    events: list[LedgerEvent] = []
+    for version in range(1, moves + 1):
+        numbers = {"metric": "accuracy", "candidate_score": 0.8 + version / 100, "rows": 500}
+        event = new_event(
+            events, "promote", before=version - 1 or None, after=version, why="better", run_id="r", numbers=numbers
+        )
+        event = replace(event, state="done", time=f"2026-11-{version:02d}T12:00:00+00:00")
+        events.append(replace(event, seal=seal_of(event)))
+    return events
+
+
+def anchors(events: list[LedgerEvent]) -> dict:
+    return {event.after: {"number": event.number, "seal": event.seal} for event in events}
+
+
+def found(events: list[LedgerEvent], original: list[LedgerEvent], champion: int | None = 4) -> str:
+    return " ".join(problems_of(events, anchors(original), champion))
+
+
+def test_a_whole_ledger_has_no_problems():
+    events = chain()
+    assert found(events, events) == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("who", "nobody"), ("why", "worse"), ("after", 9), ("time", "2025"), ("numbers", {}), ("state", "abandoned")],
+)
+def test_a_changed_entry_is_named_whatever_was_changed(field, value):
+    events = chain()
+    spoiled = [*events[:1], replace(events[1], **{field: value}), *events[2:]]
+    assert "Entry 2 was changed after it was written." in found(spoiled, events)
+
+
+def test_an_entry_that_was_changed_and_sealed_again_breaks_the_next():
+    events = chain()
+    forged = replace(events[1], why="forged")
+    forged = replace(forged, seal=seal_of(forged))
+    words = found([events[0], forged, *events[2:]], events)
+    assert "Entry 3 does not follow from entry 2" in words
+    assert "Entry 2, which made version 2 live, is gone or was replaced." in words
+
+
+def test_removed_entries_are_missed_wherever_they_stood():
+    events = chain()
+    assert "begins with entry 2" in found(events[1:], events)
+    assert "Between entry 1 and entry 3" in found([events[0], *events[2:]], events)
+    assert "Entry 4, which made version 4 live, is gone" in found(events[:3], events)
+
+
+def test_a_seal_cannot_just_be_left_out():
+    events = chain()
+    assert "Entry 2 has lost its seal." in found([events[0], replace(events[1], seal=""), *events[2:]], events)
+
+
+def test_a_champion_that_was_moved_by_hand_is_told():
+    events = chain()
+    assert "entry 4 moved it to version 4: somebody has moved it by hand" in found(events, events, champion=2)
+
+
+def test_entries_from_before_there_were_seals_are_believed_and_covered_by_the_next():
+    old = [
+        LedgerEvent(f"2026-10-0{n}T12:00:00+00:00", "promote", n - 1 or None, n, "x", "me", n, state="done")
+        for n in (1, 2)
+    ]
+    event = replace(new_event(old, "promote", before=2, after=3, why="better", run_id=""), state="done")
+    events = [*old, replace(event, seal=seal_of(event))]
+    assert found(events, events[2:], champion=3) == ""
+    assert "Entry 3 does not follow from entry 2" in found(
+        [old[0], replace(old[1], who="you"), events[2]], [], champion=3
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"),
+    [
+        ("2026-11-21", "2026-11-21T23:59"),
+        ("2026-11-21T15:00", "2026-11-21T15:00"),
+        ("2026-11-21T15:00+08:00", "2026-11-21T07:00"),
+    ],
+)
+def test_a_date_means_its_end_and_a_time_without_a_zone_is_utc(text, hour):
+    assert moment(text).astimezone(UTC).isoformat().startswith(hour)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "21.11.2026"])
+def test_another_word_is_no_date(text):
+    with pytest.raises(ConfigError, match="is neither a date nor a time"):
+        moment(text)
+
+
+def test_numbers_say_what_was_compared():
+    numbers = {"metric": "f1", "candidate_score": 0.9, "champion_score": 0.8, "p_value": 0.0012, "rows": 3080}
+    assert numbers_in_words(numbers) == "f1 0.9000 against 0.8000, p = 0.0012, 3,080 rows"
+    assert numbers_in_words({}) == ""
+
+
+@pytest.fixture
+def shop(settings):
+    """Two moves of 'shop', through MLflow."""
+    client = registry.open_store(settings)
+    client.create_registered_model("shop", {"rebert.task_type": "text_classification"})
+    for version in (1, 2):
+        client.create_model_version(
+            "shop", (settings.artifacts / "x").as_uri(), tags={"rebert.model_digest": str(version) * 64}
+        )
+    for version in (1, 2):
+        events = ledger.events_of(client, "shop")
+        before = version - 1 or None
+        event = new_event(events, "promote", before=before, after=version, why=f"reason {version}", run_id="")
+        client.set_registered_model_alias("shop", "champion", str(version))
+        ledger.write_event(client, "shop", event)
+        registry.settle(settings, "shop")
+    return settings
+
+
+def spoil(settings, change: Callable[[dict], None]) -> None:
+    client = registry.open_store(settings)
+    event = asdict(ledger.events_of(client, "shop")[0])
+    change(event)
+    client.set_registered_model_tag("shop", "rebert.ledger.0001", json.dumps(event))
+
+
+def test_history_tells_what_was_live_and_that_the_ledger_is_whole(shop, capsys):
+    show_history("shop", shop, None, False)
+    told = capsys.readouterr()
+    assert "reason 1" in told.out
+    assert "none → 1" in told.out
+    assert "The ledger is whole: 2 moves" in told.err
+    show_history("shop", shop, datetime.now(UTC).isoformat(), False)
+    assert "version 2 of 'shop' was live" in capsys.readouterr().out
+    show_history("shop", shop, "2020-01-01", False)
+    assert "no version of 'shop' was live" in capsys.readouterr().out
+
+
+def test_history_tells_of_tampering_after_what_the_ledger_says(shop, capsys):
+    spoil(shop, lambda event: event.update(why="another story"))
+    with pytest.raises(RegistryError, match="Entry 1 was changed after it was written"):
+        show_history("shop", shop, None, True)
+    content = json.loads(capsys.readouterr().out)
+    assert content["whole"] is False
+    assert content["ledger"][0]["why"] == "another story"
+
+
+def test_an_entry_that_is_no_entry_any_more_is_an_error_with_a_way_out(shop):
+    registry.open_store(shop).set_registered_model_tag("shop", "rebert.ledger.0002", "gone")
+    with pytest.raises(RegistryError, match="Entry 0002 of the ledger of 'shop' cannot be read"):
+        show_history("shop", shop, None, False)
+
+
+def test_a_model_that_was_never_live_has_no_history(settings):
+    with pytest.raises(RegistryError, match="No version of 'shop' was ever live"):
+        show_history("shop", settings, None, False)
+
+
+def test_the_best_ever_accepted_is_the_highest_score_that_was_not_taken_back(settings):
+    client = registry.open_store(settings)
+    client.create_registered_model("shop", {"rebert.task_type": "text_classification"})
+    for version in (1, 2, 3):
+        tags = {"rebert.model_digest": str(version) * 64}
+        client.create_model_version("shop", (settings.artifacts / "x").as_uri(), tags=tags)
+    assert registry.best_accepted(settings, "shop", "accuracy") is None
+    live = None
+    for version, score in ((1, 0.9), (2, 0.95), (3, 0.85)):
+        decided = PromotionDecision(
+            Path(), True, "x", "accuracy", score, live, None, None, None, "t", None, 0.0, 0.95, 100, ()
+        )
+        registry.promote(settings, "shop", version, decided)
+        live = version
+        if version == 2:
+            assert registry.best_accepted(settings, "shop", "accuracy") is None  # it is live
+    assert registry.best_accepted(settings, "shop", "accuracy").version == 2
+    assert registry.best_accepted(settings, "shop", "macro_f1") is None
+    registry.rollback(settings, "shop", 2, reason="3 is bad")
+    registry.rollback(settings, "shop", 1, reason="2 is bad as well")
+    assert registry.best_accepted(settings, "shop", "accuracy") is None
+    assert registry.examine_ledger(settings, "shop") == []
+
+
+def test_decisions_on_the_same_frozen_rows_are_counted_once_a_candidate(settings):
+    client = registry.open_store(settings)
+    experiment = client.create_experiment("shop")
+    runs = [client.create_run(experiment).info.run_id for _ in range(3)]
+    decided = PromotionDecision(
+        Path("nowhere"), False, "x", "accuracy", 0.9, 1, 0.9, 0.0, None, "t", 1.0, 0.0, 0.95, 100, (), test_rows="rows"
+    )
+    for run_id, rows in zip(runs, ("rows", "rows", "others"), strict=True):
+        tracking.log_decision(settings, run_id, replace(decided, test_rows=rows))
+        tracking.log_decision(settings, run_id, replace(decided, test_rows=rows))  # found again, not decided again
+    assert tracking.earlier_decisions(settings, "shop", "rows", "another run") == 2
+    assert tracking.earlier_decisions(settings, "shop", "rows", runs[0]) == 1
+    assert tracking.earlier_decisions(settings, "shop", "new rows", runs[0]) == 0
+    assert tracking.earlier_decisions(settings, "nothing", "rows", runs[0]) == 0
