@@ -16,7 +16,7 @@ import pytest
 from tests.compose_processes import PROJECT, Stack
 from tests.deliveries import rows, write_csv, write_run_file
 
-SECONDS = 150
+SECONDS = 300
 
 
 def lacking() -> str:
