@@ -55,6 +55,15 @@ def test_a_pickle_is_refused(base: Path):
     assert "save_pretrained" in error.hint
 
 
+def test_weights_that_may_not_be_read_are_refused_in_a_sentence(base: Path, monkeypatch):
+    def closed(path: Path, *_: object) -> None:  # root, who runs tests in containers, may read everything
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("components.models.base_models._is_whole", closed)
+    assert "model.safetensors" in refused(base).problem
+    assert "may not be read" in refused(base).problem
+
+
 @pytest.mark.parametrize("keep", [4, 100, -7])
 def test_a_truncated_weight_file_is_refused(base: Path, keep: int):
     weights = base / "model.safetensors"

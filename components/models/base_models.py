@@ -155,9 +155,12 @@ def _check_weights(spec: str, place: Path) -> list[Path]:
         files = [place / INDEX, *(place / name for name in sorted(names))]
     else:
         raise _no_weights(spec, place)
-    for path in files:
-        if path.suffix == ".safetensors" and not (path.is_file() and _is_whole(path)):
-            raise BaseModelError(f"{path} of '{spec}' is missing or damaged.", "fetch the model again.")
+    try:
+        for path in files:
+            if path.suffix == ".safetensors" and not (path.is_file() and _is_whole(path)):
+                raise BaseModelError(f"{path} of '{spec}' is missing or damaged.", "fetch the model again.")
+    except PermissionError as error:
+        raise BaseModelError(f"{error.filename} of '{spec}' may not be read.", "let this user read it.") from error
     return files
 
 
