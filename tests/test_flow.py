@@ -248,12 +248,13 @@ def prefect_files() -> list[Path]:
 
 def test_somebody_was_told_once_of_each_thing_that_needed_a_person(place, told):
     assert [text.split("*")[1].removeprefix("reviews: ") for text in told.texts] == [
+        "the new version waits for approval",
         "the data was rejected",
         "the run works again",
         "the new version was refused",
     ]
-    assert "neutral" in told.texts[0]
-    assert Path(told.texts[0].partition("cat ")[2].split("\n")[0]).exists()
+    assert "neutral" in told.texts[1]
+    assert Path(told.texts[1].partition("cat ")[2].split("\n")[0]).exists()
 
 
 def test_a_prefect_notification_block_tells_as_well(place, told):
