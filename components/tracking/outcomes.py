@@ -119,9 +119,8 @@ def log_rejection(settings: Settings, run_id: str, error: RejectedData) -> None:
     say_what_came_of_it(place, "rejected", error.problem)
     note = f"**Rejected.** {error.problem}\n\nTo fix: {error.hint}"
     place.client.set_tag(run_id, "mlflow.note.content", note[:LONGEST_TAG])
-    report = Path(error.report)
-    if report.is_dir():
-        place.upload(report, "validation")
+    if error.report:  # an empty one would be the folder that the run was started in
+        place.upload(Path(error.report), "validation")
 
 
 @mlflow_errors
