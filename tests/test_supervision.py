@@ -166,6 +166,7 @@ def test_a_supervisor_that_is_killed_leaves_nothing_behind(tmp_path: Path):
     supervisor.kill()
     supervisor.wait()
     wait_for(lambda: all(gone(process) for process in numbers(log)))
+    assert [gone(process) for process in numbers(log)] == [True, True]
 
 
 def test_a_leash_that_is_killed_leaves_nothing_behind(tmp_path: Path, kept):
