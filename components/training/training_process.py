@@ -142,6 +142,9 @@ def child_environment(threads: int, settings: Settings | None) -> dict[str, str]
         "MALLOC_TOP_PAD_": str(64 << 20),
         # Each length of a batch has products of its own; with room for a thousand they are compiled again and again.
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192",
+        # torch 2.13's launcher keeps one store of addresses over its restarts: a started-again process may find the
+        # address of a dead one there and wait half an hour for it. So every start gets a store of its own.
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "PYTHONUNBUFFERED": "1",
