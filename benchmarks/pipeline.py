@@ -93,6 +93,7 @@ def prepare(folder: Path, rows: int, epochs: float, name: str) -> Path:
     (folder / f"{name}.csv").write_text(header + "".join(lines[:rows]), encoding="utf-8")
     for held_out in ("validation.csv", "test.csv"):
         shutil.copy(source / held_out, folder / held_out)
+    shutil.copytree(ROOT / "examples" / "behaviour", folder / "behaviour", dirs_exist_ok=True)
     content: dict[str, Any] = yaml.safe_load((ROOT / "examples" / "banking77.yaml").read_text(encoding="utf-8"))
     content["name"] = name
     content["gate"]["floor"] = 0.0

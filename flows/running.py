@@ -16,12 +16,13 @@ from components.records import as_json
 from components.run_files import read_pretraining_file, read_run_file, with_data_of
 from components.settings import Settings, without_passwords
 from flows import console
+from flows.own_server import OwnServer, address_for_prefect
 from flows.progress import RunLog, current_log
 from flows.results import RunResult
 
 MENDABLE = 2
 HEALTH_SECONDS = 5
-IMPORTED_AHEAD = ("great_expectations", "transformers.modeling_utils")
+IMPORTED_AHEAD = ("great_expectations", "transformers.modeling_utils", "mlflow.pyfunc", "matplotlib.figure")
 
 
 def run_model(
@@ -62,23 +63,39 @@ def execute_run(
 
 
 def _execute(run_file: Path, settings: Settings, log: RunLog, as_of: date | None) -> dict[str, Any]:
-    """With no server, a run that has nothing to do ends before Prefect is started: that alone takes seconds."""
-    if settings.prefect_api_url is None:
+    """With no server, a run that has nothing to do ends before Prefect is imported: that alone takes seconds."""
+    server = own_server(settings)
+    if server:
         unchanged = _nothing_to_do(run_file, with_data_of(read_run_file(run_file), as_of), settings, log)
         if unchanged:
             return as_json(unchanged)
-    prepare_prefect(settings)
-    from flows.retrain import retrain
+    with address_for_prefect(server):
+        from flows.retrain import retrain
 
     Thread(target=_import_ahead, daemon=True).start()
+    if server:
+        server.wait()
     return cast(dict[str, Any], retrain(str(run_file), as_of))
 
 
 def _pretrain(run_file: Path, settings: Settings) -> dict[str, Any]:
-    prepare_prefect(settings)
-    from flows.pretrain import pretrain
+    server = own_server(settings)
+    with address_for_prefect(server):
+        from flows.pretrain import pretrain
 
+    if server:
+        server.wait()
     return cast(dict[str, Any], pretrain(str(run_file)))
+
+
+def own_server(settings: Settings) -> OwnServer | None:
+    """The server of this command, on its way; None where an address names another, which has been asked then.
+
+    Raises:
+        OrchestrationError: the server that PREFECT_API_URL names does not answer, or does not let us in.
+    """
+    prepare_prefect(settings)
+    return OwnServer(settings) if settings.prefect_api_url is None else None
 
 
 def _name_of(run_file: Path, pretraining: bool) -> str:
@@ -96,9 +113,12 @@ def adapt_model(pretraining_file: Path, run_file: Path, seeds: int, settings: Se
     current_log.set(log)
     content: dict[str, Any]
     try:
-        prepare_prefect(settings)
-        from flows.adapt import adapt
+        server = own_server(settings)
+        with address_for_prefect(server):
+            from flows.adapt import adapt
 
+        if server:
+            server.wait()
         content = cast(dict[str, Any], adapt(str(pretraining_file), str(run_file), seeds))
         code = 0
     except ProjectError as error:

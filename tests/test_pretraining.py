@@ -122,6 +122,7 @@ def test_parts_of_a_step_give_the_same_curve(alone, job, tmp_path):
     assert losses(model.history) == pytest.approx(alone[1], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_of_which_one_is_killed_give_the_curve_of_one(alone, job, tmp_path, monkeypatch):
     script = tmp_path / "child.py"
     script.write_text(

@@ -1,0 +1,148 @@
+"""Prefect's server for one command, where no address names another.
+
+It is what Prefect itself would start in such a case, but Prefect starts it with the first call only, waits for it then,
+and leaves it behind when the command is killed. This one starts while we still import and plan, and ends with us: the
+system closes its standard input when we die, also by `kill -9`.
+
+    python -m flows.own_server NUMBER-OF-A-LISTENING-SOCKET
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import closing, contextmanager, suppress
+from http import HTTPStatus
+from typing import Any
+
+from components.errors import OrchestrationError
+from components.settings import Settings
+
+START_SECONDS = 180.0  # ten in a new home, and on busy cores a minute
+END_SECONDS = 5.0
+WAITING = 128  # connections that the system keeps until the server answers
+LOG_LINES = 3
+AGAIN_SECONDS = b"0.2"
+TWICE_SECONDS = 1.0
+ADDRESS = "PREFECT_API_URL"
+SERVER = {
+    "PREFECT__SERVER_EPHEMERAL": "1",  # only the services that record runs
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_UI_ENABLED": "0",
+    # Nobody reads the events of such a server; while they are written, SQLite turns away runs for two seconds each.
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
+}
+
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+
+
+class OwnServer:
+    """A server on a free port of this machine; what is asked before it answers waits in the system's queue."""
+
+    def __init__(self, settings: Settings) -> None:
+        settings.prefect_home.mkdir(parents=True, exist_ok=True)
+        self._log = settings.home / "logs" / f"prefect-{os.getpid()}.log"
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with closing(socket.create_server(("127.0.0.1", 0), backlog=WAITING)) as listening, self._log.open("wb") as log:
+            self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+            self._process = subprocess.Popen(
+                (sys.executable, "-m", "flows.own_server", str(listening.fileno())),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **SERVER},
+                pass_fds=(listening.fileno(),),
+            )
+        # Before prefect is imported, so after what it sends to the server at its own end.
+        atexit.register(self.end)
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            OrchestrationError: it ended instead, or takes too long.
+        """
+        import httpx
+
+        try:
+            httpx.get(f"{self.url}/health", timeout=START_SECONDS).raise_for_status()
+        except httpx.HTTPError as error:
+            last = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+            raise OrchestrationError(
+                f"Prefect's own server did not start: {' '.join(last) or error}.",
+                "see that the folder PREFECT_HOME can be written, or set PREFECT_API_URL to a server that runs.",
+            ) from error
+
+    def end(self) -> None:
+        """Ask it to end, and see that it does."""
+        self._process.terminate()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        with suppress(OSError):
+            self._log.unlink()
+
+
+@contextmanager
+def address_for_prefect(server: OwnServer | None) -> Iterator[None]:
+    """While Prefect is imported inside, it learns that address; nothing else that we start or ask does."""
+    if server is None:
+        yield
+        return
+    os.environ[ADDRESS] = server.url
+    try:
+        yield
+    finally:
+        del os.environ[ADDRESS]
+
+
+def main(listening: int) -> None:
+    """Serve Prefect's API on a socket that is already open, until the standard input ends."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    config = uvicorn.Config(again_soon(create_app()), log_level="error", lifespan="on")
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=listening)])
+
+
+def again_soon(app: App) -> App:
+    """The app, with word on its 503 answers to ask again soon.
+
+    SQLite turns away whoever reads, then writes after somebody else did; a moment later it lets them. Prefect's
+    client waits two seconds unless told otherwise, six times in an ordinary run; turned away twice it waits that long.
+    """
+    turned_away: dict[str, float] = {}
+
+    async def answer(scope: Scope, receive: Any, send: Callable[[Scope], Awaitable[None]]) -> None:
+        async def sent(message: Scope) -> None:
+            if message["type"] == "http.response.start" and message["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
+                last, now = turned_away.get(scope["path"], -math.inf), time.monotonic()
+                turned_away[scope["path"]] = now
+                if now - last > TWICE_SECONDS:
+                    message["headers"] = [*message["headers"], (b"retry-after", AGAIN_SECONDS)]
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    return answer
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

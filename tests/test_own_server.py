@@ -1,0 +1,88 @@
+"""Prefect's server for one command: it answers, it is gone when the command is, and a busy database costs no seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from components.errors import OrchestrationError
+from flows import own_server
+from flows.own_server import OwnServer, address_for_prefect, again_soon
+
+COMMAND = """
+import os, pathlib, time
+from components.settings import apply_settings, read_settings
+from flows.own_server import OwnServer
+settings = read_settings({"REBERT_HOME": "home"}, pathlib.Path.cwd())
+apply_settings(settings)
+server = OwnServer(settings)
+server.wait()
+print(server.url, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_command_leaves_no_server_behind(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = subprocess.Popen((sys.executable, "-c", COMMAND), cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+    assert command.stdout is not None
+    with command.stdout:
+        address = command.stdout.readline().decode().strip()
+    assert httpx.get(f"{address}/health").json() is True
+    started = psutil.Process(command.pid).children()
+    assert len(started) == 1
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+    gone, alive = psutil.wait_procs(started, timeout=10)
+    assert (len(gone), alive) == (1, [])
+
+
+def test_a_server_that_cannot_start_says_why(settings, monkeypatch):
+    monkeypatch.setenv("PREFECT_SERVER_API_KEEPALIVE_TIMEOUT", "soon")
+    server = OwnServer(settings)
+    with pytest.raises(OrchestrationError, match="Prefect's own server did not start"):
+        server.wait()
+    server.end()
+    assert list((settings.home / "logs").iterdir()) == []
+
+
+def test_only_what_is_imported_inside_learns_the_address(monkeypatch):
+    class Started:
+        url = "http://127.0.0.1:1/api"
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with address_for_prefect(Started()):
+        assert os.environ["PREFECT_API_URL"] == Started.url
+    assert "PREFECT_API_URL" not in os.environ
+    with address_for_prefect(None):
+        assert "PREFECT_API_URL" not in os.environ
+
+
+def test_who_is_turned_away_once_is_asked_back_soon_and_then_waits_its_own_time(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(own_server.time, "monotonic", lambda: now[0])
+    statuses = [200, 503, 503, 503, 503]
+    heard: list[list[tuple[bytes, bytes]]] = []
+
+    async def busy(scope, receive, send):
+        await send({"type": "http.response.start", "status": statuses.pop(0), "headers": [(b"a", b"b")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def hear(message):
+        if message["type"] == "http.response.start":
+            heard.append(message["headers"])
+
+    app = again_soon(busy)
+    for seconds, path in ((0, "/x"), (10, "/x"), (10.5, "/x"), (10.6, "/y"), (13, "/x")):
+        now[0] = seconds
+        asyncio.run(app({"path": path}, None, hear))
+    plain, soon = [(b"a", b"b")], [(b"a", b"b"), (b"retry-after", b"0.2")]
+    assert heard == [plain, soon, plain, soon, soon]
