@@ -1,4 +1,4 @@
-"""Prefect's server for one command: it answers, it is gone when the command is, and a busy database costs no seconds."""
+"""A command's own Prefect server: it answers, is gone when the command is, and a busy database costs no seconds."""
 
 from __future__ import annotations
 
