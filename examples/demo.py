@@ -156,7 +156,7 @@ def live(delivery: str, expected: str | None) -> Week:
 
 def run_in_this_process(run_file: Path) -> dict[str, Any]:
     """What `rebert run` does, without starting Python and its libraries anew each week."""
-    from flows.cli import this_installation
+    from flows.command_line import this_installation
     from flows.running import execute_run
 
     result, _ = execute_run(run_file, this_installation())

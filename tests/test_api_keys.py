@@ -127,7 +127,7 @@ def test_mistakes_with_keys_are_told(tmp_path: Path):
 
 def test_the_command_shows_a_key_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("REBERT_HOME", str(tmp_path))
-    monkeypatch.setattr("flows.cli.apply_settings", lambda _: None)
+    monkeypatch.setattr("flows.command_line.apply_settings", lambda _: None)
     made = CliRunner().invoke(app, ["keys", "add", "shop"])
     key = made.stdout.strip()
     assert [one.sha256 for one in read_keys(tmp_path / "keys.json")] == [hash_key(key)]
