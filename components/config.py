@@ -300,3 +300,12 @@ class RunConfig(Section):
     retention: Retention = Field(Retention(), description="What is kept.")
     notify: Notify = Field(Notify(), description="Who is told when a run needs a person.")
     folder: Path = Field(Path(), exclude=True, description="Folder of the run file; set when it is read.")
+
+    @model_validator(mode="after")
+    def _a_counted_holdout_stays(self) -> RunConfig:
+        if self.gate.decisions_per_holdout is not None and self.data.test is None:
+            raise ValueError(
+                "gate.decisions_per_holdout needs data.test: frozen rows that are a share of train are other rows with "
+                "each delivery, though mostly the same texts"
+            )
+        return self

@@ -130,7 +130,8 @@ class TrainedModel:
 class EvaluationReport:
     """Scores of one model on the frozen rows: `report.json` and `predictions.parquet` in `folder`.
 
-    `metrics` are single numbers, `intervals` their 95 % bootstrap intervals (low, high).
+    `metrics` are single numbers, `intervals` their 95 % bootstrap intervals (low, high). `test_digest` is of the file,
+    `frozen_rows` of what the rows say, whatever file they come from and whatever other columns it has.
     """
 
     folder: Path
@@ -142,6 +143,7 @@ class EvaluationReport:
     primary_metric: str
     metrics: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
+    frozen_rows: str = ""
 
 
 @dataclass(frozen=True, slots=True)

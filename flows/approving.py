@@ -28,7 +28,7 @@ def leave_waiting(
 def approve_version(name: str, settings: Settings, version: int, reason: str, as_json_object: bool) -> None:
     """Make a waiting version the champion, in the registry and on the endpoint.
 
-    Its bundle is made ready first: when that fails, nothing has moved, and the command can simply be repeated.
+    Its bundle is made ready first: when that fails, nothing has moved. Whatever fails, the command can be repeated.
 
     Raises:
         RegistryError: it does not wait, its time is over, or another champion is live by now.
@@ -47,6 +47,7 @@ def approve_version(name: str, settings: Settings, version: int, reason: str, as
         event = registry.approve(settings, name, version, decision, reason=reason)
         write_release(settings, name, bundle)
         tracking.log_approval(settings, wanted.run_id, event.why)
+        registry.stop_waiting(settings, name, version)  # last: until here the command can be repeated
     if as_json_object:
         console.print_json({"model": name, "champion": version, "bundle": bundle.tag, "event": as_json(event)})
     else:

@@ -25,6 +25,7 @@ from flows.running import prepare_prefect
 
 FLOW = "retrain"
 TAG = "rebert"
+OTHER_TYPES = ("docker", "kubernetes")  # of work pools, by whose names they are called: their workers are elsewhere
 COMING_RUNS = 3  # of each deployment, in the table of what is due
 
 
@@ -96,6 +97,7 @@ def deploy(path: Path, config: RunConfig, settings: Settings) -> Deployed:
         _require_pool(client, config.schedule.work_pool)
         for schedule in known.schedules if known is not None else ():
             client.delete_deployment_schedule(known.id, schedule.id)  # an update alone would keep one that is gone
+        wanted.paused = bool(known is not None and known.paused)  # else Prefect would resume it
         wanted.apply()
     outcome: Literal["created", "updated"] = "updated" if known is not None else "created"
     return Deployed(config.name, outcome, str(wanted.version), in_words(config), config.schedule.work_pool)
@@ -176,7 +178,23 @@ def _require_pool(client: Any, name: str) -> None:
     try:
         client.read_work_pool(name)
     except ObjectNotFound:
+        if name in OTHER_TYPES:
+            raise OrchestrationError(
+                f"There is no work pool '{name}'.", f"make it: prefect work-pool create {name} --type {name}"
+            ) from None
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+
+
+def is_of_processes(name: str) -> bool:
+    """Whether a work pool's runs are processes, so that a worker here can carry them out; also where there is none."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            return bool(client.read_work_pool(name).type == "process")
+        except ObjectNotFound:
+            return True
 
 
 def show_schedule(settings: Settings, as_json_object: bool) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from components.config import Occasion, RunConfig
-from components.errors import ConfigError, OrchestrationError, ProjectError, RejectedData
+from components.errors import BusyError, ConfigError, OrchestrationError, ProjectError, RejectedData
 from components.notices import Begun, Notice, Outbox, begun_now
 from components.run_files import read_run_file
 from components.settings import Settings, read_settings, without_passwords
@@ -24,6 +24,7 @@ from flows import console
 from flows.receivers import ADDRESS, Undelivered, deliver, is_set
 from flows.results import RunResult
 from flows.running import prepare_prefect
+from flows.zombies import crash_in_prefect
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -64,7 +65,7 @@ class Report:
             why = f"{error.problem} To fix: {error.hint} The version that is live stays."
             self.tell("rejected", why, f"cat {shlex.quote(str(report))}", error.report)
             return
-        why = f"{error.problem} To fix: {error.hint}" if isinstance(error, ProjectError) else _bug(error)
+        why = f"{error.problem} To fix: {error.hint}" if isinstance(error, ProjectError) else in_a_line(error)
         self.tell("failed", why, look_at(self.run, self.run_file), f"episode {self.outbox.failures()}: {why}")
 
     def tell(self, occasion: Occasion, why: str, look: str, event: str) -> None:
@@ -95,26 +96,43 @@ def reported(config: RunConfig, settings: Settings, run_file: Path, run: str | N
         report.outbox.end()
 
 
+@contextmanager
+def failures_told(config: RunConfig, settings: Settings, run_file: Path, run: str) -> Iterator[None]:
+    """Tell of a failure before the model's lock was held or after it was given back; one told already is told once.
+
+    That the model is busy is none: who started the run by hand sees it, and any other run waits.
+    """
+    try:
+        yield
+    except BusyError:
+        raise
+    except ProjectError as error:
+        Report(config, settings, run, run_file).failed(error)
+        raise
+
+
 def read_or_tell(settings: Settings, run_file: Path) -> RunConfig:
     """The settings in a run file; one that cannot be read names no address, so the default one is told.
 
     Raises:
         ConfigError: it cannot be read.
     """
+    outbox = outbox_of(settings, f"file-{run_file.stem}")  # its own: the model's name is not known
     try:
-        return read_run_file(run_file)
+        config = read_run_file(run_file)
     except ConfigError as error:
-        _tell_unreadable(settings, run_file, error)
+        _tell_unreadable(settings, run_file, outbox, error)
         raise
+    outbox.works()
+    return config
 
 
-def _tell_unreadable(settings: Settings, run_file: Path, error: ConfigError) -> None:
-    outbox = outbox_of(settings, run_file.stem)
+def _tell_unreadable(settings: Settings, run_file: Path, outbox: Outbox, error: ConfigError) -> None:
     outbox.fails()
     event = f"episode {outbox.failures()}: {error.problem}"
     why = f"{error.problem} To fix: {error.hint}"
     look = f"rebert plan {shlex.quote(str(run_file))}"
-    send_once(settings, Notice(run_file.stem, "failed", None, why, look, event))
+    send_once(settings, Notice(outbox.folder.name, "failed", None, why, look, event))
 
 
 def tell_crash(settings: Settings, model: str, died: Begun) -> bool:
@@ -124,6 +142,7 @@ def tell_crash(settings: Settings, model: str, died: Begun) -> bool:
         Whether somebody was told now.
     """
     outbox_of(settings, model).fails()
+    crash_in_prefect(settings, [died.run])
     if "crashed" not in died.of:
         return False
     why = "Its process died: killed, out of memory, or the machine went down. The next run goes on where it was."
@@ -225,5 +244,6 @@ def send_test(run_file: Path, settings: Settings) -> None:
     console.print_text(f"Sent to {to or ADDRESS}.")
 
 
-def _bug(error: Exception) -> str:
+def in_a_line(error: Exception) -> str:
+    """What a bug says, in one line without passwords."""
     return without_passwords(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}")

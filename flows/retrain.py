@@ -22,7 +22,7 @@ from flows import results, steps, turns
 from flows.approving import leave_waiting
 from flows.job import Job, open_job
 from flows.labels import look_at_labels
-from flows.notifying import crashed, read_or_tell, reported
+from flows.notifying import crashed, failures_told, read_or_tell, reported
 from flows.progress import run_log
 from flows.results import RunResult
 from flows.seeds import other_seeds
@@ -54,11 +54,16 @@ def retrain(run_file: str, as_of: date | None = None, cause: str | None = None) 
     """
     settings = read_settings(os.environ, Path.cwd())
     apply_settings(settings)  # for runs that a worker starts: telemetry off, no hub, short waits
-    config = with_data_of(read_or_tell(settings, Path(run_file)), as_of)
-    triggered = bool(cause and deployment.id)
+    config = read_or_tell(settings, Path(run_file))
+    with failures_told(config, settings, Path(run_file), str(flow_run.id or "")):
+        return _in_turn(with_data_of(config, as_of), settings, Path(run_file), triggered=bool(cause and deployment.id))
+
+
+def _in_turn(config: RunConfig, settings: Settings, run_file: Path, *, triggered: bool) -> Any:
+    """The state that the run ends in, when it is its turn and has something to do."""
     if triggered and (turned_away := admit(config, str(flow_run.id), str(deployment.id))):
         return Completed(name=turned_away[0], message=turned_away[1])
-    told = reported(config, settings, Path(run_file), str(flow_run.id or ""))
+    told = reported(config, settings, run_file, str(flow_run.id or ""))
     try:
         # The champion is looked up inside the lock: another run of this model must not move it in between.
         with single_flight(settings, config.name):

@@ -224,7 +224,7 @@ def decide(
     number = job.champion.version if job.champion else None
     live = Standard(number, champion) if number and champion else None
     ever = Standard(job.inputs.best.version, best) if job.inputs.best and best else None
-    earlier = earlier_decisions(job.settings, version.name, candidate.test_digest, version.run_id)
+    earlier = earlier_decisions(job.settings, version.name, candidate.frozen_rows, version.run_id)
     decision = job.perform(
         decide_step(job.inputs, candidate, champion, best, seeds),
         PromotionDecision,

@@ -28,7 +28,8 @@ DEFERRED = "Deferred"  # name of the state of a run that was asked for too early
 SERVED = "Served"  # and of one whose cause another run has dealt with
 NO_RUNS = (DEFERRED, SERVED, "Superseded")  # the last is what `turns.py` says of one that came to nothing
 NOT_YET = ("SCHEDULED", "PENDING")  # also one that has begun, and waits for its turn or for MLflow
-LOOKED_AT = 200  # newest runs of a deployment; more than any limit of a day
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+LOOKED_AT = 200  # newest runs of a deployment that have begun, and as many others; more than any limit of a day
 
 
 def trigger_by(name: str, settings: Settings, cause: str) -> None:
@@ -75,17 +76,24 @@ def ask_for_run(client: Any, deployment: Any, limits: Triggers, cause: str, own:
     """
     from prefect.states import Scheduled
 
-    runs = _runs(client, deployment.id, own)
+    everything = _runs(client, deployment.id)
+    runs = [run for run in everything if str(run.id) != own]
     wait = wait_for(limits, _past(runs), datetime.now(UTC))
     begun = next((str(run.id) for run in runs if _has_begun(run)), "nothing")
-    cancelled = sum(run.state_type == "CANCELLED" for run in runs)
+    after = f"{deployment.id} after {begun}, "
+    # Such a run that has come to its end, or asks itself, waits for nothing any more: Prefect would give it back.
+    over = sum(
+        str(run.id) == own or run.state_type in FINAL
+        for run in everything
+        if (run.idempotency_key or "").startswith(after)
+    )
     client.create_flow_run_from_deployment(
         deployment.id,
         parameters={CAUSE: cause},
         state=Scheduled(scheduled_time=wait.until) if wait else None,
         tags=["triggered"],
         # Prefect gives back the run that has this key: all that comes after one run and before the next is one run.
-        idempotency_key=f"after {begun}, {cancelled} cancelled",
+        idempotency_key=f"{after}{over} over",
     )
     return wait
 
@@ -100,8 +108,10 @@ def admit(config: RunConfig, run_id: str, deployment_id: str) -> tuple[str, str]
 
     with get_client(sync_client=True) as client:
         asked = client.read_flow_run(UUID(run_id))
-        runs = _runs(client, UUID(deployment_id), run_id)
-        done = (run for run in runs if _has_begun(run) and run.state_type == "COMPLETED")
+        runs = [run for run in _runs(client, UUID(deployment_id)) if str(run.id) != run_id]
+        # A run on the data of an earlier day did not see what this one was asked for.
+        newest = (run for run in runs if not run.parameters.get("as_of"))
+        done = (run for run in newest if _has_begun(run) and run.state_type == "COMPLETED")
         later = next((run for run in done if run.start_time > asked.created), None)
         if later is not None:
             return SERVED, f"Run {later.name} began after this one was asked for."
@@ -118,17 +128,27 @@ def in_words(wait: Wait) -> str:
     return f"{wait.until:%Y-%m-%d %H:%M} UTC: {wait.why}"
 
 
-def _runs(client: Any, deployment_id: UUID, without: str = "") -> list[Any]:
-    """The newest runs of a deployment, the newest first."""
+def _runs(client: Any, deployment_id: UUID) -> list[Any]:
+    """The newest runs of a deployment, the newest first: those that did something, and after them the others.
+
+    They are asked for apart: a storm of triggers, or a long schedule, would hide the few that count for the limits.
+    """
     from prefect.client.schemas import filters
     from prefect.client.schemas.sorting import FlowRunSort
 
-    found = client.read_flow_runs(
-        flow_run_filter=filters.FlowRunFilter(deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment_id])),
-        sort=FlowRunSort.START_TIME_DESC,
-        limit=LOOKED_AT,
-    )
-    return [run for run in found if str(run.id) != without]
+    of_it = filters.FlowRunFilterDeploymentId(any_=[deployment_id])
+    begun = {
+        "start_time": filters.FlowRunFilterStartTime(is_null_=False),
+        "state": filters.FlowRunFilterState(name=filters.FlowRunFilterStateName(not_any_=list(NO_RUNS))),
+    }
+    found = [
+        run
+        for more, order in ((begun, FlowRunSort.START_TIME_DESC), ({}, FlowRunSort.EXPECTED_START_TIME_DESC))
+        for run in client.read_flow_runs(
+            flow_run_filter=filters.FlowRunFilter(deployment_id=of_it, **more), sort=order, limit=LOOKED_AT
+        )
+    ]
+    return list({run.id: run for run in found}.values())
 
 
 def _has_begun(run: Any) -> bool:

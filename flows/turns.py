@@ -25,6 +25,7 @@ from flows.triggers import CAUSE, NO_RUNS
 
 WAIT_SECONDS = 60
 TRIES = 10  # while MLflow is away; then the run fails, and people are told
+AWAITING_MLFLOW = "AwaitingMLflow"
 SUPERSEDED = "Superseded"
 
 
@@ -38,14 +39,17 @@ def wait(error: BusyError | RegistryAway) -> NoReturn:
         BusyError: nobody would start it again, because it belongs to no deployment.
         RegistryAway: the same, or it has waited often enough.
     """
-    away = isinstance(error, RegistryAway)
-    if deployment.id is None or (away and flow_run.run_count > TRIES):
+    if deployment.id is None:
         raise error
     later = datetime.now(UTC) + timedelta(seconds=WAIT_SECONDS)
-    name = "AwaitingMLflow" if away else "AwaitingTurn"
+    name = AWAITING_MLFLOW if isinstance(error, RegistryAway) else "AwaitingTurn"
     state: State[Any] = Scheduled(scheduled_time=later, name=name, message=error.problem)
+    run = UUID(str(flow_run.id))
     with get_client(sync_client=True) as client:
-        client.set_flow_run_state(UUID(str(flow_run.id)), state)
+        before = client.read_flow_run_states(run) if name == AWAITING_MLFLOW else []
+        if sum(each.name == AWAITING_MLFLOW for each in before) >= TRIES:
+            raise error
+        client.set_flow_run_state(run, state)
     raise Pause(error.problem, state=state) from error
 
 
@@ -72,4 +76,4 @@ def superseded() -> Any:
 
 def _asked(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a run shall do, whatever caused it; what a schedule leaves out and what a form leaves empty is the same."""
-    return {name: value for name, value in parameters.items() if name != CAUSE and value is not None}
+    return {name: str(value) for name, value in parameters.items() if name != CAUSE and value is not None}

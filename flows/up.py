@@ -23,6 +23,7 @@ from components.supervision.keeping import Keeper, Watch
 from components.supervision.programs import Condition
 from flows import console, servers
 from flows.endpoints import ChampionEndpoint, find_champions, port_of
+from flows.notifying import in_a_line
 from flows.server_access import prefect_password, require_closed
 from flows.up_screen import JsonLines, Lines, Screen, View
 from flows.up_start import Wishes, free_port, free_ports, only_one, signals, warnings_to
@@ -140,17 +141,25 @@ class Installation:
         while not ended.wait(0.5):
             try:
                 self._chores = [chore for chore in self._chores if not chore()]
-                if self.mlflow.healthy and time.monotonic() - looked > CHORE_SECONDS:
-                    self._follow_champions()
-                    self._bury()
-                    self._watch_data()
-                    looked = time.monotonic()
-                self._tell_when_ready(looked > 0)
             except ProjectError as error:
-                if self._chores:
-                    self.error = error
-                    return
-                self.view.say(error.problem)
+                self.error = error
+                return
+            except Exception as error:
+                self.view.say(in_a_line(error))
+            if self.mlflow.healthy and time.monotonic() - looked > CHORE_SECONDS:
+                looked = time.monotonic()
+                for look in (self._bury, self._watch_data, self._follow_champions):
+                    self._guarded(look)
+            self._tell_when_ready(looked > 0)
+
+    def _guarded(self, look: Callable[[], None]) -> None:
+        """Do it; what goes wrong is said, and holds up nothing else."""
+        try:
+            look()
+        except ProjectError as error:
+            self.view.say(error.problem)
+        except Exception as error:
+            self.view.say(in_a_line(error))
 
     def _deploy(self) -> bool:
         if not self.prefect.healthy:
@@ -166,8 +175,10 @@ class Installation:
     def _start_workers(self) -> bool:
         if not self.prefect.healthy:
             return False
+        from flows.deployments import is_of_processes
+
         pools = {POOL, *(config.schedule.work_pool for _, config in self.configs)}
-        for pool in sorted(pools):
+        for pool in sorted(filter(is_of_processes, pools)):
             program = servers.prefect_worker(self.settings, pool, self.wishes.runs, free_port())
             needs = replace(program, after=lambda: self.prefect.healthy)
             self.workers.append(Keeper(needs, self.view.changed))

@@ -26,7 +26,10 @@ def apply_file(path: Path, environment: MutableMapping[str, str]) -> None:
 
     if not path.is_file():
         raise ConfigError(f"There is no settings file {path}.", "write one of lines NAME=VALUE, or name another.")
-    found = dotenv_values(path, interpolate=False)
+    try:
+        found = dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", "make it a UTF-8 file that you may read.") from error
     empty = [name for name, value in found.items() if value is None]
     if empty:
         raise ConfigError(f"{path} has lines that are not NAME=VALUE: {', '.join(empty)}.", "correct these lines.")

@@ -97,9 +97,8 @@ def only_one(settings: Settings) -> Iterator[None]:
         try:
             stack.enter_context(model_lock(settings.locks, ".up"))
         except BusyError as error:
-            process = (settings.locks / ".up.pid").read_text(encoding="utf-8")
             raise BusyError(
-                f"'rebert up' is at work already for {settings.home} (process {process}).",
+                f"'rebert up' is at work already for {settings.home}: {error.problem}",
                 "use what it shows, or end it first.",
             ) from error
         yield

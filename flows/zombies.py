@@ -96,9 +96,32 @@ def close_dead_runs(settings: Settings) -> list[str]:
             if run.dead or run.flow_run in over:
                 close_run(settings, run.run_id)
                 closed.append(run.run_id)
+        crash_in_prefect(settings, {run.flow_run for run in found if run.dead and run.flow_run} - over)
     except ProjectError as error:
         log.info("Open runs were not looked at: %s", error.problem)
     return closed
+
+
+def crash_in_prefect(settings: Settings, flow_runs: Iterable[str]) -> None:
+    """Have Prefect know that these runs' processes are dead, where it takes them to be at work.
+
+    The automation does not see what died while the server was down for longer than its patience.
+    """
+    ids = [run for run in flow_runs if "-" in run]  # one without a flow has a name of its own
+    if not ids or settings.prefect_api_url is None:
+        return
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.states import Crashed
+
+    try:
+        with get_client(sync_client=True) as client:
+            known = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)))
+            for run in known:
+                if run.state and run.state.is_running():
+                    client.set_flow_run_state(run.id, Crashed(message="Its process died."))
+    except Exception as error:  # a library's own errors are many, and none may end the watch
+        log.info("Prefect was not told: %s", error)
 
 
 def _over(settings: Settings, flow_runs: Iterable[str]) -> set[str]:

@@ -38,6 +38,9 @@ def test_a_version_that_waits_goes_live_when_a_person_approves_it(shop):
     assert registry.champion(shop, "shop").version == 1
     assert event.why.startswith("Approved by ")
     assert "read twenty answers Better." in event.why
+    # What follows the move may fail; then the same command goes on.
+    assert registry.approve(shop, "shop", 1, decision(), reason="again") == event
+    registry.stop_waiting(shop, "shop", 1)
     assert registry.waiting_versions(shop, "shop") == []
     assert registry.examine_ledger(shop, "shop") == []
 

@@ -16,7 +16,7 @@ from components.behaviour.templates import read_cases
 from components.config import Gate
 from components.errors import ConfigError, DataError
 from components.records import EvaluationReport
-from components.reports.behaviour_rules import behaviour_rules, compare_behaviour
+from components.reports.behaviour_rules import BehaviourFinding, behaviour_rules, compare_behaviour
 from components.run_files import read_run_file
 from components.task_types import find_task_type
 
@@ -166,20 +166,61 @@ def test_cases_are_counted_by_capability(tmp_path):
     ]
 
 
-def test_a_label_that_the_model_has_not_is_an_error_with_a_way_out(tmp_path):
+def test_a_label_that_the_model_has_not_is_a_failed_case_with_its_reason(tmp_path):
+    """The champion may be older than a label: a check of it must not stop the run that teaches it."""
     path = checks(
         tmp_path, "- {capability: a, kind: directional, texts: [x], changed: [y], label: gone, direction: up}"
     )
-    with pytest.raises(DataError, match="label 'gone', which the model does not have"):
-        examine_behaviour(SaysNo(), [], [], read_cases([path]), 10)
+    [item] = count_failures(examine_behaviour(SaysNo(), [], [], read_cases([path]), 10))
+    assert (item["cases"], item["failures"]) == (1, 1)
+    assert item["examples"][0]["before"].endswith("(no label gone)")
 
 
-def report(folder: Path, passed: list[bool]) -> tuple[EvaluationReport, dict]:
+def test_a_change_that_no_row_can_have_has_no_case_and_breaks_a_limit():
+    rows = [{"text": "card"}]
+    counted = count_failures(examine_behaviour(SaysNo(), rows, ["traditional"], [], 10), ["traditional"])
+    assert [(item["capability"], item["cases"]) for item in counted] == [("traditional", 0)]
+    finding = BehaviourFinding("traditional", 0, 0)
+    assert [rule.passed for rule in behaviour_rules([finding], Gate())] == []
+    assert [rule.passed for rule in behaviour_rules([finding], Gate(max_behaviour_failures=0.1))] == [False]
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        ('{capability: a, texts: ["I like {} a lot"], changed: [y]}', "there is no slot without a name"),
+        ('{capability: a, texts: ["{0} asks"], changed: [y]}', "there is no slot without a name"),
+        ("{capability: a, texts: [hello], swap: who, slots: {who: [Ann, Bo]}}", "not in the text 'hello'"),
+        ("{capability: a, texts: [hello], changed: [hello]}", "'hello' is not changed"),
+        (
+            '{capability: a, texts: ["{a} {b} {c} {d}"], changed: ["{d}"], slots: {a: &m [1, 2, 3, 4, 5, 6, 7], b: *m, c: *m, '
+            "d: *m}}",
+            "make 2401 cases",
+        ),
+    ],
+)
+def test_a_check_that_could_not_fail_or_would_be_cut_is_named(tmp_path, check, words):
+    quoted = check.replace("[1, 2, 3, 4, 5, 6, 7]", '["1", "2", "3", "4", "5", "6", "7"]')
+    with pytest.raises(DataError, match=words):
+        read_cases([checks(tmp_path, f"- {quoted}")])
+
+
+def test_fillings_of_one_template_are_one_voice(tmp_path):
+    ours, own = report(tmp_path / "a", [True] * 80 + [False] * 20, template="one")
+    theirs, _ = report(tmp_path / "b", [True] * 100, template="one")
+    [found] = compare_behaviour(ours, own, theirs)
+    assert found.adjusted == pytest.approx(0.5)  # one coin
+
+
+def report(folder: Path, passed: list[bool], template: str = "") -> tuple[EvaluationReport, dict]:
     import pandas as pd
 
     folder.mkdir()
-    lines = [("typo", "invariance", f"text {n}", f"txet {n}", "a", "a", ok) for n, ok in enumerate(passed)]
-    columns = ["capability", "kind", "text", "changed", "before", "after", "passed"]
+    lines = [
+        ("typo", "invariance", f"text {n}", f"txet {n}", "a", "a", ok, template or f"text {n}")
+        for n, ok in enumerate(passed)
+    ]
+    columns = ["capability", "kind", "text", "changed", "before", "after", "passed", "template"]
     frame = pd.DataFrame(lines, columns=columns)
     frame.to_parquet(folder / "behaviour.parquet")
     made = EvaluationReport(folder, "a", "m", "rows", "text_classification", 10, "accuracy", {"accuracy": 1.0}, {})

@@ -178,7 +178,52 @@ def worse_in_chinese(tmp_path, columns):
 def test_a_drop_on_a_slice_stops_a_better_candidate(tmp_path):
     decision = decide(tmp_path, *worse_in_chinese(tmp_path, LANGUAGES), Gate(max_slice_drop=0.05))
     assert not decision.promote
-    assert "slice language=zh: accuracy -0.0833 on 60 rows, a drop of at most 0.0500" in decision.reason
+    assert "language=zh: accuracy -0.0833 on 60 rows, p = 0.031, a drop of at most 0.0500" in decision.reason
+
+
+def test_a_large_drop_that_may_be_chance_does_not(tmp_path):
+    """Four rows worse and none better: p = 1/16 alone."""
+    theirs = np.ones(ROWS, dtype=bool)
+    theirs[100:140] = False
+    ours = report(tmp_path / "a", right(4), columns=LANGUAGES)
+    decision = decide(tmp_path, ours, report(tmp_path / "b", theirs, columns=LANGUAGES), Gate(max_slice_drop=0.05))
+    assert decision.promote
+    assert "-0.0667 of accuracy on language=zh, p = 0.062 alone" in next(
+        rule.sentence for rule in decision.rules if rule.name == "slices"
+    )
+
+
+def test_a_margin_is_not_tested_over_few_documents(tmp_path):
+    columns = {"customer": np.repeat([f"customer {n}" for n in range(10)], ROWS // 10)}
+    ours, theirs = (report(tmp_path / name, right(10), columns=columns, documents="customer") for name in ("a", "b"))
+    decision = decide(tmp_path, ours, theirs, Gate(mode="non_inferiority", margin=0.05))
+    assert not decision.promote
+    assert "a margin takes 20 documents" in decision.reason
+
+
+def test_rows_without_their_document_are_named(tmp_path):
+    columns = {"customer": np.where(np.arange(ROWS) < 7, None, "c")}
+    ours, theirs = (report(tmp_path / name, right(9), columns=columns, documents="customer") for name in ("a", "b"))
+    with pytest.raises(DataError, match="7 frozen rows have nothing in 'customer'"):
+        decide(tmp_path, ours, theirs)
+
+
+def test_a_first_model_is_held_to_the_gaps_too_and_a_gap_that_nobody_can_tell_refuses(tmp_path):
+    ours = report(tmp_path / "a", right(30), columns=LANGUAGES)
+    unfair = decide(tmp_path, ours, None, Gate(max_slice_gap=0.1))
+    assert not unfair.promote
+    assert "the slices of language are 0.5000 of accuracy apart" in unfair.reason
+    alone = decide(tmp_path, report(tmp_path / "b", right(0)), None, Gate(max_slice_gap=0.1))
+    assert "no column has two slices" in alone.reason
+
+
+@pytest.mark.parametrize(("better", "worse"), [(12, 5), (4, 0), (7, 2), (30, 18)])
+def test_the_limit_never_says_otherwise_than_the_test(tmp_path, better, worse):
+    mine, other = np.ones(1000, bool), np.ones(1000, bool)
+    other[:better], mine[better : better + worse] = False, False
+    decision = decide(tmp_path, report(tmp_path / "a", mine), report(tmp_path / "b", other))
+    assert not decision.promote
+    assert decision.lowest <= 0
 
 
 def test_a_small_drop_stops_it_where_a_test_shows_it(tmp_path):

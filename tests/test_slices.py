@@ -7,6 +7,7 @@ import pytest
 
 from components.config import Evaluation
 from components.reports.slices import gaps, length_band, odds_gap, script_of, slice_columns, slice_values
+from components.task_types import find_task_type
 
 
 @pytest.mark.parametrize(
@@ -50,4 +51,4 @@ def test_equalised_odds_are_the_largest_gap_of_recalls_and_false_alarms():
 def test_labels_are_no_groups_that_could_be_treated_unequally():
     rows = pd.DataFrame({"label": ["yes", "no"], "predicted": ["yes", "yes"], "text": "a"})
     judged = [{"column": "label", "value": value, "score": score} for value, score in (("yes", 1.0), ("no", 0.0))]
-    assert gaps(judged, rows, ("text",), 1) == []
+    assert gaps(judged, rows, find_task_type("text_classification"), 1) == []

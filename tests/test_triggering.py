@@ -144,11 +144,13 @@ class Server:
 
     def create_flow_run_from_deployment(self, _id, *, parameters, state, tags, idempotency_key) -> SimpleNamespace:
         if idempotency_key not in self.keys:
-            self.keys[idempotency_key] = self.add(parameters, state_type="SCHEDULED", state_name="Scheduled")
+            facts = {"state_type": "SCHEDULED", "state_name": "Scheduled", "idempotency_key": idempotency_key}
+            self.keys[idempotency_key] = self.add(parameters, **facts)
         return self.keys[idempotency_key]
 
     def add(self, parameters: dict, start: datetime | None = None, end: datetime | None = None, **facts: object):
-        facts = {"state_type": "COMPLETED", "state_name": "Promoted", "created": start or NOW, **facts}
+        usual = {"state_type": "COMPLETED", "state_name": "Promoted", "created": start or NOW, "idempotency_key": None}
+        facts = usual | facts
         run = SimpleNamespace(id=uuid4(), name="run", parameters=parameters, start_time=start, end_time=end, **facts)
         self.runs.append(run)
         return run
@@ -171,6 +173,30 @@ def test_a_run_that_a_person_cancelled_does_not_stand_in_for_the_next():
     server.runs[0].state_type = "CANCELLED"
     triggers.ask_for_run(server, deployment, LIMITS, "new data")
     assert len(server.runs) == 2
+
+
+def test_a_run_that_comes_too_early_itself_asks_for_another_one():
+    """Prefect gives back the run of a key whatever became of it, also the one that asks."""
+    server, deployment = Server(), SimpleNamespace(id=uuid4())
+    server.add({}, datetime.now(UTC), state_type="RUNNING", state_name="Running")
+    triggers.ask_for_run(server, deployment, LIMITS, "new data")
+    waiting = server.runs[1]
+    triggers.ask_for_run(server, deployment, LIMITS, "new data", own=str(waiting.id))
+    assert len(server.runs) == 3
+    waiting.state_type, waiting.state_name, waiting.start_time = "COMPLETED", "Deferred", datetime.now(UTC)
+    triggers.ask_for_run(server, deployment, LIMITS, "more new data")
+    assert len(server.runs) == 3  # the third waits
+    server.runs[2].state_type = "CRASHED"
+    triggers.ask_for_run(server, deployment, LIMITS, "more new data")
+    assert len(server.runs) == 4
+
+
+def test_two_new_models_wait_for_runs_of_their_own():
+    server = Server()
+    for deployment in (SimpleNamespace(id=uuid4()), SimpleNamespace(id=uuid4())):
+        triggers.ask_for_run(server, deployment, LIMITS, "new data")
+        server.runs, server.seen = [], server.runs
+    assert len(server.keys) == 2
 
 
 def test_runs_that_were_turned_away_do_not_count():

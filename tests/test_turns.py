@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import Pause
 
 from components.errors import BusyError, RegistryAway
@@ -25,7 +25,6 @@ class Runtime:
     id: str | None
     scheduled_start_time: datetime = datetime(2026, 11, 16, 3, tzinfo=UTC)
     parameters: Any = None
-    run_count: int = 1
 
 
 @dataclass
@@ -44,6 +43,7 @@ class Client:
     def __init__(self, *runs: Run) -> None:
         self.runs, self.asked = runs, None
         self.states: list[Any] = []
+        self.waited: list[Any] = []
 
     def __enter__(self) -> Client:
         return self
@@ -54,6 +54,10 @@ class Client:
     def set_flow_run_state(self, run_id: UUID, state: Any) -> None:
         assert run_id == UUID(MINE)
         self.states.append(state)
+
+    def read_flow_run_states(self, run_id: UUID) -> list[Any]:
+        assert run_id == UUID(MINE)
+        return self.waited
 
     def read_flow_runs(self, flow_run_filter: Any) -> tuple[Run, ...]:
         self.asked = flow_run_filter
@@ -97,7 +101,7 @@ def test_a_run_waits_for_mlflow_but_not_for_ever(deployed, monkeypatch: pytest.M
     away = RegistryAway("MLflow does not answer.", "start it.")
     with pytest.raises(Pause):
         turns.wait(away)
-    monkeypatch.setattr(turns, "flow_run", Runtime(MINE, run_count=turns.TRIES + 1))
+    client.waited = [State(type=StateType.SCHEDULED, name="AwaitingMLflow")] * turns.TRIES
     with pytest.raises(RegistryAway):
         turns.wait(away)
     with pytest.raises(Pause):

@@ -23,6 +23,7 @@ from components import tracking
 from components.errors import BusyError, ConfigError, ServingError
 from components.registry.store import open_store
 from components.settings import Settings
+from components.signs_of_life import sign_of_life
 from components.supervision import keeping
 from components.supervision.programs import Condition
 from flows import endpoints, servers, up, up_screen, up_start, zombies
@@ -216,11 +217,9 @@ def test_runs_of_dead_processes_are_closed_as_killed(settings: Settings):
 
 def tracking_sign(process: int) -> str:
     """A sign of life of a process, alive or dead, of this machine."""
-    try:
-        start = psutil.Process(process).create_time()
-    except psutil.NoSuchProcess:
-        start = 1.0
-    return f"{socket.gethostname()} {process} {start:.2f} 2026-01-01T00:00:00+00:00"
+    own = sign_of_life().split()
+    start = own[2] if process == os.getpid() else "1"
+    return f"{socket.gethostname()} {process} {start} 2026-01-01T00:00:00+00:00"
 
 
 class Up:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, zip_longest
+from math import prod
 from pathlib import Path
 from string import Formatter
 from typing import Literal
@@ -29,7 +30,8 @@ MOST_CASES = 2000  # of one check: slots multiply
 class Case:
     """One thing to try: a text, and its changed form where there is one.
 
-    `label` is the answer that is expected (functionality) or whose score must move (directional) up or down.
+    `label` is the answer that is expected (functionality) or whose score must move (directional) up or down. Cases of
+    one `template` are answered alike, and so count as one where models are compared.
     """
 
     capability: str
@@ -38,6 +40,7 @@ class Case:
     changed: str | None = None
     label: str | None = None
     direction: Literal["up", "down"] | None = None
+    template: str = ""
 
 
 class Check(Section):
@@ -58,6 +61,10 @@ class Check(Section):
             raise ValueError(f"swap names '{self.swap}', which must be a slot with two values or more")
         if self.kind != "functionality" and bool(self.changed) == bool(self.swap):
             raise ValueError(f"a check of kind {self.kind} needs either changed or swap")
+        if without := [text for text in self.texts if self.swap is not None and self.swap not in _slots_of(text)]:
+            raise ValueError(f"swap names '{self.swap}', which is not in the text '{without[0]}'")
+        if same := [text for text, other in zip(self.texts, self.changed, strict=False) if text == other]:
+            raise ValueError(f"the text '{same[0]}' is not changed")
         if self.changed and len(self.changed) != len(self.texts):
             raise ValueError("changed must have as many items as texts")
         if (self.label is None) != (self.kind == "invariance"):
@@ -66,8 +73,20 @@ class Check(Section):
             raise ValueError("direction (up or down) is for the kind directional, which needs it")
         named = {name for text in (*self.texts, *self.changed) for name in _slots_of(text)}
         if missing := sorted(named - self.slots.keys()):
-            raise ValueError(f"there is no slot {', '.join(missing)}")
+            raise ValueError(f"there is no slot {', '.join(name or 'without a name' for name in missing)}")
+        if (many := self.cases) > MOST_CASES:
+            raise ValueError(f"its slots make {many} cases, and {MOST_CASES} are the most; make two checks of it")
         return self
+
+    @property
+    def cases(self) -> int:
+        """How many cases its texts and slots make."""
+        ends = len(self.slots[self.swap]) - 1 if self.swap else 1
+        named = [
+            {*_slots_of(text), *_slots_of(other)} - {self.swap}
+            for text, other in zip_longest(self.texts, self.changed, fillvalue="")
+        ]
+        return sum(prod(len(self.slots[name]) for name in names) * ends for names in named)
 
 
 def read_cases(files: Sequence[Path]) -> list[Case]:
@@ -97,18 +116,13 @@ def _where(place: Sequence[int | str]) -> str:
 
 
 def _cases(check: Check) -> Iterator[Case]:
-    made = 0
     for number, template in enumerate(check.texts):
         other = check.changed[number] if check.changed else template if check.swap else None
         for values in _fillings(check, {*_slots_of(template), *_slots_of(other or "")}):
             for before, after in _ends(check, values):
                 changed = None if other is None else other.format(**after)
-                yield Case(
-                    check.capability, check.kind, template.format(**before), changed, check.label, check.direction
-                )
-                made += 1
-                if made == MOST_CASES:
-                    return
+                text = template.format(**before)
+                yield Case(check.capability, check.kind, text, changed, check.label, check.direction, template)
 
 
 def _fillings(check: Check, names: set[str]) -> Iterator[dict[str, str]]:
@@ -128,4 +142,5 @@ def _ends(check: Check, values: dict[str, str]) -> Iterator[tuple[dict[str, str]
 
 
 def _slots_of(template: str) -> set[str]:
-    return {name for _, name, _, _ in Formatter().parse(template) if name}
+    """Names of a template's slots; that of a pair of empty braces is empty, and so is found missing."""
+    return {"" if name.isdigit() else name for _, name, _, _ in Formatter().parse(template) if name is not None}

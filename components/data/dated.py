@@ -119,9 +119,9 @@ def _date_of_word(word: str | None, zone: ZoneInfo) -> date | None:
     """The day of an ISO 8601 date or time; a time with an offset is taken to the run file's clock."""
     try:
         when = datetime.fromisoformat((word or "").strip())
-    except ValueError:
+        return (when.astimezone(zone) if when.tzinfo else when).date()
+    except (ValueError, OverflowError):  # the second: a time at the end of the calendar
         return None
-    return (when.astimezone(zone) if when.tzinfo else when).date()
 
 
 def _no_dates(rows: Rows, column: str, wrong: NDArray[np.bool_], name: str) -> DataError:

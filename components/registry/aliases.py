@@ -23,7 +23,7 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 # Of a decision, what the ledger keeps: every number that was seen.
 NUMBERS = (
     *("metric", "candidate_score", "champion_score", "difference", "interval", "test", "p_value", "rows"),
-    *("alpha", "lowest", "detectable", "margin", "best_version", "earlier_decisions", "test_rows"),
+    *("alpha", "lowest", "detectable", "margin", "best_version", "earlier_decisions", "test_rows", "confidence"),
 )
 
 
@@ -84,7 +84,9 @@ def promote(
             live if live != version else (last.after if last else None)
         )  # a person may have moved the alias by hand
         plain = as_json(decision)
-        numbers = {key: plain[key] for key in NUMBERS}
+        # What each rule saw stands in its sentence.
+        rules = {rule.name: f"{'' if rule.passed else 'refused: '}{rule.sentence}" for rule in decision.rules}
+        numbers = {key: plain[key] for key in NUMBERS} | {"rules": rules}
         event = ledger.new_event(
             events, "promote", before=before, after=version, why=decision.reason, run_id=wanted.run_id, numbers=numbers
         )

@@ -83,6 +83,8 @@ def require_waiting(settings: Settings, name: str, version: int) -> Waiting:
 def approve(settings: Settings, name: str, version: int, decision: PromotionDecision, *, reason: str) -> LedgerEvent:
     """Make a version that waits the champion, with the reason of the person who approved it.
 
+    It goes on waiting until `stop_waiting`, so that what follows can be done again after a failure in between.
+
     Args:
         decision: the gate's, about this version.
 
@@ -91,9 +93,7 @@ def approve(settings: Settings, name: str, version: int, decision: PromotionDeci
     """
     require_waiting(settings, name, version)
     why = f"Approved by {who_is_it()}: {reason} {decision.reason}"
-    event = promote(settings, name, version, replace(decision, reason=why))
-    stop_waiting(settings, name, version)
-    return event
+    return promote(settings, name, version, replace(decision, reason=why))
 
 
 @mlflow_errors

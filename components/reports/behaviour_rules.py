@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from components.config import Gate
 from components.records import EvaluationReport, GateRule
 from components.reports.evaluation import BEHAVIOUR
 from components.reports.statistics import holm, mcnemar_exact
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ def compare_behaviour(
 
 
 def _pairs(ours: Path, theirs: Path) -> dict[str, tuple[int, int, int]]:
-    """By capability: cases that only the candidate passes, that only the champion does, and that the champion fails."""
+    """By capability: templates of which the candidate passes more cases, or the champion; cases that this one fails."""
     import pandas as pd
 
     if not (theirs / BEHAVIOUR).exists():
@@ -58,25 +63,40 @@ def _pairs(ours: Path, theirs: Path) -> dict[str, tuple[int, int, int]]:
         known = other[other["capability"] == capability]
         if list(mine["text"]) == list(known["text"]) and list(mine["changed"]) == list(known["changed"]):
             a, b = mine["passed"].to_numpy(), known["passed"].to_numpy()
-            found[str(capability)] = int((a & ~b).sum()), int((~a & b).sum()), int((~b).sum())
+            # Fillings of one template flip together: each template is one voice, for whom it has more passed cases.
+            voices = (a.astype(int) - b.astype(int)) @ _of_template(mine["template"])
+            found[str(capability)] = int((voices > 0).sum()), int((voices < 0).sum()), int((~b).sum())
     return found
+
+
+def _of_template(templates: Sequence[str]) -> NDArray[np.int64]:
+    """Which template each case is of: (cases, templates)."""
+    _, place = np.unique(np.asarray(templates, str), return_inverse=True)
+    table = np.zeros((len(place), int(place.max()) + 1), np.int64)
+    table[np.arange(len(place)), place] = 1
+    return table
 
 
 def behaviour_rules(found: Sequence[BehaviourFinding], gate: Gate) -> Iterator[GateRule]:
     """A rule for each capability that refuses, and one for all that do not."""
     failed = [rule for each in found if (rule := _failure(each, gate))]
     yield from failed
-    if found and not failed:
-        worst = max(found, key=lambda each: each.failures / each.cases)
+    tried = [each for each in found if each.cases]
+    if tried and not failed:
+        worst = max(tried, key=lambda each: each.failures / each.cases)
         yield GateRule(
             "behaviour",
             True,
-            f"{len(found)} capabilities, none shown to be worse than the champion's; most failures: {_share(worst)}",
+            f"{len(tried)} capabilities, none shown to be worse than the champion's; most failures: {_share(worst)}",
         )
 
 
 def _failure(found: BehaviourFinding, gate: Gate) -> GateRule | None:
     name, limit = f"behaviour {found.capability}", gate.max_behaviour_failures
+    if limit is not None and found.cases == 0:
+        return GateRule(
+            name, False, "no frozen row can be changed so, and a limit is set (gate.max_behaviour_failures)"
+        )
     if limit is not None and found.failures / found.cases > limit:
         return GateRule(name, False, f"{_share(found)}, at most {limit:.1%} are allowed")
     if found.adjusted is not None and found.adjusted <= gate.guard_alpha:
@@ -86,4 +106,5 @@ def _failure(found: BehaviourFinding, gate: Gate) -> GateRule | None:
 
 
 def _share(found: BehaviourFinding) -> str:
-    return f"{found.failures} of {found.cases} cases of {found.capability} failed ({found.failures / found.cases:.1%})"
+    share = found.failures / max(found.cases, 1)
+    return f"{found.failures} of {found.cases} cases of {found.capability} failed ({share:.1%})"

@@ -24,6 +24,7 @@ from components.task_types.base import Statistic
 if TYPE_CHECKING:
     import pandas as pd
 
+FEWEST_DOCUMENTS = 20  # of fewer the bootstrap says far more than they know
 OTHER = "_champion"  # what the other model said about a row has its column's name and this
 
 
@@ -44,7 +45,7 @@ class Question:
 class Comparison:
     """What the paired test found; `difference` is ours minus the other's, `interval` two-sided.
 
-    `lowest` is the one-sided limit that decides: at 1 - alpha the true difference is above it. `detectable` is the
+    `lowest` is the one-sided limit at 1 - alpha that goes with the test, never on its other side. `detectable` is the
     smallest true difference that would pass with the power asked for. `better` and `worse` count rows on which one
     answer is better than the other; `units` is how many rows or documents were drawn.
     """
@@ -148,12 +149,23 @@ def join_answers(
     own = pd.read_parquet(ours.folder / PREDICTIONS)
     other = pd.read_parquet(theirs.folder / PREDICTIONS, columns=list(OWN))
     rows = own.merge(other, on="row_id", suffixes=("", OTHER), validate="one_to_one")
+    nameless = 0 if documents is None else int(rows[documents].isna().sum())
+    if nameless:
+        raise DataError(
+            f"{nameless} frozen rows have nothing in '{documents}', which evaluation.documents names.",
+            "fill that column in the file of data.test, or leave evaluation.documents out.",
+        )
     return Answers(task_type, ours.primary_metric, rows, documents)
 
 
 def compare(answers: Answers, question: Question) -> Comparison:
     """The test of a question, with what it says about the size of the difference."""
     return _compare_shares(answers, question) if answers.is_share else _compare_by_resampling(answers, question)
+
+
+def has_too_few_documents(answers: Answers) -> bool:
+    """Whether a margin cannot be tested: two documents that agree look like certainty to the bootstrap."""
+    return answers.documents is not None and answers.rows[answers.documents].nunique() < FEWEST_DOCUMENTS
 
 
 def p_value_of(answers: Answers, bound: float, alpha: float) -> float:
@@ -183,12 +195,13 @@ def _compare_shares(answers: Answers, question: Question) -> Comparison:
     else:  # as if one row more differed: of none, no spread can be told
         deviation = sqrt((better + worse + 1) / rows / rows)
         seen = detectable(question.bound, deviation, question.alpha, question.power)
+    lowest = tango_interval(better, worse, rows, 1 - 2 * question.alpha)[0]
     return Comparison(
         test=test,
         p_value=p_value,
         difference=(better - worse) / rows,
         interval=tango_interval(better, worse, rows, question.confidence),
-        lowest=tango_interval(better, worse, rows, 1 - 2 * question.alpha)[0],
+        lowest=_on_the_side_of_the_test(lowest, p_value, question),
         detectable=seen,
         better=better,
         worse=worse,
@@ -199,10 +212,12 @@ def _compare_shares(answers: Answers, question: Question) -> Comparison:
 def _compare_by_resampling(answers: Answers, question: Question) -> Comparison:
     pairs = answers.pairs()
     samples = pairs.samples_for(question.alpha)
-    drawn = bootstrap_difference(pairs, samples if question.bound else None)
+    drawn = bootstrap_difference(pairs, samples)
     over = "" if pairs.documents is None else " over documents"
     if question.bound == 0:
         test, p_value = f"approximate randomisation{over}", randomisation_test(pairs, samples)
+    elif has_too_few_documents(answers):
+        test, p_value = f"none: a margin takes {FEWEST_DOCUMENTS} documents", 1.0
     else:
         test, p_value = f"BCa bootstrap{over}", drawn.p_value(question.bound)
     return Comparison(
@@ -210,9 +225,15 @@ def _compare_by_resampling(answers: Answers, question: Question) -> Comparison:
         p_value=p_value,
         difference=drawn.observed,
         interval=drawn.interval(question.confidence),
-        lowest=drawn.quantile(question.alpha),
+        lowest=_on_the_side_of_the_test(drawn.quantile(question.alpha), p_value, question),
         detectable=detectable(question.bound, drawn.deviation, question.alpha, question.power),
         better=answers.better,
         worse=answers.worse,
         units=len(answers.rows) if pairs.documents is None else pairs.documents.shape[0],
     )
+
+
+def _on_the_side_of_the_test(lowest: float, p_value: float, question: Question) -> float:
+    """A limit that does not say otherwise than the test: the two are of different methods, and may differ by a hair."""
+    passed = p_value <= question.alpha
+    return max(lowest, question.bound) if passed else min(lowest, question.bound)

@@ -16,7 +16,16 @@ from components.config import Gate
 from components.digests import canonical
 from components.records import EvaluationReport, GateRule, PromotionDecision, as_json
 from components.reports.behaviour_rules import BehaviourFinding, behaviour_rules, compare_behaviour
-from components.reports.comparison import OTHER, Answers, Comparison, Question, compare, join_answers, p_value_of
+from components.reports.comparison import (
+    OTHER,
+    Answers,
+    Comparison,
+    Question,
+    compare,
+    has_too_few_documents,
+    join_answers,
+    p_value_of,
+)
 from components.reports.decision_words import decision_in_words
 from components.reports.evaluation import REPORT
 from components.reports.power import rows_needed
@@ -96,7 +105,7 @@ def decide_promotion(
         detectable=found.detectable if found else None,
         best_version=best.version if best else None,
         earlier_decisions=earlier_decisions,
-        test_rows=candidate.test_digest,
+        test_rows=candidate.frozen_rows or candidate.test_digest,
     )
     _write(decision, candidate, champion, gate, made, seeds)
     return decision
@@ -113,16 +122,17 @@ def _examine(
     rules += presence_rules(own["slices"], gate)
     behaviour = compare_behaviour(candidate, own, champion.report if champion else None)
     rules += behaviour_rules(behaviour, gate)
+    found_gaps, limited = gap_rules(candidate, own, gate)
+    rules += limited
     if champion is None:
-        return _Findings(rules, behaviour=behaviour)
+        return _Findings(rules, gaps=found_gaps, behaviour=behaviour)
     answers = join_answers(task_type, candidate, champion.report, own.get("documents"))
     found = compare(answers, Question(gate.bound, gate.alpha, gate.confidence, gate.power))
     rules.append(_test_rule(found, candidate, champion.report, gate))
     if best is not None:
         rules.append(_ratchet(join_answers(task_type, candidate, best.report, own.get("documents")), best, gate))
     slices = compare_slices(answers, own["slices"], _content(champion.report)["slices"], gate)
-    found_gaps, more = gap_rules(answers, own, gate)
-    rules += [*slice_rules(slices, metric, gate), *more]
+    rules += slice_rules(slices, metric, gate)
     return _Findings(rules, found, answers, slices, found_gaps, behaviour)
 
 
@@ -182,7 +192,7 @@ def _ratchet(answers: Answers, best: Standard, gate: Gate) -> GateRule:
     change = answers.difference
     head = f"{answers.metric} {change:+.4f} against version {best.version}, the best ever accepted"
     if strict:
-        p_value = p_value_of(answers, -allowed, gate.alpha)
+        p_value = 1.0 if allowed and has_too_few_documents(answers) else p_value_of(answers, -allowed, gate.alpha)
         asked = f"not worse by more than {allowed:.4f}: p = {p_value:.2g}, at most {gate.alpha:.2g} is asked for"
         return GateRule("ratchet", p_value <= gate.alpha, f"{head}; {asked}")
     p_value = p_value_of(answers.turned(), allowed, gate.guard_alpha)

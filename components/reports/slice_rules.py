@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.config import Gate
-from components.records import GateRule
+from components.records import EvaluationReport, GateRule
 from components.reports.comparison import Answers, p_value_of
+from components.reports.evaluation import PREDICTIONS
 from components.reports.slices import BY_WHAT, Gap, gaps, slice_values
 from components.reports.statistics import holm
+from components.task_types import find_task_type
 
 Slice = Mapping[str, Any]  # an item of `slices` in report.json
 
@@ -91,8 +93,9 @@ def slice_rules(found: Sequence[SliceFinding], metric: str, gate: Gate) -> list[
     change = min(worst.change or 0.0, 0.0)
     sentence = (
         f"none of {len(found)} is shown to be worse (smallest p after Holm {surest:.2g}, refused up to "
-        f"{gate.guard_alpha:.2g}); the largest change for the worse is {change:+.4f} of {metric} on {worst.name}, a "
-        f"drop of at most {gate.max_slice_drop:.4f} is allowed"
+        f"{gate.guard_alpha:.2g}); the largest change for the worse is {change:+.4f} of {metric} on {worst.name}, "
+        f"p = {worst.p_value or 0.0:.2g} alone; a drop of more than {gate.max_slice_drop:.4f} is refused where that is "
+        f"at most {gate.guard_alpha:.2g}"
     )
     return [GateRule("slices", True, sentence)]
 
@@ -102,8 +105,10 @@ def _failure(found: SliceFinding, metric: str, gate: Gate) -> GateRule | None:
     if found.change is None or found.adjusted is None:
         return GateRule(name, False, "the candidate has no score for it")
     numbers = f"{metric} {found.change:+.4f} on {found.rows} rows"
-    if -found.change > gate.max_slice_drop:
-        return GateRule(name, False, f"{numbers}, a drop of at most {gate.max_slice_drop:.4f} is allowed")
+    # So many rows wrong by chance alone are common on small slices: a large drop has to be more than that, by itself.
+    if -found.change > gate.max_slice_drop and (found.p_value or 0.0) <= gate.guard_alpha:
+        allowed = f"p = {found.p_value or 0.0:.2g}, a drop of at most {gate.max_slice_drop:.4f} is allowed"
+        return GateRule(name, False, f"{numbers}, {allowed}")
     if found.adjusted <= gate.guard_alpha:
         sentence = (
             f"{numbers}, shown to be worse: p = {found.adjusted:.2g} after Holm, refused up to {gate.guard_alpha:.2g}"
@@ -112,19 +117,37 @@ def _failure(found: SliceFinding, metric: str, gate: Gate) -> GateRule | None:
     return None
 
 
-def gap_rules(answers: Answers, own: Mapping[str, Any], gate: Gate) -> tuple[list[Gap], list[GateRule]]:
-    """The candidate's gaps between slices, and a rule for each that the run file limits."""
+def gap_rules(candidate: EvaluationReport, own: Mapping[str, Any], gate: Gate) -> tuple[list[Gap], list[GateRule]]:
+    """The candidate's gaps between slices, and a rule for each limit of the run file; what nobody can tell fails.
+
+    Args:
+        own: the content of the candidate's report.json.
+    """
+    import pandas as pd
+
     judged = [item for item in own["slices"] if item["judged"]]
-    enough = min((item["rows"] for item in judged), default=0)
-    found = gaps(judged, answers.rows, answers.task_type.texts, own.get("min_slice_rows", enough))
-    limits = [("metric", gate.max_slice_gap, answers.metric), ("odds", gate.max_odds_gap, "equalised odds")]
+    enough = own.get("min_slice_rows", min((item["rows"] for item in judged), default=0))
+    task_type = find_task_type(candidate.task_type)
+    found = gaps(judged, pd.read_parquet(candidate.folder / PREDICTIONS), task_type, enough) if judged else []
+    limits = (
+        ("metric", gate.max_slice_gap, candidate.primary_metric),
+        ("odds", gate.max_odds_gap, "equalised odds"),
+    )
     return found, [
+        rule for name, limit, words in limits if limit is not None for rule in _gaps(found, name, limit, words)
+    ]
+
+
+def _gaps(found: Sequence[Gap], name: str, limit: float, words: str) -> list[GateRule]:
+    known = [(gap.column, value) for gap in found if (value := getattr(gap, name)) is not None]
+    if not known:
+        sentence = f"no column has two slices to tell a gap of {words} from, and at most {limit:.4f} is allowed"
+        return [GateRule(f"gap of {words}", False, sentence)]
+    return [
         GateRule(
-            f"gap {gap.column}",
+            f"gap {column}",
             value <= limit,
-            f"the slices of {gap.column} are {value:.4f} of {words} apart, at most {limit:.4f} is allowed",
+            f"the slices of {column} are {value:.4f} of {words} apart, at most {limit:.4f} is allowed",
         )
-        for gap in found
-        for name, limit, words in limits
-        if limit is not None and (value := getattr(gap, name)) is not None
+        for column, value in known
     ]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.config import Evaluation
+from components.sequences.one_label import OneLabel
+from components.task_types import TaskType
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +81,7 @@ class Gap:
     odds: float | None
 
 
-def gaps(judged: Sequence[Mapping[str, Any]], rows: pd.DataFrame, texts: Sequence[str], enough: int) -> list[Gap]:
+def gaps(judged: Sequence[Mapping[str, Any]], rows: pd.DataFrame, task_type: TaskType, enough: int) -> list[Gap]:
     """The gap of each column with two judged slices or more; that between labels is none: labels differ in kind.
 
     Args:
@@ -90,9 +92,10 @@ def gaps(judged: Sequence[Mapping[str, Any]], rows: pd.DataFrame, texts: Sequenc
     found = []
     for column in dict.fromkeys(item["column"] for item in judged):
         scores = {item["value"]: item["score"] for item in judged if item["column"] == column}
-        values = slice_values(rows, column, texts)
+        values = slice_values(rows, column, task_type.texts)
         if column != BY_WHAT["label"] and len(scores) > 1 and values is not None:
-            odds = odds_gap(rows[values.isin(list(scores))], values, enough)
+            one_label = isinstance(task_type, OneLabel)
+            odds = odds_gap(rows[values.isin(list(scores))], values, enough) if one_label else None
             found.append(Gap(column, max(scores.values()) - min(scores.values()), odds))
     return found
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from components.digests import canonical
 from components.records import PromotionDecision, as_json
 from components.registry.store import mlflow_errors, open_store
-from components.reports.bundle_rules import Measured
+from components.reports.bundle_rules import DECISION, Measured
+from components.reports.decision_words import decision_in_words
 from components.settings import Settings
 from components.tracking.outcomes import artifact_errors, place_of, say_what_came_of_it
 
@@ -24,11 +32,28 @@ def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -
     place.metrics({f"decision/{name}": getattr(decision, name) for name in seen})
     if decision.test_rows:
         place.client.set_tag(run_id, TEST_ROWS, decision.test_rows)
-    if (decision.folder / "decision.json").exists():
-        place.upload(decision.folder, "decision")
+    if (decision.folder / DECISION).exists():
+        with _as_it_is_now(decision) as folder:
+            place.upload(folder, "decision")
     else:
         with artifact_errors(settings):
             place.client.log_dict(run_id, as_json(decision), "decision/decision.json")
+
+
+@contextmanager
+def _as_it_is_now(decision: PromotionDecision) -> Iterator[Path]:
+    """The decision's folder, with its champion's number of now where the file is of a time when it had another."""
+    content = json.loads((decision.folder / DECISION).read_text(encoding="utf-8"))
+    if content["champion_version"] == decision.champion_version:
+        yield decision.folder
+        return
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "decision"
+        shutil.copytree(decision.folder, folder)
+        content["champion_version"] = decision.champion_version
+        (folder / DECISION).write_text(canonical(content), encoding="utf-8")
+        (folder / "decision.md").write_text(decision_in_words(content), encoding="utf-8")
+        yield folder
 
 
 @mlflow_errors
