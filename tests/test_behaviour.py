@@ -193,8 +193,8 @@ def test_a_change_that_no_row_can_have_has_no_case_and_breaks_a_limit():
         ("{capability: a, texts: [hello], swap: who, slots: {who: [Ann, Bo]}}", "not in the text 'hello'"),
         ("{capability: a, texts: [hello], changed: [hello]}", "'hello' is not changed"),
         (
-            '{capability: a, texts: ["{a} {b} {c} {d}"], changed: ["{d}"], slots: {a: &m [1, 2, 3, 4, 5, 6, 7], b: *m, c: *m, '
-            "d: *m}}",
+            '{capability: a, texts: ["{a} {b} {c} {d}"], changed: ["{d}"], '
+            "slots: {a: &m [1, 2, 3, 4, 5, 6, 7], b: *m, c: *m, d: *m}}",
             "make 2401 cases",
         ),
     ],

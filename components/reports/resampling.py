@@ -176,6 +176,8 @@ def _acceleration(pairs: Pairs) -> float:
     there are d times fewer of them.
     """
     unit, blocks = _blocks(pairs)
+    if len(unit) < 2:  # nothing would be left
+        return 0.0
     left = pairs.differences(pairs.rows[None, :] - blocks)
     influence = np.average(left, weights=unit) - left
     square = (unit * influence**2).sum()
