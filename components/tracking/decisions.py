@@ -44,7 +44,7 @@ def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -
 def _as_it_is_now(decision: PromotionDecision) -> Iterator[Path]:
     """The decision's folder, with its champion's number of now where the file is of a time when it had another."""
     content = json.loads((decision.folder / DECISION).read_text(encoding="utf-8"))
-    if content["champion_version"] == decision.champion_version:
+    if content.get("champion_version", decision.champion_version) == decision.champion_version:
         yield decision.folder
         return
     with TemporaryDirectory() as place:
