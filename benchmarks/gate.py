@@ -2,8 +2,9 @@
 
     python benchmarks/gate.py [--weeks 2000]
 
-Against what others promote by: whoever has the higher score, or one that is higher by a threshold. The weeks are simulated, the tests are
-the gate's own code. A false promotion is one of a candidate that is no better; power is how often a better one is seen.
+Against what others promote by: whoever has the higher score, or one that is higher by a threshold. The weeks are
+simulated, the tests are the gate's own code. A false promotion is one of a candidate that is no better; power is how
+often a better one is seen.
 """
 
 from __future__ import annotations
