@@ -118,6 +118,14 @@ class Gate(Section):
         None, gt=0, description="Slowest answer, p95 of single texts by the running bundle, in milliseconds."
     )
     max_size_mb: float | None = Field(None, gt=0, description="Largest bundle, all its files, in megabytes.")
+    max_core_seconds: float | None = Field(
+        None, gt=0, description="Most time of a processor core that the running bundle takes for 1,000 single texts."
+    )
+    core_watts: float = Field(
+        10,
+        gt=0,
+        description="What a busy core draws, for the estimate of the energy; a processor's watts by its cores.",
+    )
     approval: bool = Field(
         False, description="A candidate that passes waits until a person approves it: rebert approve NAME VERSION."
     )

@@ -301,7 +301,7 @@ def check_bundle(
     from components.reports.bundle_rules import judge_bundle, measure_bundle
     from components.tracking import log_decision, log_measured
 
-    measured = measure_bundle(built.path, proof.p95_ms)
+    measured = measure_bundle(built.path, proof.p95_ms, proof.core_seconds, job.config.gate.core_watts)
     log_measured(job.settings, version.run_id, measured)
     with TemporaryDirectory() as place:
         judged = judge_bundle(decision, measured, job.config.gate, Path(place))

@@ -332,15 +332,18 @@ def test_a_limit_of_calibration_is_kept_and_fails_where_there_is_none(tmp_path):
     assert decide(tmp_path, sure, None, Gate(max_calibration_error=0.1)).promote
 
 
-def test_a_bundle_that_is_too_slow_or_too_large_is_refused_after_all(tmp_path):
+def test_a_bundle_that_is_too_slow_too_large_or_too_costly_is_refused_after_all(tmp_path):
     decision = decide(tmp_path, report(tmp_path / "a", right(20)), None)
     (tmp_path / "again").mkdir()
 
     def judged(**limits):
-        return judge_bundle(decision, Measured(p95_ms=20.0, megabytes=90.0), Gate(**limits), tmp_path / "again")
+        return judge_bundle(decision, Measured(20.0, 90.0, 9.0, 0.025), Gate(**limits), tmp_path / "again")
 
     assert judged() is decision
-    assert judged(max_latency_ms=20, max_size_mb=100).promote
+    assert judged(max_latency_ms=20, max_size_mb=100, max_core_seconds=9).promote
+    assert judged(max_core_seconds=8).reason == (
+        "Refused by cost: 1,000 texts take 9.0 s of a core, at most 8 is allowed."
+    )
     refused = judged(max_latency_ms=10, max_size_mb=50)
     assert refused.reason == (
         "Refused by latency and size: the bundle answers in 20.0 ms (p95), at most 10 is allowed."
@@ -353,10 +356,10 @@ def test_a_bundle_that_is_too_slow_or_too_large_is_refused_after_all(tmp_path):
     )
 
 
-def test_the_size_of_a_bundle_is_that_of_its_files(tmp_path):
+def test_the_size_of_a_bundle_is_that_of_its_files_and_its_energy_what_its_cores_draw(tmp_path):
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "model.bin").write_bytes(b"x" * 2_500_000)
-    assert measure_bundle(tmp_path, 12.0) == Measured(12.0, 2.5)
+    assert measure_bundle(tmp_path, 12.0, core_seconds=9.0, watts=10) == Measured(12.0, 2.5, 9.0, 0.025)
 
 
 def test_a_gain_that_other_seeds_do_not_have_is_refused(tmp_path):

@@ -44,6 +44,7 @@ def test_a_good_bundle_is_proved_alone_and_in_company_and_is_stopped_again(
     assert (proof.tag, proof.rows, proof.refused_rows, proof.answers) == (bundle.tag, len(TEXTS), 0, 3 * len(TEXTS))
     assert 0 <= proof.largest_difference <= 1e-4
     assert 0 < proof.p50_ms <= proof.p95_ms
+    assert 0 < proof.core_seconds < 60 * proof.p95_ms  # of few cores, for a thousand of what takes so many milliseconds
     assert proof.start_seconds > 0
     assert not [child for child in psutil.Process().children() if "service.start" in child.cmdline()]
 

@@ -16,10 +16,15 @@ DECISION = "decision.json"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured on the running bundle: one client that sends one text at a time, and all files of it."""
+    """What was measured on the running bundle: one client that sends one text at a time, and all files of it.
+
+    `core_seconds` and `watt_hours` are of 1,000 texts; the latter is estimated from what a busy core is said to draw.
+    """
 
     p95_ms: float
     megabytes: float
+    core_seconds: float
+    watt_hours: float
 
 
 def judge_bundle(decision: PromotionDecision, measured: Measured, gate: Gate, folder: Path) -> PromotionDecision:
@@ -29,6 +34,7 @@ def judge_bundle(decision: PromotionDecision, measured: Measured, gate: Gate, fo
         for name, value, limit, words in (
             ("latency", measured.p95_ms, gate.max_latency_ms, "the bundle answers in {:.1f} ms (p95)"),
             ("size", measured.megabytes, gate.max_size_mb, "the bundle has {:.1f} MB"),
+            ("cost", measured.core_seconds, gate.max_core_seconds, "1,000 texts take {:.1f} s of a core"),
         )
         if limit is not None
     ]
@@ -51,7 +57,11 @@ def judge_bundle(decision: PromotionDecision, measured: Measured, gate: Gate, fo
     return judged
 
 
-def measure_bundle(path: Path, p95_ms: float) -> Measured:
-    """The size of a bundle's folder beside the latency that its proof has found."""
+def measure_bundle(path: Path, p95_ms: float, core_seconds: float, watts: float) -> Measured:
+    """The size of a bundle's folder beside the latency and the work that its proof has found.
+
+    Args:
+        watts: what a busy core draws, its share of the memory and of the power supply included.
+    """
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-    return Measured(p95_ms, round(size / 1e6, 1))
+    return Measured(p95_ms, round(size / 1e6, 1), core_seconds, round(core_seconds * watts / 3600, 4))

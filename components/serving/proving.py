@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from components.errors import BundleError, ServingError
 from components.models.engines import find_engine
 from components.models.golden import EVERYTHING, check_answers, check_model
@@ -35,7 +37,7 @@ class Proof:
     the running bundle, over every way to ask, and its engine's own golden rows, where `tolerance` is allowed.
 
     `refused_rows` counts golden rows that the endpoint takes from nobody, such as blank texts; latencies are of
-    one client that sends one text at a time.
+    one client that sends one text at a time, and `core_seconds` what 1,000 of these take of the processor's cores.
     """
 
     tag: str
@@ -49,6 +51,7 @@ class Proof:
     start_seconds: float
     p50_ms: float
     p95_ms: float
+    core_seconds: float
 
 
 def prove_bundle(settings: Settings, bundle: Bundle, registered_model: Path, log: Path | None = None) -> Proof:
@@ -78,7 +81,7 @@ def prove_bundle(settings: Settings, bundle: Bundle, registered_model: Path, log
         registered = _check_registered(registered_model)
         start_seconds = endpoint.wait_until_ready()
         try:
-            return _prove(endpoint.address, bundle, manifest, registered, start_seconds)
+            return _prove(endpoint, bundle, manifest, registered, start_seconds)
         except (OSError, http.client.HTTPException) as error:
             raise ServingError(
                 f"The bundle {bundle.tag} stopped answering ({type(error).__name__}).", f"read {endpoint.log}."
@@ -96,13 +99,13 @@ def _check_registered(model: Path) -> float:
 
 
 def _prove(
-    address: Address,
+    endpoint: EndpointProcess,
     bundle: Bundle,
     manifest: Manifest,
     registered: float,
     start_seconds: float,
 ) -> Proof:
-    source = bundle.path / "src"
+    source, address = bundle.path / "src", endpoint.address
     release, kind = read_bundle_release(source), find_engine(read_bundle_release(source).engine)
     tolerance = kind.tolerance_here()
     rows, alone = _ask_alone(address, golden := read_golden(engine_of(source) or source / MODEL))
@@ -115,7 +118,9 @@ def _prove(
         return _check_mixed(address, rows, many, order, most, tolerance)
 
     differences = [check_answers(rows, alone, tolerance), *map(mixed, _orders(len(rows)))]
+    before = _core_seconds(endpoint.process.pid)
     times = _latencies(address, rows)
+    used = _core_seconds(endpoint.process.pid) - before
     quantiles = statistics.quantiles(times, n=20)
     return Proof(
         tag=bundle.tag,
@@ -129,6 +134,7 @@ def _prove(
         start_seconds=round(start_seconds, 2),
         p50_ms=round(quantiles[9], 2),
         p95_ms=round(quantiles[18], 2),
+        core_seconds=round(used / len(times) * 1000, 2),
     )
 
 
@@ -200,6 +206,13 @@ def _latencies(address: Address, rows: Sequence[GoldenRow]) -> list[float]:
         return [_timed(connection, rows[index % len(rows)].row) for index in range(LATENCY_REQUESTS)]
     finally:
         connection.close()
+
+
+def _core_seconds(process: int) -> float:
+    """What a process and all that it has started have taken of the processor until now."""
+    first = psutil.Process(process)
+    times = [each.cpu_times() for each in (first, *first.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
 
 
 def _timed(connection: http.client.HTTPConnection, row: Mapping[str, Any]) -> float:

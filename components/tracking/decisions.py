@@ -58,8 +58,8 @@ def _as_it_is_now(decision: PromotionDecision) -> Iterator[Path]:
 
 @mlflow_errors
 def log_measured(settings: Settings, run_id: str, measured: Measured) -> None:
-    """Show how fast and how large the bundle is."""
-    place_of(settings, run_id).metrics({"bundle/p95_ms": measured.p95_ms, "bundle/megabytes": measured.megabytes})
+    """Show how fast, how large and how costly the bundle is."""
+    place_of(settings, run_id).metrics({f"bundle/{name}": value for name, value in as_json(measured).items()})
 
 
 @mlflow_errors
