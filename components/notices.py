@@ -118,6 +118,14 @@ class Outbox:
             write_whole(self.folder / "begun.json", canonical(as_json(begun)))
         return died
 
+    def go_on(self) -> None:
+        """Give a new sign of life of the run that is at work, for those on other machines who share the folder."""
+        with self._locked():
+            begun = self._read_begun()
+            if begun is not None:
+                renewed = replace(begun, sign=sign_of_life())
+                write_whole(self.folder / "begun.json", canonical(as_json(renewed)))
+
     def died(self) -> Begun | None:
         """The run that was at work until its process died; asked again it is there no more."""
         with self._locked():
@@ -129,7 +137,8 @@ class Outbox:
 
     def end(self) -> None:
         """Note that the run has ended in good order, well or not."""
-        (self.folder / "begun.json").unlink(missing_ok=True)
+        with self._locked():
+            (self.folder / "begun.json").unlink(missing_ok=True)
 
     def failing_since(self) -> str | None:
         """When the first of the failures came that no success followed; None while all is well."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 log = logging.getLogger("rebert.flows")
+
+SIGN_SECONDS = 60.0  # between two signs of life of a run; after ten minutes without one it counts as dead elsewhere
 
 
 class Report:
@@ -87,13 +90,26 @@ def reported(config: RunConfig, settings: Settings, run_file: Path, run: str | N
     if died is not None:
         tell_crash(settings, config.name, died)
     sweep(settings)
+    over = threading.Event()
+    signs = threading.Thread(target=_go_on, args=(report.outbox, over), daemon=True)
+    signs.start()
     try:
         yield report
     except Exception as error:
         report.failed(error)
         raise
     finally:
+        over.set()
+        signs.join()
         report.outbox.end()
+
+
+def _go_on(outbox: Outbox, over: threading.Event) -> None:
+    while not over.wait(SIGN_SECONDS):
+        try:
+            outbox.go_on()
+        except ProjectError as error:  # a full disk; the next sign may be given again
+            log.info("no sign of life: %s", error.problem)
 
 
 @contextmanager

@@ -198,12 +198,10 @@ class Installation:
             self._start(endpoint)
 
     def _bury(self) -> None:
-        from flows.notifying import sweep
-        from flows.zombies import close_dead_runs
+        from flows.watching import see_to_the_dead
 
-        for run_id in close_dead_runs(self.settings):
+        for run_id in see_to_the_dead(self.settings):
             self.view.say(f"MLflow run {run_id} was closed: its process had died.")
-        sweep(self.settings)  # tells who wants to know
 
     def _watch_data(self) -> None:
         """Ask for a run where new data has landed, as `rebert watch` does."""

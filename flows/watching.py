@@ -25,7 +25,9 @@ from components.settings import Settings
 from components.step_store import storage_errors, write_whole
 from flows import console
 from flows.deployments import TAG, require_server
+from flows.notifying import sweep
 from flows.triggers import ask_for_run, in_words
+from flows.zombies import close_dead_runs
 
 log = logging.getLogger("rebert.flows")
 
@@ -44,9 +46,17 @@ def watch_data(settings: Settings, every: float, once: bool) -> None:
     watcher = Watcher(settings)
     while True:
         arriving = watcher.look()
+        see_to_the_dead(settings)
         if once and not arriving:
             return
         time.sleep(every)
+
+
+def see_to_the_dead(settings: Settings) -> list[str]:
+    """Close what dead runs left open in MLflow and tell who wants to know; returns the MLflow runs closed."""
+    closed = close_dead_runs(settings)
+    sweep(settings)
+    return closed
 
 
 @dataclass

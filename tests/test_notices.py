@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from components.config import Notify, RunConfig
-from components.errors import ConfigError, DataError, OrchestrationError, RejectedData
+from components.errors import BusyError, ConfigError, DataError, OrchestrationError, RejectedData, StorageError
 from components.notices import Begun, Notice, Outbox
 from components.run_files import read_run_file
 from components.settings import Settings, without_secrets
 from flows import notifying, servers
-from flows.notifying import read_or_tell, reported, sweep
+from flows.notifying import failures_told, read_or_tell, reported, sweep
 from flows.results import RunResult
 from tests.deliveries import write_run_file
 from tests.receivers import Receiver, listening
@@ -202,6 +204,30 @@ def test_a_run_that_is_at_work_has_not_crashed(config: RunConfig, settings: Sett
     with reported(config, settings, tmp_path / "reviews.yaml"):
         assert sweep(settings) == 0
     assert receiver.texts == []
+
+
+def test_a_long_run_goes_on_giving_signs_of_life(settings: Settings, config, monkeypatch, tmp_path):
+    """A machine that shares the folder sees no process of ours; after ten silent minutes it would call it dead."""
+    monkeypatch.setattr(notifying, "SIGN_SECONDS", 0.01)
+    place = settings.home / "notices" / config.name / "begun.json"
+    with reported(config, settings, tmp_path / "reviews.yaml"):
+        first = json.loads(place.read_text())["sign"]
+        monkeypatch.setattr("components.notices.sign_of_life", lambda: "renewed 1 2 2026-11-21T00:00:00+00:00")
+        ends = time.monotonic() + 10
+        while json.loads(place.read_text())["sign"] == first and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert json.loads(place.read_text())["sign"].startswith("renewed")
+    assert not place.exists()
+
+
+def test_a_failure_outside_the_lock_is_told_and_a_busy_model_is_not(
+    settings: Settings, receiver: Receiver, config, tmp_path
+):
+    for error in (BusyError("at work", "wait."), *[StorageError("The disk is full.", "free some.")] * 2):
+        with pytest.raises(type(error)), failures_told(config, settings, tmp_path / "reviews.yaml", "run-1"):
+            raise error
+    [text] = receiver.texts
+    assert "The disk is full." in text
 
 
 def test_the_workers_hook_and_the_sweep_tell_one_crash(settings: Settings, receiver: Receiver, config, tmp_path):
