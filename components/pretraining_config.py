@@ -68,6 +68,7 @@ class PretrainedModel(Section):
 
 
 # What decides the shape of a network's weights.
+DOCUMENT = "document"  # column of the scored passages that says which document each is of
 SHAPE = {
     *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
     *("max_position_embeddings", "type_vocab_size"),
@@ -173,6 +174,13 @@ class PretrainingGate(Gate):
     floor: float = Field(0.0, ge=0, le=1, description="Lowest score with which any model, also the first, goes live.")
     seeds: int = Field(1, ge=1, le=1, description="A pretraining is not repeated with other seeds.")
 
+    @field_validator("decisions_per_holdout")
+    @classmethod
+    def _held_out_text_changes_with_the_corpus(cls, meant: int | None) -> int | None:
+        if meant is not None:
+            raise ValueError("the held-out passages are others whenever the corpus grows; leave it out")
+        return meant
+
 
 class PretrainingConfig(Section):
     """A base model that is made from raw text."""
@@ -251,7 +259,8 @@ class PretrainingConfig(Section):
                 "data": {"train": self.corpus.files},
                 "model": {"base": base, "max_length": self.phases[-1].max_length},
                 "training": self.fine_tuning_settings(self.phases[-1]).model_dump(),
-                "evaluation": self.evaluation.model_dump(exclude={"passages"}),
+                # Passages of one document are hard or easy together: tests and intervals draw documents.
+                "evaluation": {**self.evaluation.model_dump(exclude={"passages"}), "documents": DOCUMENT},
                 "gate": self.gate.model_dump(),
                 "serving": self.serving.model_dump(),
                 "folder": self.folder,

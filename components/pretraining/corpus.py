@@ -21,7 +21,7 @@ from components.data.text import letters, split_of_letters
 from components.digests import canonical, digest_file, digest_of
 from components.errors import DataError
 from components.pretraining.documents import JSON_LINES, Document, Reading, read_documents
-from components.pretraining_config import Corpus, PretrainingConfig
+from components.pretraining_config import DOCUMENT, Corpus, PretrainingConfig
 from components.records import CheckResult, Split, ValidatedDataset
 
 BATCH = 20_000  # sentences that are written at once
@@ -164,6 +164,7 @@ def _write_passages(found: _Found, folder: Path) -> int:
     columns = {
         "row_id": [f"{place}, passage {number + 1}" for _, _, number, place, _ in kept],
         "text": [text for *_, text in kept],
+        DOCUMENT: [place for _, _, _, place, _ in kept],
     }
     pq.write_table(pa.table(columns), folder / "test.parquet")
     return len(kept)
