@@ -35,6 +35,15 @@ def take_turn(settings: Settings, holder: str) -> str:
     return turn.run_id
 
 
+def is_held(settings: Settings) -> bool:
+    """Whether somebody else would have to wait now."""
+    try:
+        with lease(settings, "shop"):
+            return False
+    except BusyError:
+        return True
+
+
 def test_a_second_run_is_told_who_is_at_work(settings: Settings):
     with lease(settings, "shop"):
         with (
@@ -87,7 +96,7 @@ def test_a_silent_turn_of_another_machine_is_taken(settings: Settings, monkeypat
     monkeypatch.setattr(leases, "WATCH_SECONDS", 0.2)
     take_turn(settings, sign(age=leases.SILENT_SECONDS + 5))
     with lease(settings, "shop"):
-        pass
+        assert is_held(settings)
 
 
 def test_a_machine_whose_clock_is_behind_keeps_its_turn(settings: Settings, monkeypatch: pytest.MonkeyPatch):
@@ -106,7 +115,7 @@ def test_a_dead_machine_whose_clock_was_ahead_does_not_hold_for_ever(
     take_turn(settings, sign(age=-3600))
     monkeypatch.setattr(leases, "SILENT_SECONDS", 0.2)
     with lease(settings, "shop"):
-        pass
+        assert is_held(settings)
 
 
 def test_a_holder_gives_signs_of_life(settings: Settings, monkeypatch: pytest.MonkeyPatch):
@@ -128,7 +137,7 @@ def test_a_sign_of_an_earlier_turn_says_nothing_of_this_one(settings: Settings, 
     run_id = take_turn(settings, sign(age=3600))
     open_store(settings).set_tag(run_id, "alive", f"0 {sign()}")
     with lease(settings, "shop"):
-        pass
+        assert is_held(settings)
 
 
 def test_runs_of_two_folders_that_share_a_server_exclude_each_other(settings: Settings, tmp_path: Path, monkeypatch):

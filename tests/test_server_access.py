@@ -106,7 +106,7 @@ def test_no_command_line_and_no_file_holds_mlflows_password(settings: Settings):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_on_this_machine_servers_may_be_open(host: str):
-    require_closed(host, {})
+    assert require_closed(host, {}) is None
 
 
 @pytest.mark.parametrize(
