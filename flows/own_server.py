@@ -24,6 +24,7 @@ from typing import Any
 
 from components.errors import OrchestrationError
 from components.settings import Settings
+from components.step_store import storage_errors
 
 START_SECONDS = 180.0  # ten in a new home, and on busy cores a minute
 END_SECONDS = 5.0
@@ -48,9 +49,11 @@ class OwnServer:
     """A server on a free port of this machine; what is asked before it answers waits in the system's queue."""
 
     def __init__(self, settings: Settings) -> None:
-        settings.prefect_home.mkdir(parents=True, exist_ok=True)
         self._log = settings.home / "logs" / f"prefect-{os.getpid()}.log"
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with storage_errors(settings.home):  # a full disk is a sentence
+            for folder in (settings.prefect_home, self._log.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._log.touch()
         with closing(socket.create_server(("127.0.0.1", 0), backlog=WAITING)) as listening, self._log.open("wb") as log:
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
             self._process = subprocess.Popen(
