@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from components.priority import give_way
 from components.serving.trials import Trial
 from components.task_types import Row
 from service.batching import Answered, Batcher
@@ -30,7 +28,6 @@ FEWEST_ERRORS = 3
 ERROR_SHARE = 0.02
 CANARY_SHARE_OF_TIME = 0.5  # of a request's time; the rest is the live version's, if it must answer instead
 COPY_SECONDS = 60.0  # for a copy to be answered
-NICENESS = 10  # of a shadow's thread
 
 
 @dataclass(slots=True)
@@ -153,8 +150,7 @@ class Contest:
     def _prepare(self) -> None:
         use_cores()
         if self.trial.mode == "shadow":
-            with suppress(OSError, AttributeError):  # on Linux, of this thread and those that it starts
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            give_way()
 
 
 def place_of(body: bytes) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from components.models.engine_building import build_engine
 from components.models.engines import engine_names, find_engine, openvino_engine
 from components.models.golden import distance, shown
 from components.models.inference import Predictor, open_predictor
+from components.priority import NICENESS
 from components.task_types import task_type_names
 from tests.model_folders import another_model, build_model
 from tests.test_task_types import rows_for
@@ -119,6 +122,7 @@ def test_serving_by_openvino_imports_neither_torch_nor_transformers(tiny_model: 
     opened(tiny_model, Predictor.load(tiny_model), "openvino", tmp_path / "engine")
     program = f"""
 import sys
+import threading
 for name in ("torch", "transformers", "openvino_telemetry", "pandas", "mlflow"):
     sys.modules[name] = None  # an import of it fails
 from pathlib import Path
@@ -129,3 +133,18 @@ print(predictor.predict([{{"text": "where is my card"}}])[0]["label"])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in ("bad", "good", "很好")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_the_threads_of_openvino_give_way_to_those_that_answer(tiny_model: Path, tmp_path: Path):
+    predictor = Predictor.load(tiny_model)
+    before = set(threads())
+    engine = opened(tiny_model, predictor, "openvino", tmp_path / "engine")
+    engine.predict(rows_for(predictor))
+    started = set(threads()) - before
+    assert any(os.getpriority(os.PRIO_PROCESS, thread) == NICENESS for thread in started)
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == 0
+
+
+def threads() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc/self/task").iterdir()]

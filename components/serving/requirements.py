@@ -9,7 +9,7 @@ from components.errors import BundleError
 from components.models.engines import find_engine
 
 # What is imported on purpose while serving, beside what the engine needs; what these ask for is pinned with them.
-REQUIRED = ("bentoml", "httptools", "numpy", "prometheus-client", "pydantic", "scipy")
+REQUIRED = ("bentoml", "httptools", "numpy", "prometheus-client", "pydantic", "scipy", "uvloop")
 
 
 @cache

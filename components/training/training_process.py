@@ -27,6 +27,7 @@ from components import errors
 from components.config import RunConfig, Training
 from components.errors import ProjectError, TrainingError
 from components.garbage import collect_rarely
+from components.priority import give_way
 from components.records import BaseModel, TokenizedDataset, TrainedModel, ValidatedDataset, as_json
 from components.settings import Settings, environment_of, without_secrets
 from components.training.devices import choose_device
@@ -277,6 +278,7 @@ def record(kind: type[Record], values: Mapping[str, Any]) -> Record:
 def main(job_file: Path, messages: int | Path) -> None:
     """The child: train as the job says and report through the pipe; of several on a machine the first one reports."""
     collect_rarely()
+    give_way()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     job = json.loads(job_file.read_bytes())

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.models.engines.base import Engine, Source
+from components.priority import with_threads_that_give_way
 from components.task_types.base import Arrays, Run
 
 GRAPH = "graph.xml"
@@ -74,7 +75,8 @@ class OpenVinoEngine(Engine):
     def open(self, folder: Path, model: Path, threads: int) -> Run:  # noqa: ARG002 - it has weights of its own
         precision = self.precision if PRECISIONS[self.precision] in _capabilities() else "f32"
         options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
-        return OpenVinoRun(_openvino().Core().compile_model(folder / GRAPH, "CPU", options))
+        core = _openvino().Core()
+        return OpenVinoRun(with_threads_that_give_way(lambda: core.compile_model(folder / GRAPH, "CPU", options)))
 
 
 def _openvino() -> Any:
