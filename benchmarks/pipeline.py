@@ -26,8 +26,8 @@ import yaml
 from report import Table, machine, write_result
 
 from components.config import Training
+from components.processes.compute_process import child_environment
 from components.training.devices import choose_device
-from components.training.training_process import child_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 GOAL = "at most 10 % + 15 s over the training; nothing to do: at most 6 s"

@@ -60,7 +60,8 @@ def adapt(pretraining_file: str, run_file: str, seeds: int = 5) -> Any:
         made = run_pretraining(run)
         adapted = find_base_model(settings, f"models:/{made.model}/{made.version}", second.folder, None)
         numbers = [second.training.seed + offset for offset in range(seeds)]
-        before, after = _tune(job, job.base, "untouched", numbers), _tune(job, adapted, "adapted", numbers)
+        with job.process:
+            before, after = _tune(job, job.base, "untouched", numbers), _tune(job, adapted, "adapted", numbers)
         with TemporaryDirectory() as place:
             found = compare_bases(numbers, before, after, Path(place))
             tracking.log_adaptation(settings, str(made.run_id), found, Path(place))

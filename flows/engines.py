@@ -13,13 +13,15 @@ def choose_engine(
 ) -> OptimisedModel:
     """The engine that a version is served with, found or tried, and told to MLflow."""
     from components.registry import fetch_model
-    from components.serving.optimising import optimise_model
+    from components.serving.serving_process import optimise_in_process
     from components.tracking import log_engines
 
     optimised = job.perform(
         optimise_step(job.inputs, dataset, report),
         OptimisedModel,
-        lambda folder: optimise_model(job.config, fetch_model(job.settings, version), report, dataset, folder),
+        lambda folder: optimise_in_process(
+            job.process, job.config, fetch_model(job.settings, version), report, dataset, folder
+        ),
         _in_words,
     )
     log_engines(job.settings, version.run_id, optimised)

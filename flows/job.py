@@ -12,6 +12,7 @@ from components.data.data_files import find_data
 from components.models.base_models import require_positions, resolve_base_model
 from components.models.model_directory import read_manifest
 from components.planning import Plan, plan_run
+from components.processes.compute_process import ComputeProcess
 from components.records import BaseModel, RegisteredVersion, TrainedModel
 from components.settings import Settings
 from components.step_parts import Champion, Inputs, behaviour_files
@@ -22,11 +23,15 @@ from flows.progress import RunLog
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that the steps of a run share; none of it changes while the run is at work."""
+    """Everything that the steps of a run share; none of it changes while the run is at work.
+
+    `process` does what needs torch, and is there from the first such step on; whoever opens a job ends it.
+    """
 
     inputs: Inputs
     settings: Settings
     log: RunLog
+    process: ComputeProcess
 
     @property
     def config(self) -> RunConfig:
@@ -83,8 +88,11 @@ class Job:
         return record
 
 
-def open_job(config: RunConfig, settings: Settings, log: RunLog) -> Job:
+def open_job(config: RunConfig, settings: Settings, log: RunLog, process: ComputeProcess | None = None) -> Job:
     """Look up what a run file names.
+
+    Args:
+        process: one that was started ahead.
 
     Raises:
         ProjectError: something that the run file names is not there.
@@ -104,7 +112,7 @@ def open_job(config: RunConfig, settings: Settings, log: RunLog) -> Job:
         hardware=f"{choice.device} {choice.precision}",
         best=find_best(settings, config.name, config.evaluation.metric),
     )
-    return Job(inputs, settings, log)
+    return Job(inputs, settings, log, process or ComputeProcess(config.training, settings))
 
 
 def find_base_model(settings: Settings, spec: str, folder: Path, sha256: str | None) -> BaseModel:

@@ -23,6 +23,7 @@ from http import HTTPStatus
 from typing import Any
 
 from components.errors import OrchestrationError
+from components.processes.ending import end_process
 from components.settings import Settings
 from components.step_store import storage_errors
 
@@ -86,12 +87,7 @@ class OwnServer:
 
     def end(self) -> None:
         """Ask it to end, and see that it does."""
-        self._process.terminate()
-        try:
-            self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_process(self._process, grace=END_SECONDS)
         with suppress(OSError):
             self._log.unlink()
 

@@ -15,6 +15,7 @@ from components.models.base_models import require_positions
 from components.pretraining.documents import KINDS
 from components.pretraining.planning import corpus_step, examples_step, phase_step, vocabulary_step
 from components.pretraining_config import PretrainingConfig
+from components.processes.compute_process import ComputeProcess
 from components.records import BaseModel, PretrainingExamples, TrainedModel, ValidatedDataset
 from components.settings import Settings
 from components.step_parts import Inputs
@@ -52,7 +53,8 @@ def open_pretraining(config: PretrainingConfig, settings: Settings, log: RunLog)
     base = find_base_model(settings, named, config.folder, config.model.sha256) if named else None
     if base is not None:
         require_positions(base, config.phases[-1].max_length)
-    choice = choose_device(config.fine_tuning_settings(config.phases[-1]))
+    training = config.fine_tuning_settings(config.phases[-1])
+    choice = choose_device(training)
     files = [as_found(path) for path in find_files(config.corpus.files, config.folder, KINDS)]
     inputs = Inputs(
         config=config.as_fill_mask("from scratch"),
@@ -62,7 +64,7 @@ def open_pretraining(config: PretrainingConfig, settings: Settings, log: RunLog)
         rolled_back=registry.rolled_back(settings, config.name),
         hardware=f"{choice.device} {choice.precision}",
     )
-    return Pretraining(config, files, base, Job(inputs, settings, log))
+    return Pretraining(config, files, base, Job(inputs, settings, log, ComputeProcess(training, settings)))
 
 
 @task(name="corpus", retries=1, retry_delay_seconds=5, timeout_seconds=24 * 3600, tags=["data"], **STORED)

@@ -18,7 +18,7 @@ from components.registry.single_flight import single_flight
 from components.run_files import with_data_of
 from components.settings import Settings, apply_settings, read_settings
 from components.tracking import log_label_noise
-from flows import results, steps, turns
+from flows import computing, results, steps, turns
 from flows.approving import leave_waiting
 from flows.job import Job, open_job
 from flows.labels import look_at_labels
@@ -80,8 +80,9 @@ def _in_turn(config: RunConfig, settings: Settings, run_file: Path, *, triggered
 def _attempt(config: RunConfig, settings: Settings) -> RunResult:
     """What came of the run; where MLflow is away it waits, which is no failure to be told of."""
     try:
-        job = open_job(config, settings, run_log())
-        result = run_job(job)
+        job = open_job(config, settings, run_log(), computing.current.get())
+        with job.process:
+            result = run_job(job)
     except RegistryAway as error:
         turns.wait(error)
     if config.retention.keep is not None:
@@ -95,6 +96,7 @@ def run_job(job: Job) -> RunResult:
     if plan.unchanged:
         keep_live(job)
         return results.unchanged(job, plan.unchanged)
+    computing.start_ahead(job, plan)
     dataset = steps.validate(job)
     noise = look_at_labels(job, dataset)
     dataset = noise.dataset if noise else dataset

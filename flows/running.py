@@ -12,17 +12,19 @@ from typing import Any, cast
 
 from components.config import RunConfig
 from components.errors import OrchestrationError, ProjectError, RejectedData
+from components.processes.compute_process import ComputeProcess
 from components.records import as_json
 from components.run_files import read_pretraining_file, read_run_file, with_data_of
 from components.settings import Settings, without_passwords
 from flows import console
+from flows.computing import process_of_command, start_ahead
 from flows.own_server import OwnServer, address_for_prefect
 from flows.progress import RunLog, current_log
 from flows.results import RunResult
 
 MENDABLE = 2
 HEALTH_SECONDS = 5
-IMPORTED_AHEAD = ("great_expectations", "transformers.modeling_utils", "mlflow.pyfunc", "matplotlib.figure")
+IMPORTED_AHEAD = ("great_expectations", "mlflow.pyfunc", "matplotlib.figure")
 
 
 def run_model(
@@ -65,10 +67,15 @@ def execute_run(
 def _execute(run_file: Path, settings: Settings, log: RunLog, as_of: date | None) -> dict[str, Any]:
     """With no server, a run that has nothing to do ends before Prefect is imported: that alone takes seconds."""
     server = own_server(settings)
-    if server:
-        unchanged = _nothing_to_do(run_file, with_data_of(read_run_file(run_file), as_of), settings, log)
-        if unchanged:
-            return as_json(unchanged)
+    if not server:
+        return _retrain(run_file, as_of, None)
+    config = with_data_of(read_run_file(run_file), as_of)
+    with process_of_command(config, settings) as process:
+        unchanged = _nothing_to_do(run_file, config, settings, log, process)
+        return as_json(unchanged) if unchanged else _retrain(run_file, as_of, server)
+
+
+def _retrain(run_file: Path, as_of: date | None, server: OwnServer | None) -> dict[str, Any]:
     with address_for_prefect(server):
         from flows.retrain import retrain
 
@@ -141,7 +148,9 @@ def _import_ahead() -> None:
             import_module(library)
 
 
-def _nothing_to_do(run_file: Path, config: RunConfig, settings: Settings, log: RunLog) -> RunResult | None:
+def _nothing_to_do(
+    run_file: Path, config: RunConfig, settings: Settings, log: RunLog, process: ComputeProcess
+) -> RunResult | None:
     from components.registry.single_flight import single_flight
     from flows.job import open_job
     from flows.notifying import reported
@@ -149,12 +158,13 @@ def _nothing_to_do(run_file: Path, config: RunConfig, settings: Settings, log: R
     from flows.serving import keep_live
 
     with single_flight(settings, config.name), reported(config, settings, run_file) as report:
-        job = open_job(config, settings, log)
-        reason = job.plan().unchanged
-        if reason is None:
+        job = open_job(config, settings, log, process)
+        plan = job.plan()
+        if plan.unchanged is None:
+            start_ahead(job, plan)
             return None
         keep_live(job)
-        result = unchanged(job, reason)
+        result = unchanged(job, plan.unchanged)
         report.ended(result)
         return result
 

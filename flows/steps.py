@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -73,6 +74,7 @@ STORED: dict[str, Any] = {
 def validate(job: Job) -> ValidatedDataset:
     """The rows that may be trained on."""
     from components.validation.examination import validate_dataset
+    from components.validation.token_process import look_in_process
 
     labels = job.champion.labels if job.champion else None
     step = validate_step(job.inputs)
@@ -80,7 +82,9 @@ def validate(job: Job) -> ValidatedDataset:
         dataset = job.perform(
             step,
             ValidatedDataset,
-            lambda folder: validate_dataset(job.config, job.base, labels, folder, files=job.inputs.files),
+            lambda folder: validate_dataset(
+                job.config, job.base, labels, folder, files=job.inputs.files, look=partial(look_in_process, job.process)
+            ),
             artifacts.dataset_in_words,
             found=find_validated(job.inputs, job.store),
         )
@@ -94,12 +98,12 @@ def validate(job: Job) -> ValidatedDataset:
 @task(name="tokenize", retries=1, retry_delay_seconds=5, timeout_seconds=3600, tags=["data"], **STORED)
 def tokenize(job: Job, dataset: ValidatedDataset) -> TokenizedDataset:
     """Token ids in an Arrow store."""
-    from components.training.tokenization import tokenize_dataset
+    from components.training.training_process import tokenize_in_process
 
     return job.perform(
         tokenize_step(job.inputs, dataset),
         TokenizedDataset,
-        lambda folder: tokenize_dataset(job.config, dataset, job.base, folder),
+        lambda folder: tokenize_in_process(job.process, job.config, dataset, job.base, folder),
         artifacts.tokens_in_words,
     )
 
@@ -121,7 +125,7 @@ def fine_tune(job: Job, run_id: str, dataset: ValidatedDataset, tokens: Tokenize
                 job.base,
                 dataset,
                 folder,
-                settings=job.settings,
+                process=job.process,
                 on_progress=lambda now: job.log.listener.progressed("fine_tune", now.share, now.text),
             )
 
@@ -169,12 +173,10 @@ def _score_again(job: Job, dataset: ValidatedDataset, model: Champion, title: st
 
 def score(job: Job, dataset: ValidatedDataset, model: Path, folder: Path) -> EvaluationReport:
     """A model's scores on the frozen rows."""
-    from components.behaviour.templates import read_cases
-    from components.reports.evaluation import evaluate_model
+    from components.reports.evaluation_process import evaluate_in_process
 
-    device, cases = job.inputs.hardware.split()[0], read_cases(behaviour_files(job.config))
-    test = dataset.split_file("test")
-    return evaluate_model(model, test, job.config.evaluation, folder, device=device, cases=cases)
+    test, device, checks = dataset.split_file("test"), job.inputs.hardware.split()[0], behaviour_files(job.config)
+    return evaluate_in_process(job.process, model, test, job.config.evaluation, folder, device=device, behaviour=checks)
 
 
 @task(name="register", retries=3, retry_delay_seconds=[2, 10, 30], timeout_seconds=1800, tags=["mlflow"], **STORED)
@@ -285,9 +287,11 @@ def prove(job: Job, version: RegisteredVersion, built: Bundle) -> Proof:
     """The running bundle and the registered model give the trainer's answers."""
     from components.registry import fetch_model
     from components.serving.proving import prove_bundle
+    from components.serving.serving_process import check_registered_in_process
 
+    check = partial(check_registered_in_process, job.process)
     with job.log.step("prove") as note:
-        proof = prove_bundle(job.settings, built, fetch_model(job.settings, version))
+        proof = prove_bundle(job.settings, built, fetch_model(job.settings, version), check=check)
         note.detail = artifacts.proof_in_words(proof)
     artifacts.publish_text(job.config.name, "proof", artifacts.proof_table(proof))
     return proof

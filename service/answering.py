@@ -10,13 +10,14 @@ from typing import Any
 
 from components.config import Serving
 from components.task_types import Answer, Row
-from service.batching import Answered, Batcher
+from service.batching import Batcher
 from service.engine import Engine, cores, use_cores
 from service.guard import MOST_BODY_BYTES, BodyReader, Receive, Reply, Scope, header
 from service.live import Live, Refused
 from service.metrics import Metrics
 from service.problems import not_ready, too_costly, wrong_media_type
 from service.trials import Trials
+from service.window_queue import Answered
 
 # A character takes at most six bytes in JSON (\uXXXX), one outside the BMP twelve; quotes, commas and keys come on top.
 BYTES_OF_A_CHARACTER = 12

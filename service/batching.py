@@ -1,9 +1,8 @@
 """Texts of many requests answered together, by as many threads as the machine has cores, without waiting for company.
 
 A request's rows become windows at once. A thread that is free takes windows of like lengths, whoever's they are: alone,
-a request starts at once; under load the queue forms the batches by itself. Whose turn it is goes by arrival and size: a
-long text gives way to short ones that come soon after it, and to no others, so that nobody starves. What cannot be
-answered in time is refused on arrival, which costs microseconds.
+a request starts at once; under load the queue forms the batches by itself. What cannot be answered in time is refused
+on arrival, which costs microseconds.
 """
 
 from __future__ import annotations
@@ -16,21 +15,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
-from components.task_types import Answer, Features, Row, Windows
+from components.task_types import Row
 from components.task_types.base import READING
 from service.problems import Problem, not_in_time, own_fault, too_busy
+from service.window_queue import Answered, Batch, Engine, Job, WindowQueue, Work
 
-Engine = TypeVar("Engine")
 MOST_TEXTS_WAITING = 4096
 MOST_TEXTS_READ = 32  # that a thread makes windows of before it computes something
-MOST_WINDOWS_TOGETHER = 16  # more would make each hardly cheaper, and those who come meanwhile wait longer
-MOST_TOKENS_TOGETHER = 1024
-LIKE_TOKENS = 8  # windows whose lengths differ by less go together
-SHORT_COMPANY = 4  # windows; a smaller batch also takes shorter ones and pads them
 PATIENCE = 4.0  # a text that costs one second lets those pass that come up to so many seconds later and cost nothing
 # Of a request's time that may be spent waiting, by the estimate: a machine that becomes half as fast meanwhile still
 # keeps what it has promised, and the queue is long enough to fill every batch.
@@ -41,64 +34,6 @@ SWITCH_SECONDS = 0.0005
 SMOOTHING = 0.1  # weight of the newest turn in the mean cost
 
 log = logging.getLogger(__name__)
-
-
-class Work(Protocol):
-    """What a model version does for the batcher; called from several threads."""
-
-    def encode(self, rows: Sequence[Row]) -> Windows:
-        """What the network shall read of each row."""
-
-    def best_batch(self, wanted: int) -> int:
-        """How many windows to take of so many."""
-
-    def outputs_of_batch(self, features: Sequence[Features]) -> list[Any]:
-        """What the network gives for windows that go through it together."""
-
-    def conclude(self, rows: Sequence[Row], windows: Windows, outputs: Sequence[Any]) -> list[Answer]:
-        """What is said about each row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered(Generic[Engine]):
-    """Answers in the order of the rows, and who gave all of them."""
-
-    engine: Engine
-    answers: list[Answer]
-
-
-@dataclass(slots=True, eq=False)
-class Job(Generic[Engine]):
-    """The rows of one request on their way. Times are on the clock of `time.monotonic`, `cost` is in characters.
-
-    `missing` counts the windows that have no output yet; `rank` is whose turn it is, the lowest first.
-    """
-
-    rows: Sequence[Row]
-    cost: int
-    deadline: float
-    rank: float
-    engine: Engine
-    work: Work
-    future: asyncio.Future[Answered[Engine]]
-    windows: Windows = field(default_factory=lambda: Windows([], []))
-    outputs: list[Any] = field(default_factory=list)
-    missing: int = 0
-    closed: bool = False
-
-    def wanted(self, now: float) -> bool:
-        """Whether somebody still waits for the answers."""
-        return not self.closed and self.deadline > now and not self.future.cancelled()
-
-    def got(self, window: int, output: Any) -> bool:
-        """Take what the network gave for a window; whether it was the last one."""
-        self.outputs[window] = output
-        self.missing -= 1
-        return not self.missing and not self.closed
-
-
-Place = tuple[float, int, Job[Any], int]  # rank, a number that makes it unique, the job, the window in it
-Batch = list[tuple[Job[Any], int]]
 
 
 class Batcher(Generic[Engine]):
@@ -126,10 +61,9 @@ class Batcher(Generic[Engine]):
         self.observe = observe
         self.prepare = prepare
         self.arrived: deque[Job[Engine]] = deque()
-        self.queue: dict[tuple[int, int], list[Place]] = {}  # windows by version and length
+        self.queue = WindowQueue[Engine](self._close)
         self.news = threading.Condition()
         self.stopping = False
-        self.numbers = 0
         self.waiting_texts = 0
         self.waiting_cost = 0  # of what is queued or being answered
         self.seconds_per_cost = 0.0  # of one thread
@@ -229,7 +163,7 @@ class Batcher(Generic[Engine]):
         for job in jobs:
             self._read(job)
         with self.news:
-            batch = self._take(began)
+            batch = self.queue.take(began)
             if self.queue or self.arrived:
                 self.news.notify()
         if batch:
@@ -260,39 +194,7 @@ class Batcher(Generic[Engine]):
             self._end([(job, _conclude(job))])
             return
         with self.news:
-            for window, features in enumerate(job.windows.features):
-                key = (id(job.work), -(-len(features["input_ids"]) // LIKE_TOKENS))
-                self.numbers += 1
-                heappush(self.queue.setdefault(key, []), (job.rank, self.numbers, job, window))
-
-    def _take(self, now: float) -> Batch:
-        """The next windows: the first of the job whose turn it is, in the company of others of like lengths."""
-        for key in list(self.queue):
-            self._drop_unwanted(key, now)
-        if not self.queue:
-            return []
-        version, steps = first = min(self.queue, key=lambda key: self.queue[key][0][:2])
-        most = max(1, min(MOST_WINDOWS_TOGETHER, MOST_TOKENS_TOGETHER // (steps * LIKE_TOKENS)))
-        keys = [first]
-        if len(self.queue[first]) < SHORT_COMPANY and (version, steps - 1) in self.queue:
-            keys.append((version, steps - 1))
-        there = min(most, sum(len(self.queue[key]) for key in keys))
-        wanted = self.queue[first][0][2].work.best_batch(there)
-        taken: Batch = []
-        for key in keys:
-            while len(taken) < wanted and key in self.queue:
-                _, _, job, window = heappop(self.queue[key])
-                taken.append((job, window))
-                self._drop_unwanted(key, now)
-        return taken
-
-    def _drop_unwanted(self, key: tuple[int, int], now: float) -> None:
-        """Forget windows at the head of a heap whose answers nobody waits for any more, and a heap that is empty."""
-        places = self.queue[key]
-        while places and not places[0][2].wanted(now):
-            self._close(heappop(places)[2])
-        if not places:
-            del self.queue[key]
+            self.queue.add(job)
 
     def _answer(self, batch: Batch, began: float) -> None:
         try:

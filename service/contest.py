@@ -14,10 +14,11 @@ from typing import Any
 from components.priority import give_way
 from components.serving.trials import Trial
 from components.task_types import Row
-from service.batching import Answered, Batcher
+from service.batching import Batcher
 from service.engine import Engine, cores, use_cores
 from service.metrics import Metrics
 from service.problems import Problem
+from service.window_queue import Answered
 
 MOST_WAITING_COPIES = 256  # rows; beyond, copies are dropped: a shadow must cost the live version nothing
 KEPT_TIMES = 200  # of the newest requests, of which the median counts

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from components.task_types import Answer, Features, Row, Windows
-from service import batching
+from service import batching, window_queue
 from service.batching import Batcher
 from service.problems import Problem
 
@@ -107,7 +107,7 @@ def test_what_came_meanwhile_is_answered_together_and_a_request_by_one_version(b
 
 
 def test_a_batch_has_a_size_and_a_larger_request_goes_in_several(batcher: Batcher[int], model: Model, monkeypatch):
-    monkeypatch.setattr(batching, "MOST_WINDOWS_TOGETHER", 2)
+    monkeypatch.setattr(window_queue, "MOST_WINDOWS_TOGETHER", 2)
     requests = [lambda: ask(batcher, *"abc"), lambda: ask(batcher, "d")]
     results = asyncio.run(behind_closed_gate(batcher, model, *requests))
     assert results[1:] == [(2, ["a", "b", "c"]), (3, ["d"])]

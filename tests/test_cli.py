@@ -171,3 +171,19 @@ def test_a_bug_is_a_traceback_and_exit_code_1(tmp_path):
     )
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_leaves_torch_to_another_process(run_file):
+    code = (
+        "import sys\nfrom flows.cli import main\n"
+        "try:\n    main()\n"
+        'finally:\n    sys.stderr.write(f\'here: {sorted({"torch", "transformers"} & set(sys.modules))}\')\n'
+    )
+    environment = {**os.environ, "REBERT_HOME": str(run_file.parent / "home")}
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "BENTOML_HOME", "PREFECT_HOME"):
+        environment.pop(name, None)
+    command = [sys.executable, "-c", code, "run", run_file.name]
+    done = subprocess.run(command, cwd=run_file.parent, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("promoted"), done.stderr
+    assert done.stderr.endswith("here: []")

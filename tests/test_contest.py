@@ -15,10 +15,10 @@ import pytest
 from components.serving.trials import Trial
 from components.task_types import Windows
 from service import contest as contests
-from service.batching import Answered
 from service.contest import Contest, place_of
 from service.metrics import Metrics
 from service.problems import Problem
+from service.window_queue import Answered
 
 
 @dataclass

@@ -22,7 +22,8 @@ from components.pretraining.pretraining import PhaseJob, pretrain_phase
 from components.pretraining.pretraining_process import pretrain_in_process
 from components.pretraining.throughput import flops_per_token, matrix_rate
 from components.pretraining_config import PretrainingConfig
-from components.training import training_flow, training_process
+from components.processes import compute_process
+from components.training import training_flow
 from components.training.training_history import Progress
 from tests.pretraining_text import SMALL, small_phase, write_text
 
@@ -126,12 +127,13 @@ def test_parts_of_a_step_give_the_same_curve(alone, job, tmp_path):
 def test_two_processes_of_which_one_is_killed_give_the_curve_of_one(alone, job, tmp_path, monkeypatch):
     script = tmp_path / "child.py"
     script.write_text(
-        "import sys; from pathlib import Path; from components.training import training_flow, training_process\n"
+        "import sys; from pathlib import Path; from components.processes import child\n"
+        "from components.training import training_flow\n"
         "training_flow.CHECKPOINT_SECONDS = 0.0\n"
-        "training_process.main(Path(sys.argv[1]), Path(sys.argv[2]))\n",
+        "child.main(Path(sys.argv[1]), Path(sys.argv[2]))\n",
         encoding="utf-8",
     )
-    monkeypatch.setattr(training_process, "CHILD", (sys.executable, str(script)))
+    monkeypatch.setattr(compute_process, "CHILD", (sys.executable, str(script)))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
     killed: list[int] = []
 

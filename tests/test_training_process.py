@@ -8,21 +8,25 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from components.config import Training
 from components.digests import digest_file
 from components.errors import StorageError, TrainingError
+from components.processes import compute_process, ending
+from components.processes.compute_process import ComputeProcess, child_environment
+from components.processes.orders import Order
 from components.records import as_json
-from components.training import training_process
 from components.training.fine_tuning import train_model
 from components.training.training_history import Progress
-from components.training.training_process import child_environment, train_in_process
+from components.training.training_process import train_in_process
 from tests.training_data import small_job
 
-REPOSITORY = Path(training_process.__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +35,11 @@ def job(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory):
 
 
 def stand_in(monkeypatch, code: str):
-    """Let this code be the child; it gets the job file and the number of the pipe as arguments."""
-    start = "import json, os, signal, sys, time"
-    say = "say = lambda x: os.write(int(sys.argv[2]), json.dumps(x).encode() + b'\\n')"
-    monkeypatch.setattr(training_process, "CHILD", (sys.executable, "-c", f"{start}\n{say}\n{code}"))
+    """Let this code be the child; it gets the number of the pipe, and orders on its input."""
+    start = "import json, os, signal, sys, time\norder = json.loads(sys.stdin.readline())"
+    log = "file = open(order['log'], 'ab')\nos.dup2(file.fileno(), 1)\nos.dup2(file.fileno(), 2)"
+    say = "say = lambda x: os.write(int(sys.argv[1]), json.dumps(x).encode() + b'\\n')"
+    monkeypatch.setattr(compute_process, "CHILD", (sys.executable, "-c", f"{start}\n{log}\n{say}\n{code}"))
 
 
 def with_hours(job, hours: float):
@@ -78,7 +83,7 @@ def test_a_bug_in_the_child_shows_the_end_of_its_log(job, tmp_path: Path, monkey
 
 
 def test_the_clock_ends_a_child_that_does_not_listen(job, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(training_process, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(ending, "GRACE_SECONDS", 0.2)
     stand_in(
         monkeypatch, "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
     )
@@ -102,7 +107,7 @@ def test_the_clock_ends_a_child_that_never_stops_talking():
     talker.start()
     began = time.monotonic()
     with os.fdopen(reading, "rb", buffering=0) as messages:
-        for _ in training_process._lines(messages, began + 0.2):
+        for _ in compute_process.lines(messages, began + 0.2):
             pass
         assert time.monotonic() - began < 2
     talker.join(10)
@@ -122,8 +127,9 @@ def test_a_listener_that_raises_ends_the_child(job, tmp_path: Path, monkeypatch)
 
 def test_the_child_dies_with_its_parent(tmp_path: Path):
     child = (
-        "import threading, time, os; from components.training.training_process import _die_with_parent;"
-        "threading.Thread(target=_die_with_parent, daemon=True).start(); print(os.getpid(), flush=True); time.sleep(60)"
+        "import threading, time, os; from components.processes.child import _listen;"
+        "threading.Thread(target=_listen, args=(None,), daemon=True).start();"
+        "print(os.getpid(), flush=True); time.sleep(60)"
     )
     parent = (
         "import subprocess, sys, time;"
@@ -167,13 +173,15 @@ def test_twenty_kills_at_any_moment_end_with_the_same_weights(job, tmp_path: Pat
     whole = train_model(*long, tmp_path / "whole")
     draw = random.Random(0)
     code = (
-        "import sys; from pathlib import Path; from components.training import training_flow, training_process;"
-        "training_flow.CHECKPOINT_SECONDS = 0.0; training_process.main(Path(sys.argv[1]), 1)"
+        "import sys; from pathlib import Path; from components.training import training_flow;"
+        "from components.processes import child;"
+        "training_flow.CHECKPOINT_SECONDS = 0.0; child.main(1, Path(sys.argv[1]))"
     )
     folder = tmp_path / "killed"
     folder.mkdir()
     records = dict(zip(("tokens", "base", "dataset"), long[1:], strict=True))
-    content = {"config": long[0].model_dump(mode="json"), "folder": str(folder), "config_folder": "."}
+    work = "components.training.training_process:fine_tune"
+    content = {"work": work, "config": long[0].model_dump(mode="json"), "folder": str(folder), "config_folder": "."}
     job_file = tmp_path / "job.json"
     job_file.write_text(json.dumps({**content, **{key: as_json(each) for key, each in records.items()}}))
     kills = 0
@@ -192,3 +200,59 @@ def test_twenty_kills_at_any_moment_end_with_the_same_weights(job, tmp_path: Pat
             break
     assert kills == 20
     assert digest_file(folder / "model" / "manifest.json") == whole.digest
+
+
+def work(what: str, content: dict[str, object] | None = None, **changed: object) -> Order:
+    order = Order(f"tests.test_training_process:{what}", content or {}, "The work", 1, "an hour", "", "", "work.log")
+    return replace(order, **changed)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a work of these tests returns."""
+
+    pid: int
+    value: int = 0
+
+
+def say_it(job: dict[str, object], _: object) -> Said:
+    sys.stdout.write("said\n")
+    sys.stdout.flush()
+    return Said(os.getpid(), int(str(job.get("value", 0))))
+
+
+def refuse(_job: object, _: object) -> Said:
+    raise TrainingError("No.", "ask again.")
+
+
+def test_one_process_does_orders_one_after_the_other_with_a_log_each(tmp_path: Path):
+    with ComputeProcess(Training()) as process:
+        process.start()
+        first = process.do(work("say_it", {"value": 1}), tmp_path / "one", Said)
+        second = process.do(work("say_it", {"value": 2}), tmp_path / "two", Said)
+    assert (first.value, second.value) == (1, 2)
+    assert first.pid == second.pid != os.getpid()
+    assert [(tmp_path / name / "work.log").read_text() for name in ("one", "two")] == ["said\n", "said\n"]
+    assert not psutil.pid_exists(first.pid)
+
+
+def test_no_process_trains_twice(tmp_path: Path):
+    with ComputeProcess(Training()) as process:
+        pids = [process.do(work("say_it", trains=trains), tmp_path, Said).pid for trains in (True, False, True)]
+    assert pids[0] == pids[1] != pids[2]
+
+
+def test_after_an_error_another_process_goes_on(tmp_path: Path):
+    with ComputeProcess(Training()) as process:
+        first = process.do(work("say_it"), tmp_path, Said)
+        with pytest.raises(TrainingError, match="No"):
+            process.do(work("refuse"), tmp_path, Said)
+        assert process.do(work("say_it"), tmp_path, Said).pid != first.pid
+
+
+def test_a_process_that_died_before_its_first_order_is_told_with_what_it_printed(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(compute_process, "CHILD", (sys.executable, "-c", "raise ImportError('no such library')"))
+    with ComputeProcess(Training()) as process:
+        process.start().process.wait(10)
+        with pytest.raises(RuntimeError, match="no such library"):
+            process.do(work("say_it"), tmp_path, Said)

@@ -8,9 +8,12 @@ from typing import Any
 
 from components.pretraining.pretraining import PhaseJob, pretrain_phase
 from components.pretraining_config import PretrainingConfig
+from components.processes.compute_process import ComputeProcess
+from components.processes.elastic import Launch, do_together
+from components.processes.orders import ProgressListener, record
 from components.records import BaseModel, PretrainingExamples, TrainedModel, ValidatedDataset, as_json
 from components.settings import Settings
-from components.training.training_process import Launch, Order, ProgressListener, record, run_in_process
+from components.training.training_process import training_order
 
 WORK = "components.pretraining.pretraining_process:pretrain"
 
@@ -36,8 +39,11 @@ def pretrain_in_process(
     }
     training = config.fine_tuning_settings(job.phase)
     together = Launch(launch.processes, launch.nodes, launch.rendezvous, launch.restarts)
-    order = Order(WORK, config.name, training, content, together)
-    return run_in_process(order, job.folder, settings=settings, on_progress=on_progress)
+    order = training_order(WORK, config.name, training, content)
+    if not together.alone:
+        return do_together(order, together, training, job.folder, TrainedModel, settings, on_progress)
+    with ComputeProcess(training, settings) as process:
+        return process.do(order, job.folder, TrainedModel, on_progress)
 
 
 def pretrain(job: Mapping[str, Any], progress: ProgressListener | None) -> TrainedModel:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from components.errors import ServingError
+from components.processes.ending import end_process
 from components.records import Bundle
 from components.serving.places import Places, environment_of_places
 from components.settings import DEFAULTS, Settings, environment_of, without_secrets
@@ -170,13 +171,7 @@ class EndpointProcess:
 
     def stop(self) -> None:
         """Let it answer what it has and end; kill it if it does not."""
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end_process(self.process, grace=STOP_SECONDS)
 
     def _last_words(self) -> str:
         with self.log.open("rb") as output:

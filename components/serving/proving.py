@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,24 @@ class Proof:
     core_seconds: float
 
 
-def prove_bundle(settings: Settings, bundle: Bundle, registered_model: Path, log: Path | None = None) -> Proof:
+def check_registered(model: Path) -> float:
+    """By how much the scores of a registered model differ from the trainer's.
+
+    Raises:
+        BundleError: an answer is not the trainer's.
+    """
+    from components.models.inference import Predictor
+
+    return check_model(Predictor.load(model), model)
+
+
+def prove_bundle(
+    settings: Settings,
+    bundle: Bundle,
+    registered_model: Path,
+    log: Path | None = None,
+    check: Callable[[Path], float] = check_registered,
+) -> Proof:
     """That the registered model and the running bundle both give the trainer's answers.
 
     Args:
@@ -62,6 +79,7 @@ def prove_bundle(settings: Settings, bundle: Bundle, registered_model: Path, log
         bundle: the bundle to start, on a free port of this machine only.
         registered_model: the model directory as the registry gives it back.
         log: file for the output of the bundle; None for one in the home folder.
+        check: compares the registered model with the trainer's answers.
 
     Raises:
         BundleError: an answer differs, or the bundle holds another model than the registry.
@@ -78,7 +96,7 @@ def prove_bundle(settings: Settings, bundle: Bundle, registered_model: Path, log
                 f"The bundle {bundle.tag} holds model {bundle.model_digest[:12]}, the registry {found[:12]}.",
                 "build the bundle again.",
             )
-        registered = _check_registered(registered_model)
+        registered = check(registered_model)
         start_seconds = endpoint.wait_until_ready()
         try:
             return _prove(endpoint, bundle, manifest, registered, start_seconds)
@@ -90,12 +108,6 @@ def prove_bundle(settings: Settings, bundle: Bundle, registered_model: Path, log
 
 def _log(settings: Settings, bundle: Bundle) -> Path:
     return settings.home / "logs" / f"proof-{bundle.tag.replace(':', '-')}.log"
-
-
-def _check_registered(model: Path) -> float:
-    from components.models.inference import Predictor
-
-    return check_model(Predictor.load(model), model)
 
 
 def _prove(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,9 @@ from components.validation.row_checks import check_rows, own_expectations
 from components.validation.validated_rows import write_quarantine, write_rows
 from components.validation.validation_report import Content, write_report
 
+if TYPE_CHECKING:
+    from components.validation.token_checks import LookAtTokens
+
 # Set aside because they say nothing new or would flatter the scores: no sign of a bad delivery.
 HARMLESS = ("duplicate_rows", "near_duplicates", "straddling_rows")
 MOST_NAMED = 10_000  # rows of a check in validation.json; quarantine.jsonl has all that were set aside
@@ -55,6 +59,7 @@ def validate_dataset(
     folder: Path,
     *,
     files: Mapping[Split, Sequence[DataFile]] | None = None,
+    look: LookAtTokens | None = None,
 ) -> ValidatedDataset:
     """The rows of the run file's data that may be trained on.
 
@@ -64,6 +69,7 @@ def validate_dataset(
         champion_labels: labels of the live model, None for a first model.
         folder: receives the rows and the report.
         files: the data files as they were found when the run began; None looks for them now.
+        look: reads rows with the tokenizer; None does it in this process, which then imports transformers.
 
     Raises:
         RejectedData: a check of severity stop failed; `folder` holds the report.
@@ -72,7 +78,7 @@ def validate_dataset(
         StorageError: `folder` cannot be written.
     """
     examination = _Examination(config, read_delivery(config, files))
-    examination.check(base, champion_labels)
+    examination.check(base, champion_labels, look)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return examination.publish(folder)
@@ -93,7 +99,7 @@ class _Examination:
         self.splits: Integers = np.empty(0, np.int64)
         self.share_counted: NDArray[np.bool_] = np.zeros(len(delivery.table), np.bool_)
 
-    def check(self, base: BaseModel | None, champion: Sequence[str] | None) -> None:
+    def check(self, base: BaseModel | None, champion: Sequence[str] | None, look: LookAtTokens | None) -> None:
         """Make every check that can be made; the others say why they cannot."""
         for outcome in reading_outcomes(self.delivery):
             self.add(outcome)
@@ -104,7 +110,7 @@ class _Examination:
                 self.add(outcome)
             if not lacking:
                 self._compare_rows()
-                self._check_whole(base, champion)
+                self._check_whole(base, champion, look)
         reason = " and ".join(sorted(lacking)) or "the data"
         self.outcomes.extend(
             Outcome(
@@ -166,7 +172,7 @@ class _Examination:
     def _remaining(self, compared: Compared) -> Compared:
         return compared.only(self.usable[compared.rows])
 
-    def _check_whole(self, base: BaseModel | None, champion: Sequence[str] | None) -> None:
+    def _check_whole(self, base: BaseModel | None, champion: Sequence[str] | None, look: LookAtTokens | None) -> None:
         reasons = [outcome for outcome in self.outcomes if outcome.name not in HARMLESS]
         # Before those that fail because few rows are left.
         self.add(check_quarantine(self.delivery, self.share_counted, reasons, self.config))
@@ -176,13 +182,12 @@ class _Examination:
             for outcome in check_labels(words, self.splits, self.labels.known, champion, self.config):
                 self.add(outcome)
         if base is not None and len(self.rows):
-            from components.validation.token_checks import check_reach, check_tokens
+            from components.validation.token_checks import check_tokens, look_at_tokens
 
             columns = {role: self.delivery.column(role, self.rows) for role in self.delivery.roles}
-            for outcome in check_tokens([columns[role] for role in self.delivery.texts], base, self.config):
+            found = (look or look_at_tokens)(columns, self.delivery.texts, base, self.config)
+            for outcome in check_tokens(found, self.rows, base, self.config):
                 self.add(outcome)
-            if REACH in checks_of(self.task_type):
-                self.add(check_reach(columns, self.rows, base, self.config))
 
     def _failing(self) -> dict[str, list[str]]:
         """Names of the failing rows of each check, the first MOST_NAMED of them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from components.config import RunConfig
 from components.records import BaseModel
 from components.task_types import find_task_type
 from components.training.tokenization import load_tokenizer, spec_of
-from components.validation.checks import REACH, Integers, Outcome, either
+from components.validation.checks import REACH, Integers, Outcome, checks_of, either
 
 SAMPLE_ROWS = 20_000  # evenly spread; a share is then known to within half a percentage point
 BATCH_ROWS = 1000
@@ -31,35 +31,61 @@ class TokenCounts:
     longest: int
 
 
-def check_tokens(columns: Sequence[Any], base: BaseModel, config: RunConfig) -> list[Outcome]:
-    """The shares of rows in several windows and of unknown tokens.
+@dataclass(frozen=True, slots=True)
+class TokenFindings:
+    """`unreachable` are the rows, counted from the first usable one, whose true answer the model could not give."""
+
+    counts: TokenCounts
+    unreachable: tuple[int, ...] = ()
+
+
+LookAtTokens = Callable[[Mapping[str, Any], Sequence[str], BaseModel, RunConfig], TokenFindings]
+
+
+def look_at_tokens(
+    columns: Mapping[str, Any], texts: Sequence[str], base: BaseModel, config: RunConfig
+) -> TokenFindings:
+    """What the tokenizer makes of the usable rows: of a sample, and of all where answers may be out of reach.
 
     Args:
-        columns: the text columns of the usable rows, Arrow arrays, in the order in which the model reads them.
+        columns: texts and `label`, Arrow arrays.
+        texts: the names of the texts, in the order in which the model reads them.
         base: its folder holds the tokenizer.
-        config: the limits.
+        config: `model.max_length`, and how the task type reads.
 
     Raises:
         BaseModelError: the tokenizer cannot be loaded.
     """
-    counts = count_tokens(columns, load_tokenizer(base), config.model.max_length)
-    return [_windowed(counts, config), _unknown(counts, base, config)]
+    tokenizer, task_type = load_tokenizer(base), find_task_type(config.task_type)
+    counts = count_tokens([columns[name] for name in texts], tokenizer, config.model.max_length)
+    if REACH not in checks_of(task_type):
+        return TokenFindings(counts)
+    spec = spec_of(config, (), base)
+    found: list[int] = []
+    for start in range(0, counts.rows, BATCH_ROWS):
+        part = {role: column.slice(start, BATCH_ROWS).to_pylist() for role, column in columns.items()}
+        rows = [dict(zip(part, values, strict=True)) for values in zip(*part.values(), strict=True)]
+        found += [start + row for row in task_type.out_of_reach(rows, task_type.encode(tokenizer, rows, spec), spec)]
+    return TokenFindings(counts, tuple(found))
 
 
-def check_reach(columns: Mapping[str, Any], rows: Integers, base: BaseModel, config: RunConfig) -> Outcome:
-    """The rows whose true answer the model could not give, however well it learns; all rows are looked at.
+def check_tokens(found: TokenFindings, rows: Integers, base: BaseModel, config: RunConfig) -> list[Outcome]:
+    """The shares of rows in several windows and of unknown tokens, and the rows that are out of reach.
 
     Args:
-        columns: texts and `label` of the usable rows, Arrow arrays.
+        found: of the usable rows.
         rows: their positions in the delivery.
+        base: named in what is said.
+        config: the limits.
     """
-    task_type, tokenizer, spec = find_task_type(config.task_type), load_tokenizer(base), spec_of(config, (), base)
-    found: list[int] = []
-    for start in range(0, len(rows), BATCH_ROWS):
-        part = {role: column.slice(start, BATCH_ROWS).to_pylist() for role, column in columns.items()}
-        texts = [dict(zip(part, values, strict=True)) for values in zip(*part.values(), strict=True)]
-        found += [start + row for row in task_type.out_of_reach(texts, task_type.encode(tokenizer, texts, spec), spec)]
-    what, hint = task_type.unreachable
+    task_type = find_task_type(config.task_type)
+    outcomes = [_windowed(found.counts, config), _unknown(found.counts, base, config)]
+    reached = [_reach(found.unreachable, rows, task_type.unreachable)] if REACH in checks_of(task_type) else []
+    return outcomes + reached
+
+
+def _reach(found: Sequence[int], rows: Integers, said: tuple[str, str]) -> Outcome:
+    what, hint = said
     return Outcome(
         REACH,
         passed=not found,

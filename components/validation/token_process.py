@@ -1,0 +1,62 @@
+"""The tokenizer's look at a delivery in another process, which has transformers at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+
+from components.config import RunConfig
+from components.processes.compute_process import ComputeProcess
+from components.processes.orders import Order, ProgressListener, record
+from components.records import BaseModel, as_json
+from components.validation.token_checks import TokenFindings
+
+ROWS = "rows.arrow"
+MAX_HOURS = 4.0
+
+
+def look_in_process(
+    process: ComputeProcess, columns: Mapping[str, Any], texts: Sequence[str], base: BaseModel, config: RunConfig
+) -> TokenFindings:
+    """What `look_at_tokens` finds, found in another process.
+
+    Raises:
+        TrainingError: it took more than four hours, or the system killed the process.
+        BaseModelError: the tokenizer cannot be loaded.
+    """
+    content = {
+        "config": config.model_dump(mode="json"),
+        "config_folder": str(config.folder),
+        "base": as_json(base),
+        "texts": list(texts),
+    }
+    order = Order(
+        work=f"{__name__}:look",
+        content=content,
+        subject=f"Reading the data of '{config.name}' with the tokenizer",
+        max_hours=MAX_HOURS,
+        limit=f"{MAX_HOURS:g} hours",
+        when_late="use fewer rows, or a faster machine.",
+        when_killed="use a machine with more memory.",
+        log="tokens.log",
+    )
+    with TemporaryDirectory() as place:
+        folder, table = Path(place), pa.table(dict(columns))
+        with pa.OSFile(str(folder / ROWS), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+        return process.do(order, folder, TokenFindings)
+
+
+def look(job: Mapping[str, Any], _: ProgressListener | None) -> TokenFindings:
+    """The work in the other process."""
+    from components.validation.token_checks import look_at_tokens
+
+    config = RunConfig.model_validate({**job["config"], "folder": job["config_folder"]})
+    with pa.memory_map(str(Path(job["folder"]) / ROWS)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    columns = {name: table.column(name).combine_chunks() for name in table.column_names}
+    return look_at_tokens(columns, job["texts"], record(BaseModel, job["base"]), config)
