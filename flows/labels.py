@@ -17,7 +17,7 @@ from flows.tracked import record_rejection
 @task(name="label noise", retries=1, retry_delay_seconds=5, timeout_seconds=4 * 3600, tags=["data"], **STORED)
 def look_at_labels(job: Job, dataset: ValidatedDataset) -> LabelNoise | None:
     """What was found among the training labels, with the rows that go on; None where the run file asks for nothing."""
-    from components.validation.noisy_rows import look_for_noise
+    from components.validation.noise_process import look_for_noise_in_process
 
     if job.config.validation.label_noise == "off":
         return None
@@ -26,7 +26,7 @@ def look_at_labels(job: Job, dataset: ValidatedDataset) -> LabelNoise | None:
         found = job.perform(
             step,
             LabelNoise,
-            lambda folder: look_for_noise(job.config, dataset, job.base, folder, device),
+            lambda folder: look_for_noise_in_process(job.process, job.config, dataset, job.base, folder, device),
             lambda made: f"about {made.share:.1%} wrong, {made.suspects:,} suspects, {made.removed:,} removed",
         )
     except RejectedData as error:

@@ -16,10 +16,10 @@ import pytest
 
 from components.config import Training
 from components.digests import digest_file
-from components.errors import StorageError, TrainingError
+from components.errors import RejectedData, StorageError, TrainingError
 from components.processes import compute_process, ending
 from components.processes.compute_process import ComputeProcess, child_environment
-from components.processes.orders import Order
+from components.processes.orders import Order, error_content, error_of
 from components.records import as_json
 from components.training.fine_tuning import train_model
 from components.training.training_history import Progress
@@ -256,3 +256,10 @@ def test_a_process_that_died_before_its_first_order_is_told_with_what_it_printed
         process.start().process.wait(10)
         with pytest.raises(RuntimeError, match="no such library"):
             process.do(work("say_it"), tmp_path, Said)
+
+
+def test_a_rejection_keeps_its_report_on_its_way():
+    content = error_content(RejectedData("Too many.", "mend them.", report="here"))
+    error = error_of(json.loads(json.dumps(content)))
+    assert isinstance(error, RejectedData)
+    assert (error.problem, error.hint, error.report) == ("Too many.", "mend them.", "here")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from components import errors
-from components.errors import ProjectError
+from components.errors import ProjectError, RejectedData
 from components.training.training_history import Progress
 
 JOB = "job.json"
@@ -61,12 +61,15 @@ def record(kind: type[Record], values: Any) -> Record:
     return TypeAdapter(kind).validate_python(values)
 
 
-def error_content(error: ProjectError) -> Mapping[str, str]:
+def error_content(error: ProjectError) -> Mapping[str, Any]:
     """An error as JSON."""
-    return {"class": type(error).__name__, "problem": error.problem, "hint": error.hint}
+    own = {"report": error.report} if isinstance(error, RejectedData) else {}
+    return {"class": type(error).__name__, "problem": error.problem, "hint": error.hint, **own}
 
 
-def error_of(content: Mapping[str, str]) -> ProjectError:
+def error_of(content: Mapping[str, Any]) -> ProjectError:
     """The error that the other process raised."""
     kind: type[ProjectError] = getattr(errors, content["class"])
+    if issubclass(kind, RejectedData):
+        return kind(content["problem"], content["hint"], report=content["report"])
     return kind(content["problem"], content["hint"])
