@@ -54,7 +54,8 @@ class ValidatedDataset:
     """Rows that may be trained on: `<split>.parquet` in `folder`, beside the report.
 
     Each parquet file has the columns `row_id` (text, `file:line`), those of the task type, and the slice columns.
-    `digest` covers the content and order of all rows that go on, and the label list.
+    `digest` covers the content and order of all rows that go on, and the label list. `feedback` counts the corrections
+    that people sent by what became of them; `feedback.jsonl` says it of each.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class ValidatedDataset:
     quarantined_rows: int
     source_digests: Mapping[str, str]
     checks: tuple[CheckResult, ...]
+    feedback: Mapping[str, int] = field(default_factory=dict)
 
     def split_file(self, split: Split) -> Path:
         return self.folder / f"{split}.parquet"

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from components.records import Severity
 from components.task_types import TaskType
-from components.validation.checks import checks_of, explain_severity
+from components.validation.checks import checks_of, explain_severity, has_truth
 from components.validation.expectations import explain_name
 
 Place = tuple[str | int, ...]
@@ -52,6 +52,8 @@ def wrong_for_type(content: Mapping[str, Any], task_type: TaskType) -> Problems:
             ("training", "class_weights"),
             f"training.class_weights: {task_type.name} does not weigh labels; leave the key out",
         )
+    if data.get("feedback") and not (task_type.trains and has_truth(task_type)):
+        yield ("data", "feedback"), f"data.feedback: {task_type.name} learns from no true answers; leave the key out"
     if data.get("labels") is not None and not task_type.has_labels:
         yield ("data", "labels"), f"data.labels: {task_type.name} has no set of labels; leave the key out"
 

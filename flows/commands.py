@@ -52,6 +52,8 @@ def show_plan(run_file: Path, as_of: date | None, settings: Settings, as_json_ob
         return
     rows = [(step.name, step.action, step.reason) for step in found.steps]
     console.print_table(f"{job.config.name}, champion: {champion or 'none yet'}", ("step", "", "why"), rows)
+    if found.feedback:
+        console.print_text(found.feedback)
     if found.unchanged:
         console.print_text(f"Nothing to do: {found.unchanged}")
 
