@@ -198,7 +198,8 @@ def _replaced(delivery: Delivery, outcomes: Sequence[Outcome]) -> dict[str, list
 def _provenance(delivery: Delivery, rows: Integers) -> Iterator[dict[str, Any]]:
     """Name and origin of each correction."""
     known = [name for name in PROVENANCE if PREFIX + name in delivery.table.column_names]
-    chosen = delivery.table.select([PREFIX + name for name in known]).take(pa.array(rows)).to_pylist()
+    columns = ["line", *(PREFIX + name for name in known)]
+    chosen = delivery.table.select(columns).take(pa.array(rows)).to_pylist()
     for place, name, origin in zip(rows.tolist(), delivery.row_ids(rows).to_pylist(), chosen, strict=True):
         file, _, line = name.rpartition(":")
         yield {"place": place, "row": name, "file": file, "line": int(line)} | {
