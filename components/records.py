@@ -183,6 +183,7 @@ class PromotionDecision:
     p-value that passes, `lowest` the one-sided limit that the true difference is above at 1 - alpha, `detectable` the
     smallest true difference that these rows would have shown with the power asked for. `best_version` is the best ever
     accepted, where that is not the champion. `earlier_decisions` counts the decisions on the same frozen rows before.
+    `gate` is the rule set that decided: the run file's section as it was read, with its defaults.
     """
 
     folder: Path
@@ -206,6 +207,7 @@ class PromotionDecision:
     best_version: int | None = None
     earlier_decisions: int = 0
     test_rows: str = ""
+    gate: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
     rejection = last_rejection(settings, name) if version is None else None
     chosen = _chosen(name, settings, version)
     decision = read_decision(settings, chosen.run_id)
-    events = [e for e in registry.read_ledger(settings, name) if chosen.version in (e.before, e.after)]
+    events = [e for e in registry.read_moves(settings, name) if chosen.version in (e.before, e.after)]
     if as_json_object:
         ledger = [as_json(event) for event in events]
         facts = {"model": name, "version": chosen.version, "run_id": chosen.run_id, "aliases": chosen.aliases}
@@ -114,10 +114,16 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
         console.print_markdown(decision_in_words(decision))
     if events:
         rows = [
-            (event.time[:19], event.action, f"{event.before or 'none'} → {event.after or 'none'}", event.why)
+            (
+                event.time[:19],
+                event.action,
+                event.alias,
+                f"{event.before or 'none'} → {event.after or 'none'}",
+                event.why,
+            )
             for event in events
         ]
-        console.print_table("ledger (UTC)", ("when", "what", "champion", "why"), rows)
+        console.print_table("ledger (UTC)", ("when", "what", "alias", "version", "why"), rows)
 
 
 def _chosen(name: str, settings: Settings, version: int | None) -> RegisteredVersion:
