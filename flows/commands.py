@@ -164,7 +164,7 @@ def predict_rows(
     found = registry.get_version(settings, name, version)
     model = registry.fetch_model(settings, found)
     asked = _asked(model, options)
-    rows = predict_file(model, source, target, _named(columns), options=asked.options, top_k=asked.top_k)
+    rows = predict_file(model, source, target, named_columns(columns), options=asked.options, top_k=asked.top_k)
     if as_json_object:
         console.print_json({"model": name, "version": version, "rows": rows, "output": str(target)})
     console.say(f"{rows:,} rows answered by {name} version {version}: {target}")
@@ -211,7 +211,7 @@ def export_corrections(name: str, settings: Settings, target: Path, as_json_obje
         console.say(f"{found.replaced:,} were corrected again later, {found.broken:,} lines could not be read.")
 
 
-def _named(columns: Sequence[str]) -> dict[str, str]:
+def named_columns(columns: Sequence[str]) -> dict[str, str]:
     """Our names of columns to the file's, from words such as text=review."""
     wrong = [column for column in columns if not all(column.partition("="))]
     if wrong:

@@ -33,7 +33,7 @@ LONGEST_REASON = 2000  # characters; a tag holds 5,000 in older MLflow servers
 class LedgerEvent:
     """One move of an alias; `before` is None where no version had it, `after` where none has it from then on.
 
-    `numbers` are those of the decision behind a promotion or refusal, the gate's rule set among them; `time` is ISO 8601
+    `numbers` are those of the decision behind a promotion or refusal, with the rule set of the gate; `time` is ISO 8601
     in UTC. `previous` is the seal of the event before, `seal` the digest of this one once it is closed.
     """
 
