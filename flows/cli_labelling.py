@@ -41,3 +41,33 @@ def label_queue(
         version=version,
         as_json_object=json,
     )
+
+
+class CurveMethod(StrEnum):
+    embeddings = "embeddings"
+    fine_tuning = "fine-tuning"
+
+
+@command
+def label_value(
+    target: Annotated[str, typer.Argument(metavar="RUN_FILE|NAME", help="A run file, or the name of a model.")],
+    rows: Annotated[int | None, typer.Option(min=1, help="More rows to ask about; default: 1,000.")] = None,
+    method: Annotated[
+        CurveMethod, typer.Option(help="embeddings: a fast proxy; fine-tuning: trains for each point.")
+    ] = CurveMethod.embeddings,
+    seeds: Annotated[int, typer.Option(min=2, max=20, help="Orders in which the rows are added.")] = 3,
+    output: Annotated[Path | None, typer.Option(help="Folder that gets the table and the picture too.")] = None,
+    json: Json = False,
+) -> None:
+    """Say what more labels would buy: a learning curve with its forecast and how sure it is."""
+    from flows.label_value import show_label_value
+
+    show_label_value(
+        target,
+        this_installation(),
+        method=method.value,
+        more=rows,
+        seeds=seeds,
+        output=output,
+        as_json_object=json,
+    )
