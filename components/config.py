@@ -111,8 +111,8 @@ class Validation(Section):
     )
     label_noise: Literal["off", "warn", "stop", "remove"] = Field(
         "off",
-        description="Whether to look for wrong labels (one label a row; costs one reading of all training rows by the "
-        "base model): warn names them, stop rejects more than max_label_noise, remove trains without them.",
+        description="Whether to look for wrong labels of texts (costs one reading of all training rows by the base "
+        "model): warn names them, stop rejects more than max_label_noise, remove trains without them.",
     )
     max_label_noise: Share = Field(0.1, description="Largest estimated share of wrong training labels, with stop.")
     severity: Mapping[str, Severity] = Field(

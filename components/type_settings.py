@@ -44,9 +44,9 @@ def wrong_for_type(content: Mapping[str, Any], task_type: TaskType) -> Problems:
         place = ("evaluation", "behaviour")
         yield place, f"evaluation.behaviour: {task_type.name} has no labels with scores; leave the key out"
     noise = _section(content, "validation").get("label_noise", "off")
-    if noise not in ("off", False) and not _has_one_label(task_type):
+    if noise not in ("off", False) and not _has_labels_of_texts(task_type):
         place = ("validation", "label_noise")
-        yield place, f"validation.label_noise: {task_type.name} has not just one label a row; leave the key out"
+        yield place, f"validation.label_noise: {task_type.name} has no labels of whole texts; leave the key out"
     if training.get("class_weights") == "balanced" and not task_type.balances:
         yield (
             ("training", "class_weights"),
@@ -58,12 +58,9 @@ def wrong_for_type(content: Mapping[str, Any], task_type: TaskType) -> Problems:
         yield ("data", "labels"), f"data.labels: {task_type.name} has no set of labels; leave the key out"
 
 
-def _has_one_label(task_type: TaskType) -> bool:
-    return (
-        task_type.trains
-        and task_type.has_labels
-        and (task_type.targets_are, task_type.targets_type) == ("one", "int64")
-    )
+def _has_labels_of_texts(task_type: TaskType) -> bool:
+    """One label a row, or several; entities are labels of parts of a text."""
+    return task_type.trains and task_type.has_labels and task_type.targets_are in ("one", "vector")
 
 
 def wrong_settings(content: Mapping[str, Any], task_type: TaskType) -> list[dict[str, Any]]:

@@ -24,7 +24,8 @@ from components.labelling.queue import truth_column
 from components.models.embeddings import embed_texts
 from components.records import BaseModel, ValidatedDataset
 from components.task_types import TaskType, find_task_type
-from components.validation.label_noise import MOST_STEPS, PENALTY
+from components.validation.label_noise import classifier
+from components.validation.multi_label_noise import learn_several_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,33 +134,10 @@ def _proxy(work: Work, train: pd.DataFrame, judged: pd.DataFrame) -> Callable[[N
 
 
 def _one_label(vectors: Any, labels: Sequence[str], others: Any) -> list[str]:
-    from sklearn.linear_model import LogisticRegression
-
     if len(set(labels)) == 1:
         return [labels[0]] * len(others)
-    model = LogisticRegression(C=PENALTY, max_iter=MOST_STEPS).fit(vectors, labels)
+    model = classifier().fit(vectors, labels)
     return [str(label) for label in model.predict(others)]
-
-
-def _several_labels(vectors: Any, labels: Sequence[str], others: Any) -> list[str]:
-    """Each label for itself, given where it is likelier than not."""
-    import json
-
-    from sklearn.linear_model import LogisticRegression
-
-    from components.task_types.base import json_text
-
-    actual = [set(json.loads(label)) for label in labels]
-    given: list[list[str]] = [[] for _ in range(len(others))]
-    for name in sorted(set().union(*actual)):
-        targets = np.array([name in each for each in actual])
-        if targets.all():
-            said = np.ones(len(others), bool)
-        else:
-            said = LogisticRegression(C=PENALTY, max_iter=MOST_STEPS).fit(vectors, targets).predict(others)
-        for row in np.flatnonzero(said):
-            given[row].append(name)
-    return [json_text(names) for names in given]
 
 
 def _number(vectors: Any, labels: Sequence[str], others: Any) -> list[str]:
@@ -170,7 +148,7 @@ def _number(vectors: Any, labels: Sequence[str], others: Any) -> list[str]:
 
 LEARNERS: Mapping[str, Callable[[Any, Sequence[str], Any], list[str]]] = {
     "label": _one_label,
-    "labels": _several_labels,
+    "labels": learn_several_labels,
     "value": _number,
 }
 

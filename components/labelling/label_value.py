@@ -179,7 +179,7 @@ def _draw(value: LabelValue, folder: Path) -> Path:
     for number, each in enumerate(value.forecasts):
         axes.plot(
             [now + each.more] * 2, [base + each.low, base + each.high], color=ORANGE, linewidth=4, alpha=0.6,
-            solid_capstyle="butt", label="95 % interval" if number == 0 else None,
+            solid_capstyle="butt", label="95 % interval of the gain" if number == 0 else None,
         )  # fmt: skip
     axes.axvline(now, color=GREY, linestyle=":", linewidth=1)
     axes.set(xlabel="training rows", ylabel=metric_words(value.metric))

@@ -108,10 +108,10 @@ def log_label_noise(settings: Settings, run_id: str, noise: LabelNoise) -> None:
     """Show how many training labels are likely wrong, and the table of them."""
     place = place_of(settings, run_id)
     values: dict[str, float | None] = {"share": noise.share, "suspects": noise.suspects, "removed": noise.removed}
-    values |= {"accuracy_with_suspects": noise.before, "accuracy_without": noise.after}
+    values |= {f"{noise.metric}_with_suspects": noise.before, f"{noise.metric}_without": noise.after}
     place.metrics({f"label_noise/{name}": value for name, value in values.items()})
-    for name in ("label_noise.csv", "label_noise.md", "label_noise.json"):
-        place.upload(noise.folder / name, "validation")
+    for path in sorted(noise.folder.glob("label_noise*")):
+        place.upload(path, "validation")
 
 
 @mlflow_errors
