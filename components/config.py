@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from components.config_values import Paths as Paths
 from components.config_values import Section as Section
 from components.config_values import Share as Share
+from components.feedback_config import Feedback as Feedback
 from components.gate_config import Behaviour as Behaviour
 from components.gate_config import Evaluation as Evaluation
 from components.gate_config import Gate as Gate
@@ -50,6 +51,7 @@ class Data(Section):
         description="The labels that may occur; left out: the champion's, or for a first model those in train.",
     )
     split: SplitShares = Field(SplitShares(), description="Shares, where validation or test files are left out.")
+    feedback: Feedback = False
     dated_by: str | None = Field(
         None,
         pattern=r"^(path|modified|column:.+)$",
@@ -109,8 +111,8 @@ class Validation(Section):
     )
     label_noise: Literal["off", "warn", "stop", "remove"] = Field(
         "off",
-        description="Whether to look for wrong labels (one label a row; costs one reading of all training rows by the "
-        "base model): warn names them, stop rejects more than max_label_noise, remove trains without them.",
+        description="Whether to look for wrong labels of texts (costs one reading of all training rows by the base "
+        "model): warn names them, stop rejects more than max_label_noise, remove trains without them.",
     )
     max_label_noise: Share = Field(0.1, description="Largest estimated share of wrong training labels, with stop.")
     severity: Mapping[str, Severity] = Field(

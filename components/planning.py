@@ -24,6 +24,7 @@ from components.step_parts import (
     with_seed,
 )
 from components.step_store import Step, StepStore
+from components.validation.feedback_words import feedback_in_words
 from components.validation.noisy_rows import LabelNoise
 
 STEPS = (
@@ -43,10 +44,15 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would do. `unchanged` says in one sentence why there is nothing to do, or is None."""
+    """What a run would do.
+
+    `unchanged` says in one sentence why there is nothing to do, or is None; `feedback` what is known of corrections,
+    empty where none are asked for.
+    """
 
     steps: tuple[PlannedStep, ...]
     unchanged: str | None
+    feedback: str = ""
 
 
 def find_validated(inputs: Inputs, store: StepStore) -> ValidatedDataset | None:
@@ -93,7 +99,17 @@ def plan_run(inputs: Inputs, store: StepStore) -> Plan:
         planned += [PlannedStep(name, "skip", "nothing has changed") for name in rest]
     else:
         planned += [PlannedStep(name, "run", f"follows {planned[-1].name}") for name in rest]
-    return Plan(tuple(planned), unchanged)
+    return Plan(tuple(planned), unchanged, _feedback(inputs, find_validated(inputs, store)))
+
+
+def _feedback(inputs: Inputs, dataset: ValidatedDataset | None) -> str:
+    """What became of the corrections where these inputs were validated; else where there are some to look at."""
+    if not inputs.config.data.feedback:
+        return ""
+    if dataset is not None and dataset.feedback:
+        return feedback_in_words(dataset.feedback)
+    files = [file.feedback for named in inputs.files.values() for file in named if file.feedback]
+    return f"Feedback to validate: {', '.join(files)}." if files else "Feedback: none has been sent yet."
 
 
 def _was_rolled_back(candidate: EvaluationReport, inputs: Inputs) -> str | None:

@@ -54,7 +54,8 @@ class ValidatedDataset:
     """Rows that may be trained on: `<split>.parquet` in `folder`, beside the report.
 
     Each parquet file has the columns `row_id` (text, `file:line`), those of the task type, and the slice columns.
-    `digest` covers the content and order of all rows that go on, and the label list.
+    `digest` covers the content and order of all rows that go on, and the label list. `feedback` counts the corrections
+    that people sent by what became of them; `feedback.jsonl` says it of each.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class ValidatedDataset:
     quarantined_rows: int
     source_digests: Mapping[str, str]
     checks: tuple[CheckResult, ...]
+    feedback: Mapping[str, int] = field(default_factory=dict)
 
     def split_file(self, split: Split) -> Path:
         return self.folder / f"{split}.parquet"
@@ -181,6 +183,7 @@ class PromotionDecision:
     p-value that passes, `lowest` the one-sided limit that the true difference is above at 1 - alpha, `detectable` the
     smallest true difference that these rows would have shown with the power asked for. `best_version` is the best ever
     accepted, where that is not the champion. `earlier_decisions` counts the decisions on the same frozen rows before.
+    `gate` is the rule set that decided: the run file's section as it was read, with its defaults.
     """
 
     folder: Path
@@ -204,6 +207,7 @@ class PromotionDecision:
     best_version: int | None = None
     earlier_decisions: int = 0
     test_rows: str = ""
+    gate: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
+from components.data.feedback import SNAPSHOTS
 from components.records import RegisteredVersion
 from components.registry import delete_version, fetched_folder, needed_versions, version_files
 from components.serving.places import trial_file
@@ -49,6 +50,7 @@ def find_removable(settings: Settings, name: str, keep: int) -> list[Removal]:
     kept = {version.version for version in needed} | ({trial.version} if trial else set())
     return [
         *_old_steps(settings.steps / name, keep),
+        *_old_feedback(settings.feedback / SNAPSHOTS / name, keep),
         *_old_bundles(settings, name, kept),
         *_fetched_copies(settings, others),
         *(_version(settings, each) for each in others),  # last: by them the rest is found
@@ -76,6 +78,13 @@ def _old_steps(folder: Path, keep: int) -> list[Removal]:
             Removal("step", f"{kind.name} {path.name}", _size(path), path) for path in [*newest[keep:], *abandoned]
         ]
     return found
+
+
+def _old_feedback(folder: Path, keep: int) -> list[Removal]:
+    """Copies of corrections that no later run has read; what was sent stays."""
+    copies = [path for path in folder.glob("*") if path.is_dir()]
+    newest = sorted(copies, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [Removal("feedback", path.name, _size(path), path) for path in newest[keep:]]
 
 
 def _old_bundles(settings: Settings, name: str, kept: set[int]) -> list[Removal]:

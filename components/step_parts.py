@@ -51,8 +51,13 @@ class Inputs:
 def validate_step(inputs: Inputs) -> Step:
     """Validation depends on the files' content, on how they are read and checked, and on the tokenizer."""
     config, champion = inputs.config, inputs.champion
-    settings = config.data.model_dump(mode="json", exclude={"train", "validation", "test", "dated_by", "as_of"})
-    parts = {f"data.{split}": content_digest(files) for split, files in inputs.files.items()} | _rows_of_a_day(config)
+    left_out = {"train", "validation", "test", "feedback", "dated_by", "as_of"}
+    settings = config.data.model_dump(mode="json", exclude=left_out)
+    parts = {
+        f"data.{split}": content_digest([file for file in files if not file.feedback])
+        for split, files in inputs.files.items()
+    }
+    parts |= _rows_of_a_day(config) | _feedback(inputs)
     parts |= {
         "data": digest_of(settings),
         "validation": section_digest(config.validation),
@@ -89,6 +94,12 @@ def noise_step(inputs: Inputs, dataset: ValidatedDataset) -> Step:
         "libraries": versions_of("numpy", "pandas", "scikit-learn", "tokenizers", "torch", "transformers"),
     }
     return Step("label_noise", config.name, parts)
+
+
+def _feedback(inputs: Inputs) -> dict[str, str]:
+    """The corrections that people sent; of a day where one is asked for."""
+    sent = [file for files in inputs.files.values() for file in files if file.feedback]
+    return {"data.feedback": digest_of([content_digest(sent), str(inputs.config.data.as_of)])} if sent else {}
 
 
 def tokenize_step(inputs: Inputs, dataset: ValidatedDataset) -> Step:

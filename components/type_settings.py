@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from components.records import Severity
 from components.task_types import TaskType
-from components.validation.checks import checks_of, explain_severity
+from components.validation.checks import checks_of, explain_severity, has_truth
 from components.validation.expectations import explain_name
 
 Place = tuple[str | int, ...]
@@ -44,24 +44,23 @@ def wrong_for_type(content: Mapping[str, Any], task_type: TaskType) -> Problems:
         place = ("evaluation", "behaviour")
         yield place, f"evaluation.behaviour: {task_type.name} has no labels with scores; leave the key out"
     noise = _section(content, "validation").get("label_noise", "off")
-    if noise not in ("off", False) and not _has_one_label(task_type):
+    if noise not in ("off", False) and not _has_labels_of_texts(task_type):
         place = ("validation", "label_noise")
-        yield place, f"validation.label_noise: {task_type.name} has not just one label a row; leave the key out"
+        yield place, f"validation.label_noise: {task_type.name} has no labels of whole texts; leave the key out"
     if training.get("class_weights") == "balanced" and not task_type.balances:
         yield (
             ("training", "class_weights"),
             f"training.class_weights: {task_type.name} does not weigh labels; leave the key out",
         )
+    if data.get("feedback") and not (task_type.trains and has_truth(task_type)):
+        yield ("data", "feedback"), f"data.feedback: {task_type.name} learns from no true answers; leave the key out"
     if data.get("labels") is not None and not task_type.has_labels:
         yield ("data", "labels"), f"data.labels: {task_type.name} has no set of labels; leave the key out"
 
 
-def _has_one_label(task_type: TaskType) -> bool:
-    return (
-        task_type.trains
-        and task_type.has_labels
-        and (task_type.targets_are, task_type.targets_type) == ("one", "int64")
-    )
+def _has_labels_of_texts(task_type: TaskType) -> bool:
+    """One label a row, or several; entities are labels of parts of a text."""
+    return task_type.trains and task_type.has_labels and task_type.targets_are in ("one", "vector")
 
 
 def wrong_settings(content: Mapping[str, Any], task_type: TaskType) -> list[dict[str, Any]]:

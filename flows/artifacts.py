@@ -91,7 +91,9 @@ def training_table(model: TrainedModel) -> str:
 def dataset_in_words(dataset: ValidatedDataset) -> str:
     rows = ", ".join(f"{dataset.rows[split]:,} {split}" for split in SPLITS if split in dataset.rows)
     labels = f"{len(dataset.labels)} labels, " if dataset.labels else ""
-    return f"{rows} rows, {labels}{dataset.quarantined_rows} set aside"
+    used = dataset.feedback.get("used")
+    sent = f", {used:,} of them from feedback" if used else ""
+    return f"{rows} rows{sent}, {labels}{dataset.quarantined_rows} set aside"
 
 
 def tokens_in_words(tokens: TokenizedDataset) -> str:

@@ -6,10 +6,13 @@ import signal
 import sys
 
 from components.garbage import collect_rarely
-from flows import cli_runs, cli_versions, cli_workplace, console  # imported in the order of `rebert --help`
+from flows import cli_runs, cli_versions  # imported in the order of `rebert --help`
+
+# isort: split
+from flows import cli_labelling, cli_workplace, console
 from flows.command_line import app
 
-__all__ = ["app", "cli_runs", "cli_versions", "cli_workplace", "main"]
+__all__ = ["app", "cli_labelling", "cli_runs", "cli_versions", "cli_workplace", "main"]
 
 
 def main() -> None:

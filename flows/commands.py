@@ -52,6 +52,8 @@ def show_plan(run_file: Path, as_of: date | None, settings: Settings, as_json_ob
         return
     rows = [(step.name, step.action, step.reason) for step in found.steps]
     console.print_table(f"{job.config.name}, champion: {champion or 'none yet'}", ("step", "", "why"), rows)
+    if found.feedback:
+        console.print_text(found.feedback)
     if found.unchanged:
         console.print_text(f"Nothing to do: {found.unchanged}")
 
@@ -92,7 +94,7 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
     rejection = last_rejection(settings, name) if version is None else None
     chosen = _chosen(name, settings, version)
     decision = read_decision(settings, chosen.run_id)
-    events = [e for e in registry.read_ledger(settings, name) if chosen.version in (e.before, e.after)]
+    events = [e for e in registry.read_moves(settings, name) if chosen.version in (e.before, e.after)]
     if as_json_object:
         ledger = [as_json(event) for event in events]
         facts = {"model": name, "version": chosen.version, "run_id": chosen.run_id, "aliases": chosen.aliases}
@@ -112,10 +114,16 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
         console.print_markdown(decision_in_words(decision))
     if events:
         rows = [
-            (event.time[:19], event.action, f"{event.before or 'none'} → {event.after or 'none'}", event.why)
+            (
+                event.time[:19],
+                event.action,
+                event.alias,
+                f"{event.before or 'none'} → {event.after or 'none'}",
+                event.why,
+            )
             for event in events
         ]
-        console.print_table("ledger (UTC)", ("when", "what", "champion", "why"), rows)
+        console.print_table("ledger (UTC)", ("when", "what", "alias", "version", "why"), rows)
 
 
 def _chosen(name: str, settings: Settings, version: int | None) -> RegisteredVersion:
@@ -156,7 +164,7 @@ def predict_rows(
     found = registry.get_version(settings, name, version)
     model = registry.fetch_model(settings, found)
     asked = _asked(model, options)
-    rows = predict_file(model, source, target, _named(columns), options=asked.options, top_k=asked.top_k)
+    rows = predict_file(model, source, target, named_columns(columns), options=asked.options, top_k=asked.top_k)
     if as_json_object:
         console.print_json({"model": name, "version": version, "rows": rows, "output": str(target)})
     console.say(f"{rows:,} rows answered by {name} version {version}: {target}")
@@ -203,7 +211,7 @@ def export_corrections(name: str, settings: Settings, target: Path, as_json_obje
         console.say(f"{found.replaced:,} were corrected again later, {found.broken:,} lines could not be read.")
 
 
-def _named(columns: Sequence[str]) -> dict[str, str]:
+def named_columns(columns: Sequence[str]) -> dict[str, str]:
     """Our names of columns to the file's, from words such as text=review."""
     wrong = [column for column in columns if not all(column.partition("="))]
     if wrong:

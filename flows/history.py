@@ -8,31 +8,35 @@ from typing import Any
 
 from components.errors import ConfigError, RegistryError
 from components.records import as_json
-from components.registry import LedgerEvent, examine_ledger, list_models, live_at, read_ledger
+from components.registry import LedgerEvent, aliases_at, examine_ledger, list_models, live_at, read_moves
 from components.settings import Settings
 from flows import console
 
 
 def show_history(name: str, settings: Settings, at: str | None, as_json_object: bool) -> None:
-    """The ledger of a model as a table, or as JSON; with a time, what was live then.
+    """The ledger of a model as a table, or as JSON; with a time, where each alias was then.
 
     Raises:
         ConfigError: the time is none.
         RegistryError: nothing was ever live, or somebody has tampered with the ledger; told after what it says.
     """
     when = moment(at) if at else None
-    events = read_ledger(settings, name)
+    events = read_moves(settings, name)
     if not events:
         known = ", ".join(list_models(settings)) or "none"
         raise RegistryError(f"No version of '{name}' was ever live; models here: {known}.", "run its run file first.")
     problems = examine_ledger(settings, name)
     live = live_at(events, when) if when else None
     if as_json_object:
-        asked = {"at": when.isoformat(), "live": as_json(live) if live else None} if when else {}
+        asked: dict[str, Any] = {}
+        if when:
+            asked = {"at": when.isoformat(), "live": as_json(live) if live else None}
+            asked["aliases"] = aliases_at(events, when)
         entries = [as_json(event) for event in events]
         console.print_json({"model": name, **asked, "ledger": entries, "whole": not problems, "problems": problems})
     elif when:
         console.print_text(_live_in_words(name, when, live))
+        console.print_text(_aliases_in_words(events, when))
     else:
         _print_ledger(events)
     if problems:
@@ -63,13 +67,14 @@ def moment(text: str) -> datetime:
 
 
 def _print_ledger(events: Sequence[LedgerEvent]) -> None:
-    header = ("when (UTC)", "who", "what", "champion", "numbers", "why")
+    header = ("when (UTC)", "who", "what", "alias", "version", "numbers", "why")
     rows = [
         (
             event.time[:19].replace("T", " "),
             event.who,
             event.action,
-            f"{event.before or 'none'} → {event.after}",
+            event.alias,
+            f"{event.before or 'none'} → {event.after or 'none'}",
             numbers_in_words(event.numbers),
             event.why,
         )
@@ -97,3 +102,17 @@ def _live_in_words(name: str, when: datetime, live: LedgerEvent | None) -> str:
         f"At {moment_words} version {live.after} of '{name}' was live, since {live.time[:16].replace('T', ' ')} UTC: "
         f"{live.action} by {live.who}{f' ({numbers})' if numbers else ''}. {live.why}"
     )
+
+
+def _aliases_in_words(events: Sequence[LedgerEvent], when: datetime) -> str:
+    """Where each alias was, and since when a challenger was judged."""
+    words = []
+    for alias, version in aliases_at(events, when).items():
+        since = [e.time for e in events if e.alias == alias and e.after == version and _is_past(e, when)]
+        begun = f" since {since[-1][:16].replace('T', ' ')} UTC" if version and since else ""
+        words.append(f"{alias}: {f'version {version}' if version else 'none'}{begun}")
+    return "; ".join(words) + "."
+
+
+def _is_past(event: LedgerEvent, when: datetime) -> bool:
+    return datetime.fromisoformat(event.time) <= when

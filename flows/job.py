@@ -9,6 +9,7 @@ from pathlib import Path
 from components.behaviour.templates import read_cases
 from components.config import RunConfig
 from components.data.data_files import find_data
+from components.data.feedback import with_feedback
 from components.models.base_models import require_positions, resolve_base_model
 from components.models.model_directory import read_manifest
 from components.planning import Plan, plan_run
@@ -105,7 +106,7 @@ def open_job(config: RunConfig, settings: Settings, log: RunLog, process: Comput
     choice = choose_device(config.training)
     inputs = Inputs(
         config=config,
-        files=find_data(config),
+        files=with_feedback(config, find_data(config), settings),
         base=base,
         champion=find_champion(settings, config.name),
         rolled_back=registry.rolled_back(settings, config.name),

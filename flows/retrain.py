@@ -127,14 +127,14 @@ def judge(
     version = steps.register(job, run_id, dataset, model, report)
     decision = steps.decide(job, version, report, standard, best, seeds)
     if not decision.promote:
-        steps.retire(job, version)
+        steps.retire(job, version, decision)
         return results.refused(job, version, report, decision)
     optimised = steps.optimise(job, version, dataset, report)
     bundle = steps.bundle(job, version, model, report, decision, optimised)
     proof = steps.prove(job, version, bundle)
     decision = steps.check_bundle(job, version, bundle, proof, decision)
     if not decision.promote:
-        steps.retire(job, version)
+        steps.retire(job, version, decision)
         return results.refused(job, version, report, decision)
     if job.config.gate.approval:
         return leave_waiting(job, version, report, decision)

@@ -242,11 +242,11 @@ def decide(
     return decision
 
 
-def retire(job: Job, version: RegisteredVersion) -> None:
-    """A version that was refused is no challenger any more."""
+def retire(job: Job, version: RegisteredVersion, decision: PromotionDecision) -> None:
+    """A version that was refused is no challenger any more; the ledger says why."""
     from components.registry import retire_challenger
 
-    retire_challenger(job.settings, version.name, version.version)
+    retire_challenger(job.settings, version.name, version.version, decision)
 
 
 @task(name="optimise", retries=1, retry_delay_seconds=5, timeout_seconds=4 * 3600, tags=["bento"], **STORED)

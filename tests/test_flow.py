@@ -16,6 +16,8 @@ from components.serving.releases import read_release
 from components.settings import environment_of, read_settings
 from flows.approving import approve_version
 from flows.job import open_job
+from flows.label_value import show_label_value
+from flows.labelling import write_label_queue
 from flows.progress import RunLog, current_log
 from flows.receivers import Undelivered, deliver
 from flows.replay import replay_version
@@ -184,6 +186,12 @@ def test_week_3_a_worse_model_is_refused_and_the_champion_stays(place):
     decision = json.loads(Path(result["decision"]["folder"], "decision.json").read_text())
     assert decision["promote"] is False
     assert decision["reason"] == result["reason"]
+    begun, refused = registry.read_moves(settings, "reviews")[-2:]
+    assert [(each.action, each.alias, each.after) for each in (begun, refused)] == [
+        ("challenge", "challenger", 3), ("refuse", "challenger", None),
+    ]  # fmt: skip
+    assert (refused.why, refused.numbers["gate"]["floor"]) == (result["reason"], 0.4)
+    assert registry.examine_ledger(settings, "reviews") == []
 
 
 def test_the_same_refused_candidate_is_not_judged_twice(place):
@@ -200,6 +208,62 @@ def test_a_model_that_was_rolled_back_does_not_come_back(place):
     assert result["outcome"] == "unchanged"
     assert "it insulted a customer" in result["reason"]
     assert registry.champion(settings, "reviews").version == 1
+
+
+def test_what_people_corrected_makes_a_run_that_has_something_to_do(place, tiny_base):
+    folder, settings = place
+    data = {"train": "week-*.csv", "test": "test.csv", "split": {"validation": 0.2}, "feedback": True}
+    write_run_file(folder, tiny_base, data=data)
+    assert open_job(read_run_file(folder / "reviews.yaml"), settings, RunLog()).plan().unchanged
+    line = {"text": "so happy with this oven 77", "label": "pos", "version": 1, "time": "2026-11-20T10:00:00+00:00"}
+    settings.feedback.mkdir(exist_ok=True)
+    (settings.feedback / "reviews.jsonl").write_text(json.dumps(line) + "\n")
+    plan = open_job(read_run_file(folder / "reviews.yaml"), settings, RunLog()).plan()
+    assert plan.unchanged is None
+    assert (plan.steps[0].reason, plan.feedback) == (
+        "changed: data.feedback", "Feedback to validate: feedback/reviews.jsonl.",
+    )  # fmt: skip
+    (settings.feedback / "reviews.jsonl").unlink()
+    write_run_file(folder, tiny_base)
+
+
+def test_the_queue_is_made_by_the_champion_of_rows_that_are_not_known_yet(place, capsys):
+    folder, settings = place
+    known = [*rows(60, seed=2, noise=0.3)[:10], *rows(200, seed=1)[:5]]
+    pool = write_csv(folder / "pool" / "pool.csv", [*known, *rows(40, seed=8)])
+    target = folder / "queue.csv"
+    write_label_queue(
+        "reviews", settings, pool, target, rows=12, kind="csv", columns=[], version=None, as_json_object=True
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert (told["version"], told["rows"], told["pool"]) == (1, 12, 55)
+    assert sum(told["left_out"].values()) >= 15
+    texts = [row.split(",")[0] for row in target.read_text().splitlines()[1:]]
+    assert len(set(texts)) == 12
+    assert set(texts) <= {text for text, _ in rows(40, seed=8)}
+
+
+def test_what_more_labels_would_buy_is_in_mlflow_and_registers_nothing(place, capsys):
+    folder, settings = place
+    before = registry.versions(settings, "reviews")
+    show_label_value(
+        str(folder / "reviews.yaml"),
+        settings,
+        method="embeddings",
+        more=None,
+        seeds=2,
+        output=None,
+        as_json_object=True,
+    )
+    told = json.loads(capsys.readouterr().out)
+    client = registry.open_store(settings)
+    run_ = client.get_run(told["run_id"])
+    assert run_.info.status == "FINISHED"
+    assert run_.data.tags["mlflow.note.content"] == told["sentence"]
+    assert run_.data.metrics["label_value/gain"] == told["forecasts"][-1]["gain"]
+    assert "label_value/label_value.png" in {file.path for file in client.list_artifacts(told["run_id"], "label_value")}
+    assert registry.versions(settings, "reviews") == before
+    assert list((settings.home / "scratch").glob("label-value-*")) == []
 
 
 def test_every_step_left_an_artifact_to_read(place):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from components import registry, tracking
+from components.digests import digest_of
 from components.errors import ConfigError, RegistryError
-from components.records import PromotionDecision
+from components.records import GateRule, PromotionDecision
 from components.registry import ledger
 from components.registry.ledger import LedgerEvent, new_event, seal_of
 from components.registry.seals import problems_of
@@ -214,3 +216,120 @@ def test_decisions_on_the_same_frozen_rows_are_counted_once_a_candidate(settings
     assert tracking.earlier_decisions(settings, "shop", "rows", runs[0]) == 1
     assert tracking.earlier_decisions(settings, "shop", "new rows", runs[0]) == 0
     assert tracking.earlier_decisions(settings, "nothing", "rows", runs[0]) == 0
+
+
+@pytest.fixture
+def judged(shop):
+    """'shop' with a third version that was judged, refused, judged again and promoted; and the moments in between."""
+    client = registry.open_store(shop)
+    client.create_model_version("shop", (shop.artifacts / "x").as_uri(), tags={"rebert.model_digest": "3" * 64})
+    rules = (GateRule("superiority", False, "no better: p = 0.3"),)
+    gate = {"mode": "superiority", "margin": 0.0, "floor": 0.4}
+    refused = PromotionDecision(
+        Path(),
+        False,
+        "not better",
+        "accuracy",
+        0.9,
+        2,
+        0.9,
+        0.0,
+        None,
+        "McNemar",
+        0.3,
+        0.0,
+        0.95,
+        100,
+        rules,
+        gate=gate,
+    )
+    registry.set_challenger(shop, "shop", 3)
+    registry.set_challenger(shop, "shop", 3)  # a task that is tried again
+    registry.retire_challenger(shop, "shop", 3, refused)
+    registry.set_challenger(shop, "shop", 3)
+    registry.promote(shop, "shop", 3, replace(refused, promote=True, reason="better", rules=()))
+    return shop
+
+
+def test_every_alias_is_in_the_ledger_with_the_rule_set_that_decided(judged):
+    moves = registry.read_moves(judged, "shop")
+    assert [(e.action, e.alias, e.before, e.after) for e in moves] == [
+        ("promote", "champion", None, 1),
+        ("promote", "champion", 1, 2),
+        ("challenge", "challenger", None, 3),
+        ("refuse", "challenger", 3, None),
+        ("challenge", "challenger", None, 3),
+        ("promote", "champion", 2, 3),
+    ]
+    assert moves[3].why == "not better"
+    assert moves[3].numbers["rules"] == {"superiority": "refused: no better: p = 0.3"}
+    assert moves[3].numbers["gate"] == moves[5].numbers["gate"] == {"mode": "superiority", "margin": 0.0, "floor": 0.4}
+    assert registry.examine_ledger(judged, "shop") == []
+    assert [each.after for each in registry.read_ledger(judged, "shop")] == [1, 2, 3]
+
+
+def test_each_alias_is_told_for_any_moment(judged, capsys):
+    moves = registry.read_moves(judged, "shop")
+    begin = datetime(2026, 11, 1, tzinfo=UTC)
+    spread = [replace(each, time=(begin + timedelta(days=n)).isoformat()) for n, each in enumerate(moves)]
+    told = [registry.aliases_at(spread, begin + timedelta(days=day, hours=1)) for day in range(-1, 6)]
+    assert [tuple(each.values()) for each in told] == [  # champion, challenger, previous
+        (None, None, None), (1, None, None), (2, None, 1), (2, 3, 1), (2, None, 1), (2, 3, 1), (3, None, 2),
+    ]  # fmt: skip
+    aliases = {each: registry.with_alias(judged, "shop", each) for each in ("champion", "challenger", "previous")}
+    assert registry.aliases_at(moves) == {name: each and each.version for name, each in aliases.items()}
+    show_history("shop", judged, datetime.now(UTC).isoformat(), False)
+    assert "champion: version 3 since" in (out := capsys.readouterr().out)
+    assert "challenger: none; previous: version 2" in out
+    show_history("shop", judged, datetime.now(UTC).isoformat(), True)
+    assert json.loads(capsys.readouterr().out)["aliases"] == {"champion": 3, "challenger": None, "previous": 2}
+
+
+def test_a_challenger_that_was_moved_by_hand_is_told(judged):
+    registry.open_store(judged).set_registered_model_alias("shop", "challenger", "1")
+    (problem,) = registry.examine_ledger(judged, "shop")
+    assert problem == (
+        "The alias challenger is at version 1, but the ledger says no version: somebody has moved it by hand."
+    )
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_challenger_whose_process_was_killed_is_settled(shop, moved):
+    client = registry.open_store(shop)
+    event = new_event(
+        ledger.events_of(client, "shop"), "challenge", before=None, after=1, why="", run_id="", alias="challenger"
+    )
+    ledger.write_event(client, "shop", event)
+    if moved:
+        client.set_registered_model_alias("shop", "challenger", "1")
+    registry.settle(shop, "shop")
+    assert ledger.events_of(client, "shop")[-1].state == ("done" if moved else "abandoned")
+    assert registry.examine_ledger(shop, "shop") == []
+
+
+def test_a_refused_version_may_be_pruned_though_the_ledger_names_it(shop):
+    client = registry.open_store(shop)
+    for version in (3, 4):
+        tags = {"rebert.model_digest": str(version) * 64}
+        client.create_model_version("shop", (shop.artifacts / "x").as_uri(), tags=tags)
+    registry.set_challenger(shop, "shop", 3)
+    registry.retire_challenger(shop, "shop", 3)
+    needed, others = registry.needed_versions(shop, "shop", 1)
+    assert ([each.version for each in needed], [each.version for each in others]) == ([1, 2, 4], [3])
+
+
+def test_the_seal_of_a_champions_move_is_what_it_was_before_other_aliases_were_recorded():
+    event = LedgerEvent("2026-11-01T12:00:00+00:00", "promote", None, 1, "x", "me", 1, state="done")
+    then = {key: value for key, value in asdict(event).items() if key != "alias"}
+    assert seal_of(event) == digest_of(then)
+    assert seal_of(replace(event, alias="challenger")) != seal_of(event)
+
+
+def test_entries_after_the_ten_thousandth_stay_in_order():
+    class Client:
+        def search_registered_models(self, _query):
+            event = LedgerEvent("2026-11-01T12:00:00+00:00", "promote", None, 1, "x", "me", 1)
+            tags = {f"rebert.ledger.{n:04d}": json.dumps(asdict(replace(event, number=n))) for n in (10000, 9999, 2)}
+            return [SimpleNamespace(tags=tags)]
+
+    assert [event.number for event in ledger.events_of(Client(), "shop")] == [2, 9999, 10000]

@@ -149,16 +149,16 @@ def test_vectors_of_a_base_model_do_not_depend_on_company(tiny_base):
         assert embed_texts(tiny_base, [text], 32)[0] == pytest.approx(together[row], abs=1e-5)
 
 
-def test_a_type_with_more_than_one_label_a_row_says_so(tmp_path):
+def test_a_type_whose_labels_are_of_parts_of_a_text_says_so(tmp_path):
     content = {
         "name": "many",
-        "task_type": "multi_label",
+        "task_type": "token_classification",
         "data": {"train": "a.csv"},
         "model": {"base": "x"},
         "validation": {"label_noise": "warn"},
     }
     (tmp_path / "run.yaml").write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match="multi_label has not just one label a row"):
+    with pytest.raises(ConfigError, match="token_classification has no labels of whole texts"):
         read_run_file(tmp_path / "run.yaml")
 
 

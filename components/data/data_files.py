@@ -40,10 +40,14 @@ KINDS = (".csv", ".tsv", *JSON_LINES, ".parquet")
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A data file as a run found it: when its content is another later, it is another delivery."""
+    """A data file as a run found it: when its content is another later, it is another delivery.
+
+    `feedback` is empty for data files; of corrections it is the name of the file that `path` is a copy of.
+    """
 
     path: Path
     digest: str
+    feedback: str = ""
 
 
 def patterns_of(config: RunConfig) -> dict[Split, Sequence[str]]:

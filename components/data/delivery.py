@@ -16,6 +16,7 @@ from components.config import RunConfig
 from components.data.canonical_rows import canonical_roles, rewrite
 from components.data.data_files import DataFile, columns_of, find_files, patterns_of, read_rows
 from components.data.dated import date_column, files_until, rows_until
+from components.data.feedback import PROVENANCE, answered, columns_of_feedback, provenance_columns
 from components.data.rows import LINE, BadLine, Kind, OddValue, Rows
 from components.digests import digest_once
 from components.errors import DataError
@@ -35,7 +36,8 @@ class Delivery:
     look at. `columns` are the roles that were read with their names in the files, and `originals` is a table parallel
     to `table` that has them; the two tables are one where the task type does not rewrite. `odd` holds positions and our
     names, `faults` the rows that the task type cannot read, `unread` those and the odd ones that it did not try;
-    `problems` are the files that could not be read, by split.
+    `problems` are the files that could not be read, by split. `feedback` has the positions in `files` of corrections
+    that people sent, whose rows have columns that begin with `feedback:`; `unlabelled` rows of them had no answer yet.
     """
 
     table: pa.Table
@@ -50,6 +52,8 @@ class Delivery:
     problems: tuple[tuple[Split, DataError], ...]
     encodings: Mapping[str, str]
     digests: Mapping[str, str]
+    feedback: frozenset[int] = frozenset()
+    unlabelled: int = 0
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -68,6 +72,12 @@ class Delivery:
         return pc.binary_join_element_wise(
             names, table["line"].combine_chunks().cast(pa.large_string()), pa.scalar(":", pa.large_string())
         )
+
+    def is_feedback(self, rows: Any = None) -> Any:
+        """Whether each row is a correction that somebody sent, as numpy array."""
+        files = self.table["file"].to_numpy() if len(self.table) else np.empty(0, np.int32)
+        found = np.isin(files, list(self.feedback))
+        return found if rows is None else found[rows]
 
     def source(self) -> Any:
         """Position in SPLITS of each row, as numpy array."""
@@ -90,6 +100,7 @@ def read_delivery(config: RunConfig, files: Mapping[Split, Sequence[DataFile]] |
             reader.find_and_read(split, patterns)
         return reader.delivery()
     for split, found in files.items():
+        reader.copies |= {file.path: file.feedback for file in found if file.feedback}
         reader.read_files(split, [file.path for file in found])
     delivery = reader.delivery()
     _require_unchanged(delivery, {reader.name(file.path): file.digest for found in files.values() for file in found})
@@ -113,6 +124,8 @@ class _Reader:
         self.columns: dict[str, str] = {}
         self.own = list(dict.fromkeys([*config.evaluation.columns, *_looked_at(config)]))
         self.files: dict[Path, Split] = {}
+        self.copies: dict[Path, str] = {}  # of corrections: the copy that is read, and what people know it by
+        self.unlabelled = 0
         self.tables: list[pa.Table] = []
         self.originals: list[pa.Table] = []
         self.bad: list[tuple[Split, str, BadLine]] = []
@@ -144,12 +157,30 @@ class _Reader:
                 f"{path.name} is named for {self.files[path]} and for {split}.", f"remove it from data.{split}."
             )
         self.files[path] = split
+        if path in self.copies:
+            self._read_feedback(path)
+            return
         present = columns_of(path)
         columns = self.task_type.columns(self.config.data.columns, present)
         date = date_column(self.config, split, present, self.name(path))
         dated: dict[str, Kind] = {date: "word"} if date else {}
         rows = read_rows(path, dated | self._kinds(columns, present))
         self._add(split, path, columns, rows_until(rows, date, self.config, self.name(path)) if date else rows)
+
+    def _read_feedback(self, path: Path) -> None:
+        """Corrections: training rows by our own column names, with where they come from; of a day by their time."""
+        present = columns_of(path)
+        columns = columns_of_feedback(self.task_type, self.config.data.columns, present)
+        roles = self.task_type.roles()
+        kinds: dict[str, Kind] = {name: "word" for name in PROVENANCE if name in present}
+        if self.config.data.as_of is not None:
+            kinds["time"] = "word"
+        rows = read_rows(path, kinds | {name: roles[role].kind for role, name in columns.items()})
+        if self.config.data.as_of is not None:
+            rows = rows_until(rows, "time", self.config, self.name(path))
+        found = answered(rows, columns, self.task_type)
+        self.unlabelled += found.unlabelled
+        self._add("train", path, columns, found.rows)
 
     def _kinds(self, columns: Mapping[str, str], present: Sequence[str]) -> dict[str, Kind]:
         """How each column that is needed or looked at is read."""
@@ -164,6 +195,7 @@ class _Reader:
         name = self.name(path)
         count = len(rows.table)
         own = {COLUMN + column: rows.table[column] for column in self.own if column in rows.table.column_names}
+        own |= provenance_columns(rows) if path in self.copies else {}
         place = {
             "source": pa.array(np.full(count, SPLITS.index(split), np.int8)),
             "file": pa.array(np.full(count, len(self.files) - 1, np.int32)),
@@ -177,7 +209,8 @@ class _Reader:
         else:
             ours = originals.select(canonical_roles(self.task_type, columns))
         self.tables.append(pa.table({**place, "line": rows.table[LINE], **_by_name(ours), **own}))
-        self.columns.update(columns)
+        # Corrections have our names: the run file's own expectations go by those of the data files.
+        self.columns = {**columns, **self.columns} if path in self.copies else {**self.columns, **columns}
         self.bad.extend((split, name, line) for line in rows.bad)
         self.odd.extend(replace(value, row=self.rows + value.row) for value in odd)
         if rows.encoding:
@@ -196,7 +229,7 @@ class _Reader:
 
     def name(self, path: Path) -> str:
         """The file as the run file's author would write it."""
-        return Path(relpath(path, self.config.folder)).as_posix()
+        return self.copies.get(path) or Path(relpath(path, self.config.folder)).as_posix()
 
     def delivery(self) -> Delivery:
         table = _whole(self.tables)
@@ -213,6 +246,8 @@ class _Reader:
             problems=tuple(self.problems),
             encodings=self.encodings,
             digests={self.name(path): digest for path in self.files if (digest := _digest_if_readable(path))},
+            feedback=frozenset(place for place, path in enumerate(self.files) if path in self.copies),
+            unlabelled=self.unlabelled,
         )
 
 

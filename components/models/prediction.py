@@ -48,16 +48,13 @@ def predict_file(
         raise DataError(f"{target} is neither .jsonl nor .csv.", "name the output file with one of these endings.")
     predictor = Predictor.load(model, device)
     wanted = {name: columns.get(name, name) for name in read_golden(model)[0].row}
-    found = find_files([str(source)], Path())
-    if len(found) > 1:
-        raise DataError(f"{source} names {len(found)} files.", "name one file, and run once for each.")
-    if not target.parent.is_dir():
-        raise DataError(f"There is no folder {target.parent}.", "make it, or name another output file.")
+    file = one_file(source)
+    require_folder(target)
     with storage_errors(target):
         draft = target.with_name(f".{target.name}.part")
         try:
             fields = ("row", *read_golden(model)[0].answer, "problem")
-            answers = _answers(predictor, _rows_of(found[0], wanted, options or {}), found[0].name, top_k)
+            answers = _answers(predictor, rows_of(file, wanted, options or {}), file.name, top_k)
             count = _write(draft, target.suffix, fields, answers)
             draft.replace(target)
         finally:
@@ -65,11 +62,37 @@ def predict_file(
     return count
 
 
+def one_file(source: Path) -> Path:
+    """The file that a path or glob names.
+
+    Raises:
+        DataError: there is none, or more than one.
+    """
+    found = find_files([str(source)], Path())
+    if len(found) > 1:
+        raise DataError(f"{source} names {len(found)} files.", "name one file, and run once for each.")
+    return found[0]
+
+
+def require_folder(target: Path) -> None:
+    """That a file can be written where somebody wants it.
+
+    Raises:
+        DataError: its folder is not there.
+    """
+    if not target.parent.is_dir():
+        raise DataError(f"There is no folder {target.parent}.", "make it, or name another output file.")
+
+
 Found = tuple[int, dict[str, Any] | None, str]  # number of a row in its file, what is asked, or why nothing is
 
 
-def _rows_of(path: Path, columns: Mapping[str, str], options: Mapping[str, Any]) -> list[Found]:
-    """The rows of a file in their order, with what else is asked about each."""
+def rows_of(path: Path, columns: Mapping[str, str], options: Mapping[str, Any]) -> list[Found]:
+    """The rows of a file in their order, with what else is asked about each.
+
+    Raises:
+        DataError: it cannot be read, or lacks a column.
+    """
     _require_columns(path, columns)
     read = read_rows(path, dict.fromkeys(columns.values(), "text"))
     found: list[Found] = [(bad.line, None, f"cannot be read: {bad.reason}") for bad in read.bad]

@@ -29,7 +29,7 @@ from components.registry.approvals import (
     stop_waiting,
     waiting_versions,
 )
-from components.registry.ledger import LedgerEvent, live_at, read_ledger
+from components.registry.ledger import LedgerEvent, aliases_at, live_at, read_ledger, read_moves
 from components.registry.registration import register_model
 from components.registry.removal import delete_version, needed_versions, version_files
 from components.registry.seals import examine_ledger
@@ -51,6 +51,7 @@ from components.registry.versions import (
 __all__ = [
     "LedgerEvent",
     "Waiting",
+    "aliases_at",
     "approve",
     "ask_for_approval",
     "best_accepted",
@@ -68,6 +69,7 @@ __all__ = [
     "open_store",
     "promote",
     "read_ledger",
+    "read_moves",
     "register_model",
     "require_waiting",
     "retire_challenger",

@@ -24,22 +24,60 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 NUMBERS = (
     *("metric", "candidate_score", "champion_score", "difference", "interval", "test", "p_value", "rows"),
     *("alpha", "lowest", "detectable", "margin", "best_version", "earlier_decisions", "test_rows", "confidence"),
+    "gate",
 )
 
 
 @mlflow_errors
 def set_challenger(settings: Settings, name: str, version: int) -> None:
-    """Point the alias `challenger` to a version."""
-    open_store(settings).set_registered_model_alias(name, CHALLENGER, str(version))
+    """Point the alias `challenger` to a version, and write that down; where it is there already, nothing happens."""
+    client = open_store(settings)
+    with registry_lock(settings, name):
+        events = _recover(client, name)
+        before = aliases_of(client, name).get(CHALLENGER)
+        if before == version:
+            return
+        run_id = get_version(settings, name, version).run_id
+        event = ledger.new_event(
+            events,
+            "challenge",
+            before=before,
+            after=version,
+            why=f"Version {version} is to be judged.",
+            run_id=run_id,
+            alias="challenger",
+        )
+        _move_challenger(client, name, ledger.write_event(client, name, event))
 
 
 @mlflow_errors
-def retire_challenger(settings: Settings, name: str, version: int) -> None:
-    """Take the alias `challenger` from a version that was refused, if it still has it."""
+def retire_challenger(settings: Settings, name: str, version: int, decision: PromotionDecision | None = None) -> None:
+    """Take the alias `challenger` from a version that was refused, if it still has it, and write down why.
+
+    Args:
+        decision: the gate's, about this version.
+    """
     client = open_store(settings)
     with registry_lock(settings, name):
-        if aliases_of(client, name).get(CHALLENGER) == version:
-            client.delete_registered_model_alias(name, CHALLENGER)
+        events = _recover(client, name)
+        if aliases_of(client, name).get(CHALLENGER) != version:
+            return
+        event = ledger.new_event(
+            events,
+            "refuse",
+            before=version,
+            after=None,
+            why=decision.reason if decision else "",
+            run_id=get_version(settings, name, version).run_id,
+            numbers=_numbers(decision) if decision else None,
+            alias="challenger",
+        )
+        _move_challenger(client, name, ledger.write_event(client, name, event))
+
+
+def _move_challenger(client: Any, name: str, event: LedgerEvent) -> None:
+    _point(client, name, CHALLENGER, event.after)
+    ledger.close_event(client, name, event, "done")
 
 
 @mlflow_errors
@@ -69,7 +107,7 @@ def promote(
     with registry_lock(settings, name):
         events = _recover(client, name)
         live = aliases_of(client, name).get(CHAMPION)
-        last = next((event for event in reversed(events) if event.state == "done"), None)
+        last = next(reversed(ledger.champion_moves(events)), None)
         if live == version and last and last.after == version:
             return last
         if ROLLED_BACK in wanted.tags and not after_rollback:
@@ -83,14 +121,23 @@ def promote(
         before = (
             live if live != version else (last.after if last else None)
         )  # a person may have moved the alias by hand
-        plain = as_json(decision)
-        # What each rule saw stands in its sentence.
-        rules = {rule.name: f"{'' if rule.passed else 'refused: '}{rule.sentence}" for rule in decision.rules}
-        numbers = {key: plain[key] for key in NUMBERS} | {"rules": rules}
         event = ledger.new_event(
-            events, "promote", before=before, after=version, why=decision.reason, run_id=wanted.run_id, numbers=numbers
+            events,
+            "promote",
+            before=before,
+            after=version,
+            why=decision.reason,
+            run_id=wanted.run_id,
+            numbers=_numbers(decision),
         )
         return _carry_out(client, name, ledger.write_event(client, name, event), events)
+
+
+def _numbers(decision: PromotionDecision) -> dict[str, Any]:
+    """What was seen and by which rules; what each rule saw stands in its sentence."""
+    plain = as_json(decision)
+    rules = {rule.name: f"{'' if rule.passed else 'refused: '}{rule.sentence}" for rule in decision.rules}
+    return {key: plain[key] for key in NUMBERS} | {"rules": rules}
 
 
 @mlflow_errors
@@ -134,7 +181,7 @@ def _target(name: str, events: list[LedgerEvent], live: int | None, wanted: int 
     if live is None:
         raise RegistryError(f"'{name}' has no champion.", "run its run file first.")
     target = ledger.version_before(events, live) if wanted is None else wanted
-    champions = sorted({event.after for event in events if event.state == "done"} - {live})
+    champions = sorted({event.after for event in ledger.champion_moves(events) if event.after} - {live})
     if target is None:
         raise RegistryError(
             f"There is no version of '{name}' to go back to from version {live}.",
@@ -153,7 +200,7 @@ def _target(name: str, events: list[LedgerEvent], live: int | None, wanted: int 
 def _carry_out(client: Any, name: str, event: LedgerEvent, earlier: list[LedgerEvent]) -> LedgerEvent:
     """Move the aliases as an event says, and close it."""
     done = [*earlier, replace(event, state="done")]
-    _point(client, name, PREVIOUS, ledger.version_before(done, event.after))
+    _point(client, name, PREVIOUS, ledger.version_before(done, event.after) if event.after else None)
     _point(client, name, CHAMPION, event.after)
     _finish(client, name, event)
     closed = ledger.close_event(client, name, event, "done")
@@ -180,7 +227,10 @@ def _recover(client: Any, name: str) -> list[LedgerEvent]:
         if event.state != "intent":
             continue
         earlier = events[:position]
-        if aliases_of(client, name).get(CHAMPION) == event.after:
+        if event.alias == CHALLENGER:
+            moved = aliases_of(client, name).get(CHALLENGER) == event.after
+            events[position] = ledger.close_event(client, name, event, "done" if moved else "abandoned")
+        elif aliases_of(client, name).get(CHAMPION) == event.after:
             events[position] = _carry_out(client, name, event, earlier)
         else:
             _point(client, name, PREVIOUS, event.before and ledger.version_before(earlier, event.before))

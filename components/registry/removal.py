@@ -28,7 +28,8 @@ def needed_versions(settings: Settings, name: str, keep: int) -> tuple[Versions,
     """
     client = open_store(settings)
     aliases = aliases_of(client, name)
-    events = ledger.events_of(client, name)
+    # A version that was judged and refused is in the ledger too, and may go all the same.
+    events = [event for event in ledger.events_of(client, name) if event.alias == "champion"]
     named = {*aliases.values(), *(event.after for event in events), *(event.before for event in events)}
     found = [record_of(client, version, aliases=aliases) for version in search(client, f"name='{name}'")]
     named |= _bases(client, name)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from components.registry.ledger import LedgerEvent, events_of, seal_of
+from components.registry.ledger import LedgerEvent, aliases_at, champion_moves, events_of, seal_of
 from components.registry.store import mlflow_errors, open_store
 from components.registry.versions import aliases_of, search
 from components.settings import Settings
@@ -35,17 +35,22 @@ def examine_ledger(settings: Settings, name: str) -> list[str]:
         for version in search(client, f"name='{name}'")
         if ANCHOR in version.tags
     }
-    return list(problems_of(events_of(client, name), anchors, aliases_of(client, name).get("champion")))
+    aliases = aliases_of(client, name)
+    return list(problems_of(events_of(client, name), anchors, aliases.get("champion"), aliases.get("challenger")))
 
 
 def problems_of(
-    events: Sequence[LedgerEvent], anchors: Mapping[int, Mapping[str, Any]], champion: int | None
+    events: Sequence[LedgerEvent],
+    anchors: Mapping[int, Mapping[str, Any]],
+    champion: int | None,
+    challenger: int | None = None,
 ) -> Iterator[str]:
     """What is wrong with entries in their order.
 
     Args:
         anchors: number and seal that each version names, by version.
         champion: the version that has the alias.
+        challenger: the version that has that alias.
     """
     yield from _each_alone(events)
     for before, event in pairwise(events):
@@ -57,12 +62,18 @@ def problems_of(
     for version, named in sorted(anchors.items()):
         if known.get(named["number"]) != named["seal"]:
             yield f"Entry {named['number']}, which made version {version} live, is gone or was replaced."
-    done = [event for event in events if event.state == "done"]
-    if done and all(event.state != "intent" for event in events) and champion != done[-1].after:
+    if any(event.state == "intent" for event in events):
+        return  # a process is at it, or was: the next command settles it
+    done = champion_moves(events)
+    if done and champion != done[-1].after:
         yield (
             f"The alias champion is at {f'version {champion}' if champion else 'no version'}, but entry "
             f"{done[-1].number} moved it to version {done[-1].after}: somebody has moved it by hand."
         )
+    judged = aliases_at(events)["challenger"]
+    if challenger != judged and any(event.alias == "challenger" for event in events):
+        there, here = (f"version {each}" if each else "no version" for each in (judged, challenger))
+        yield f"The alias challenger is at {here}, but the ledger says {there}: somebody has moved it by hand."
 
 
 def _each_alone(events: Sequence[LedgerEvent]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from components.errors import BundleError, ConfigError, RegistryError
 from components.models.model_directory import MANIFEST, model_digest, verify_model
 from components.records import RegisteredVersion
-from components.registry.ledger import events_of
+from components.registry.ledger import champion_moves, events_of
 from components.registry.store import mlflow_errors, open_store
 from components.settings import Settings
 from components.step_store import storage_errors
@@ -111,8 +111,8 @@ def best_accepted(settings: Settings, name: str, metric: str) -> RegisteredVersi
     live = aliases_of(client, name).get("champion")
     scores = {
         event.after: event.numbers["candidate_score"]
-        for event in events_of(client, name)
-        if event.state == "done" and event.action == "promote" and event.numbers.get("metric") == metric
+        for event in champion_moves(events_of(client, name))
+        if event.action == "promote" and event.numbers.get("metric") == metric
     }
     standing = [version for version in search(client, f"name='{name}'") if ROLLED_BACK not in version.tags]
     accepted = [version for version in standing if int(version.version) in scores]

@@ -17,6 +17,7 @@ from components.models.model_directory import Manifest, read_golden, read_manife
 from components.records import EvaluationReport, TrainedModel, ValidatedDataset
 from components.reports.metric_words import HUB_METRICS, begin_with_capital, metric_number, metric_words
 from components.task_types import find_task_type
+from components.validation.feedback_words import feedback_in_words
 
 MOST_LABELS_NAMED = 100
 MOST_CLASSES = 10
@@ -140,11 +141,12 @@ def _data(dataset: ValidatedDataset, manifest: Manifest) -> str:
     files = [(f"`{name}`", f"`{digest[:16]}`") for name, digest in sorted(dataset.source_digests.items())]
     were = "row was" if dataset.quarantined_rows == 1 else "rows were"
     aside = f"{dataset.quarantined_rows:,} {were} set aside by the validation."
+    sent = feedback_in_words(dataset.feedback)
     return "\n\n".join(
         [
             "## Data",
             _table(("split", "rows", "used for"), rows),
-            f"{aside} Digest of the rows: `{manifest.data_digest[:16]}`.",
+            f"{aside} {sent}{' ' if sent else ''}Digest of the rows: `{manifest.data_digest[:16]}`.",
             _table(("file", "SHA-256 begins with"), files) if files else "",
         ]
     ).strip()

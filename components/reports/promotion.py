@@ -106,6 +106,7 @@ def decide_promotion(
         best_version=best.version if best else None,
         earlier_decisions=earlier_decisions,
         test_rows=candidate.frozen_rows or candidate.test_digest,
+        gate=gate.model_dump(mode="json"),
     )
     _write(decision, candidate, champion, gate, made, seeds)
     return decision

@@ -7,6 +7,7 @@ This package and `components/registry/` are the only homes of mlflow.
     run_facts  settings, and what the model reads in windows or cannot reach
     recipes    what a version was made from, to make it again
     outcomes   data sets, reports, pictures, the card
+    labelling  what more labels would buy
     decisions  the gate's, the bundle's, a person's
     pretraining   the phases of a pretraining, its examples, samples of its guesses
 """
@@ -20,6 +21,7 @@ from components.tracking.decisions import (
     log_waiting,
     read_decision,
 )
+from components.tracking.labelling import log_label_value
 from components.tracking.outcomes import (
     Rejection,
     fetch_engine,
@@ -68,6 +70,7 @@ __all__ = [
     "log_evaluation",
     "log_examples",
     "log_label_noise",
+    "log_label_value",
     "log_measured",
     "log_phase",
     "log_recipe",

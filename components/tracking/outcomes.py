@@ -94,6 +94,8 @@ def log_dataset(settings: Settings, run_id: str, dataset: ValidatedDataset) -> N
         for split in SPLITS
         if dataset.rows.get(split)
     ]
+    if dataset.feedback:
+        inputs.append(DatasetInput(_feedback(dataset), [InputTag("mlflow.data.context", "feedback")]))
     place.client.log_inputs(run_id, inputs)
     splits = {dataset.split_file(split) for split in SPLITS}
     for path in sorted(dataset.folder.iterdir()):
@@ -106,10 +108,10 @@ def log_label_noise(settings: Settings, run_id: str, noise: LabelNoise) -> None:
     """Show how many training labels are likely wrong, and the table of them."""
     place = place_of(settings, run_id)
     values: dict[str, float | None] = {"share": noise.share, "suspects": noise.suspects, "removed": noise.removed}
-    values |= {"accuracy_with_suspects": noise.before, "accuracy_without": noise.after}
+    values |= {f"{noise.metric}_with_suspects": noise.before, f"{noise.metric}_without": noise.after}
     place.metrics({f"label_noise/{name}": value for name, value in values.items()})
-    for name in ("label_noise.csv", "label_noise.md", "label_noise.json"):
-        place.upload(noise.folder / name, "validation")
+    for path in sorted(noise.folder.glob("label_noise*")):
+        place.upload(path, "validation")
 
 
 @mlflow_errors
@@ -248,6 +250,21 @@ def _dataset(dataset: ValidatedDataset, split: Split) -> Any:
         source=_source(dataset.source_digests),
         schema=_schema(dataset.split_file(split)),
         profile=json.dumps({"num_rows": dataset.rows[split], "labels": len(dataset.labels)}),
+    )
+
+
+def _feedback(dataset: ValidatedDataset) -> Any:
+    """The corrections among the training rows: their files, and what became of them; `feedback.jsonl` has each."""
+    from mlflow.entities import Dataset
+
+    lines = (dataset.folder / "feedback.jsonl").read_text(encoding="utf-8").splitlines()
+    named = {json.loads(line)["file"] for line in lines}
+    return Dataset(
+        name="feedback",
+        digest=digest_file(dataset.folder / "feedback.jsonl")[:SHORT_DIGEST],
+        source_type="local",
+        source=_source({name: digest for name, digest in dataset.source_digests.items() if name in named}),
+        profile=json.dumps({"num_rows": dataset.feedback["used"], **dataset.feedback}),
     )
 
 

@@ -27,6 +27,7 @@ def run_params(config: RunConfig, dataset: ValidatedDataset, base: BaseModel) ->
         "data.train_rows": dataset.rows["train"],
         "data.validation_rows": dataset.rows["validation"],
         "data.quarantined_rows": dataset.quarantined_rows,
+        **({"data.feedback_rows": dataset.feedback["used"]} if dataset.feedback else {}),
         "data.labels": len(dataset.labels),
         "evaluation.metric": config.evaluation.metric,
         **{f"task.{name}": value[:LONGEST_VALUE] for name, value in task.items()},

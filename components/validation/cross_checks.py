@@ -106,6 +106,8 @@ def delivered_splits(compared: Compared) -> Integers:
 def assign_splits(compared: Compared, config: Data, grouped_by: Sequence[str] = ()) -> Integers:
     """Position in SPLITS of each row: the delivered one, or by its texts where no files are named for a split.
 
+    What people correct is trained on, whatever its text: the frozen rows must not grow with it.
+
     Args:
         grouped_by: the texts that decide; empty: all of them.
     """
@@ -114,7 +116,8 @@ def assign_splits(compared: Compared, config: Data, grouped_by: Sequence[str] = 
         validation=config.split.validation if config.validation is None else 0,
         test=config.split.test if config.test is None else 0,
     )
-    train = np.flatnonzero(splits == TRAIN) if shares.validation or shares.test else NO_ROWS
+    divided = (splits == TRAIN) & ~compared.delivery.is_feedback(compared.rows)
+    train = np.flatnonzero(divided) if shares.validation or shares.test else NO_ROWS
     letters = dict(zip(compared.delivery.texts, compared.letters, strict=True))
     deciding = [letters[name] for name in grouped_by] or compared.letters
     for start in range(0, len(train), CHUNK_ROWS):

@@ -9,6 +9,7 @@ delivery, `quarantine` sets rows aside, `warn` only notes. Numbers and true/fals
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from components.errors import RejectedData
 from components.records import SPLITS, BaseModel, CheckResult, Severity, Split, ValidatedDataset
 from components.step_store import storage_errors
 from components.task_types import find_task_type
-from components.validation import cross_checks
+from components.validation import cross_checks, feedback_checks, feedback_words
 from components.validation.checks import (
     REACH,
     Integers,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from components.validation.token_checks import LookAtTokens
 
 # Set aside because they say nothing new or would flatter the scores: no sign of a bad delivery.
-HARMLESS = ("duplicate_rows", "near_duplicates", "straddling_rows")
+HARMLESS = ("duplicate_rows", "near_duplicates", "straddling_rows", *feedback_words.NAMES)
 MOST_NAMED = 10_000  # rows of a check in validation.json; quarantine.jsonl has all that were set aside
 TOKEN_CHECKS = ("windowed_rows", "unknown_tokens", REACH)
 # What is said where a check could not be made: a consequence of another failure, never the reason.
@@ -148,7 +149,7 @@ class _Examination:
     def _compare_rows(self) -> None:
         if not self.usable.any():
             return
-        compared = compare(self.delivery, np.flatnonzero(self.usable))
+        compared = self._with_feedback_settled(compare(self.delivery, np.flatnonzero(self.usable)))
         if "label" in self.delivery.roles:
             self.add(cross_checks.conflicting_labels(compared))
             compared = self._remaining(compared)
@@ -161,6 +162,17 @@ class _Examination:
             self.add(cross_checks.straddling_rows(compared, splits, similarity))
         kept = self.usable[compared.rows]
         self.rows, self.splits = compared.rows[kept], splits[kept]
+
+    def _with_feedback_settled(self, compared: Compared) -> Compared:
+        """The rows with one correction a text, none of a held-out text, and without the labels that they replace."""
+        if not self.delivery.feedback:
+            return compared
+        self.add(feedback_checks.superseded(compared))
+        compared = self._remaining(compared)
+        self.add(feedback_checks.held_out(compared, self.config, self.task_type))
+        compared = self._remaining(compared)
+        self.add(feedback_checks.corrected(compared))
+        return self._remaining(compared)
 
     def _without_leaks(self, compared: Compared, similarity: float) -> Compared:
         """The rows without those on the training side that tell a held-out row's answer."""
@@ -221,7 +233,9 @@ class _Examination:
         counts = count_labels(self.words.only(self.rows), self.splits) if self.words and len(self.rows) else ()
         numbers = np.bincount(self.splits, minlength=len(SPLITS)).tolist()
         rows = dict(zip(SPLITS, numbers, strict=True)) if len(self.rows) else {}
-        content = Content(rows, counts, aside, self._failing(), self.delivery.digests)
+        acted_on = [each for each in self.outcomes if self.severity(each) != "warn"]
+        sent = feedback_checks.write_feedback(self.delivery, acted_on, self.rows, folder)
+        content = Content(rows, counts, aside, self._failing(), self.delivery.digests, sent)
         write_report(self.config, results, content, folder)
         if stops:
             first = min(stops, key=lambda result: result.sentence.startswith(CONSEQUENCES))
@@ -232,4 +246,5 @@ class _Examination:
             more = f" {len(others)} more {stop} it: {', '.join(others)}." if others else ""
             raise RejectedData(first.sentence + more, first.hint, report=str(folder))
         labels = self.labels.known if self.labels else ()
-        return write_rows(self.delivery, self.rows, self.splits, labels, results, aside, self.config, folder)
+        found = write_rows(self.delivery, self.rows, self.splits, labels, results, aside, self.config, folder)
+        return replace(found, feedback=sent)

@@ -36,12 +36,26 @@ class Suspect:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelFindings:
+    """Of one label of several: the rows that have it, those that likely should not, and those that likely should."""
+
+    label: str
+    rows: int
+    wrongly_given: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
 class NoiseEstimate:
-    """The suspects, the surest first, and the estimated share of wrong labels among the rows that were judged."""
+    """The suspects, the surest first, and the estimated share of wrong labels among the rows that were judged.
+
+    `by_label` says it of each label, where rows may have several.
+    """
 
     suspects: tuple[Suspect, ...]
     share: float
     judged: int
+    by_label: tuple[LabelFindings, ...] = ()
 
 
 def estimate_noise(vectors: Vectors, labels: Sequence[str]) -> NoiseEstimate:
@@ -76,7 +90,7 @@ def out_of_fold(vectors: Vectors, given: NDArray[np.int64]) -> NDArray[np.float6
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has not converged to the last digit
-        found: NDArray[np.float64] = cross_val_predict(_classifier(), vectors, given, cv=folds, method="predict_proba")
+        found: NDArray[np.float64] = cross_val_predict(classifier(), vectors, given, cv=folds, method="predict_proba")
     return found
 
 
@@ -111,13 +125,14 @@ def effect_of_removal(
             return float((wanted == named[rows][0]).mean())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = _classifier().fit(vectors[rows], named[rows])
+            model = classifier().fit(vectors[rows], named[rows])
         return float((model.predict(test_vectors) == wanted).mean())
 
     return accuracy(np.arange(len(labels))), accuracy(kept)
 
 
-def _classifier() -> Any:
+def classifier() -> Any:
+    """The simple model that judges."""
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=PENALTY, max_iter=MOST_STEPS)

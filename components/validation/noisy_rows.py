@@ -1,14 +1,15 @@
 """The look at the training labels as a step: a validated data set in, what was found out, in files that can be mended.
 
 `label_noise.csv` has the suspects, the likeliest wrong first, with a column `correct_label` to fill in; the files
-`label_noise.json` and `.md` say it in numbers and words. Where the run file says so, suspects are not trained on.
+`label_noise.json` and `.md` say it in numbers and words, and `label_noise_by_label.csv` of each label where rows may
+have several. Where the run file says so, suspects are not trained on.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,16 @@ from components.digests import canonical, digest_of
 from components.errors import RejectedData
 from components.models.embeddings import embed_texts
 from components.records import BaseModel, ValidatedDataset, as_json
+from components.reports.metric_words import metric_words
 from components.step_store import MARKER
 from components.task_types import find_task_type
 from components.validation.label_noise import NoiseEstimate, effect_of_removal, estimate_noise
+from components.validation.multi_label_noise import effect_on_micro_f1, estimate_noise_by_label
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE = "label_noise.csv"
+TABLE, TABLE_BY_LABEL = "label_noise.csv", "label_noise_by_label.csv"
 SHOWN = 30
 
 
@@ -32,8 +35,9 @@ SHOWN = 30
 class LabelNoise:
     """What was found among the training labels; `dataset` is what goes on.
 
-    `before` and `after` are a simple classifier's accuracies on the validation rows, learned with and without the
-    suspects; None where there are no validation rows or no suspects.
+    `before` and `after` are a simple classifier's scores on the validation rows, learned with and without the suspects:
+    `metric` is accuracy, or micro F1 where rows may have several labels; None where there are no validation rows or no
+    suspects.
     """
 
     folder: Path
@@ -44,6 +48,7 @@ class LabelNoise:
     before: float | None
     after: float | None
     dataset: ValidatedDataset
+    metric: str = "accuracy"
 
 
 def look_for_noise(
@@ -58,12 +63,14 @@ def look_for_noise(
 
     train, validation = (pd.read_parquet(dataset.split_file(split)) for split in ("train", "validation"))
     vectors = _vectors(train, config, base, device)
-    found = estimate_noise(vectors, train["label"].tolist())
+    several = find_task_type(config.task_type).targets_are == "vector"
+    found = (estimate_noise_by_label if several else estimate_noise)(vectors, train["label"].tolist())
     places = [suspect.row for suspect in found.suspects]
     before = after = None
     if len(validation) and places:
         other = _vectors(validation, config, base, device)
-        before, after = effect_of_removal(vectors, train["label"].tolist(), places, other, validation["label"].tolist())
+        effect = effect_on_micro_f1 if several else effect_of_removal
+        before, after = effect(vectors, train["label"].tolist(), places, other, validation["label"].tolist())
     _write_table(train, found, config, folder)
     removes = config.validation.label_noise == "remove" and bool(places)
     made = LabelNoise(
@@ -75,6 +82,7 @@ def look_for_noise(
         before=before,
         after=after,
         dataset=_without(dataset, train, places, folder) if removes else dataset,
+        metric="micro_f1" if several else "accuracy",
     )
     content = {key: value for key, value in as_json(made).items() if key not in ("folder", "dataset")}
     (folder / "label_noise.json").write_text(canonical(content), encoding="utf-8")
@@ -82,7 +90,8 @@ def look_for_noise(
     allowed = config.validation.max_label_noise
     if config.validation.label_noise == "stop" and found.share > allowed:
         raise RejectedData(
-            f"About {found.share:.1%} of the training labels are wrong, more than the {allowed:.1%} that are allowed; "
+            f"About {found.share:.1%} of the training {'rows have' if several else 'labels are'} wrong"
+            f"{' labels' if several else ''}, more than the {allowed:.1%} that are allowed; "
             f"{len(places):,} rows are suspects.",
             f"correct them ({TABLE} names each with the likelier label), or raise validation.max_label_noise.",
             str(folder),
@@ -97,6 +106,8 @@ def _vectors(rows: pd.DataFrame, config: RunConfig, base: BaseModel, device: str
 
 
 def _write_table(train: pd.DataFrame, found: NoiseEstimate, config: RunConfig, folder: Path) -> None:
+    import pandas as pd
+
     names = [name for name in find_task_type(config.task_type).texts if name in train]
     rows = train.iloc[[suspect.row for suspect in found.suspects]][["row_id", *names, "label"]]
     rows = rows.assign(
@@ -106,6 +117,9 @@ def _write_table(train: pd.DataFrame, found: NoiseEstimate, config: RunConfig, f
         correct_label="",
     )
     rows.to_csv(folder / TABLE, index=False, encoding="utf-8")
+    if found.by_label:
+        by_label = pd.DataFrame([asdict(each) for each in found.by_label])
+        by_label.to_csv(folder / TABLE_BY_LABEL, index=False, encoding="utf-8")
 
 
 def _without(dataset: ValidatedDataset, train: pd.DataFrame, places: Sequence[int], folder: Path) -> ValidatedDataset:
@@ -120,17 +134,19 @@ def _without(dataset: ValidatedDataset, train: pd.DataFrame, places: Sequence[in
 
 def noise_in_words(made: LabelNoise, found: NoiseEstimate, train: pd.DataFrame) -> str:
     """The finding as markdown, with the likeliest wrong labels."""
+    which = "rows have a wrong or missing label" if found.by_label else "training labels are wrong"
     lines = [
-        f"About {made.share:.1%} of {made.judged:,} training labels are wrong; {made.suspects:,} rows are suspects "
+        f"About {made.share:.1%} of {made.judged:,} {which}; {made.suspects:,} rows are suspects "
         f"(`{TABLE}`, with a column to correct them in).",
         "",
     ]
     if made.before is not None and made.after is not None:
         lines += [
-            f"Without them a simple classifier gets {made.after:.4f} of the validation rows right, with them "
-            f"{made.before:.4f}. {'They were removed.' if made.removed else 'They stay.'}",
+            f"Without them a simple classifier reaches {made.after:.4f} {metric_words(made.metric)} on the validation "
+            f"rows, with them {made.before:.4f}. {'They were removed.' if made.removed else 'They stay.'}",
             "",
         ]
+    lines += _by_label(found)
     lines += ["| row | text | label | likelier | p of each |", "|---|---|---|---|---|"]
     for suspect in found.suspects[:SHOWN]:
         row = train.iloc[suspect.row]
@@ -138,3 +154,12 @@ def noise_in_words(made: LabelNoise, found: NoiseEstimate, train: pd.DataFrame) 
         odds = f"{suspect.own_probability:.2f} / {suspect.suggested_probability:.2f}"
         lines.append(f"| {row['row_id']} | {text} | {suspect.label} | {suspect.suggested} | {odds} |")
     return "\n".join(lines) + "\n"
+
+
+def _by_label(found: NoiseEstimate) -> list[str]:
+    """The labels with most suspects, as a markdown table; nothing where rows have one label."""
+    worst = sorted(found.by_label, key=lambda each: -(each.wrongly_given + each.missing))[:SHOWN]
+    if not worst:
+        return []
+    rows = [f"| {each.label} | {each.rows:,} | {each.wrongly_given:,} | {each.missing:,} |" for each in worst]
+    return ["| label | rows that have it | wrongly given | missing |", "|---|---:|---:|---:|", *rows, ""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from components.digests import canonical
 from components.records import SPLITS, CheckResult, as_json
 from components.step_store import write_whole
 from components.validation.checks import either
+from components.validation.feedback_words import feedback_in_words
 
 SHOWN_LABELS = 50
 STYLE = """
@@ -36,7 +37,8 @@ class Content:
 
     `rows` are the usable rows by split, empty if they could not be divided; `labels` those of each label by split,
     empty also where there is no set of labels. `aside` counts rows that do not go on, `failing` names the failing rows
-    of each check as `file:line`, `digests` has the SHA-256 of each data file.
+    of each check as `file:line`, `digests` has the SHA-256 of each data file. `feedback` counts the corrections by what
+    became of them, empty where none were asked for.
     """
 
     rows: Mapping[str, int]
@@ -44,6 +46,7 @@ class Content:
     aside: int
     failing: Mapping[str, Sequence[str]]
     digests: Mapping[str, str]
+    feedback: Mapping[str, int] = field(default_factory=dict)
 
 
 def write_report(config: RunConfig, results: Sequence[CheckResult], content: Content, folder: Path) -> None:
@@ -54,6 +57,7 @@ def write_report(config: RunConfig, results: Sequence[CheckResult], content: Con
         "rows": dict(content.rows),
         "quarantined_rows": content.aside,
         "labels": {split: dict(count) for split, count in zip(SPLITS, content.labels, strict=False)},
+        "feedback": dict(content.feedback),
         "sources": dict(content.digests),
         "checks": [as_json(result) | {"failing": list(content.failing.get(result.name, ()))} for result in results],
     }
@@ -84,7 +88,12 @@ def _mark(result: CheckResult) -> str:
 
 def _size(content: Content) -> str:
     usable = ", ".join(f"{count:,} {split}" for split, count in content.rows.items()) or "not known"
-    return f"Usable rows: {usable}. Set aside: {content.aside:,} (quarantine.jsonl)."
+    return f"Usable rows: {usable}. Set aside: {content.aside:,} (quarantine.jsonl). {_feedback(content)}".rstrip()
+
+
+def _feedback(content: Content) -> str:
+    sentence = feedback_in_words(content.feedback)
+    return f"{sentence[:-1]} (feedback.jsonl)." if sentence else ""
 
 
 def _markdown(name: str, results: Sequence[CheckResult], content: Content) -> str:
