@@ -61,10 +61,11 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[Engine]):
-    """Answers in the order of the rows, and who gave all of them."""
+    """Answers in the order of the rows, who gave all of them, and what was read of the rows."""
 
     engine: Engine
     answers: list[Answer]
+    windows: Windows
 
 
 @dataclass(slots=True, eq=False)
@@ -336,7 +337,7 @@ class Batcher(Generic[Engine]):
 
 def _conclude(job: Job[Engine]) -> Answered[Engine] | Exception:
     try:
-        return Answered(job.engine, job.work.conclude(job.rows, job.windows, job.outputs))
+        return Answered(job.engine, job.work.conclude(job.rows, job.windows, job.outputs), job.windows)
     except Exception as error:
         return _fault(error)
 

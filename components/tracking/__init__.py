@@ -8,6 +8,7 @@ This package and `components/registry/` are the only homes of mlflow.
     recipes    what a version was made from, to make it again
     outcomes   data sets, reports, pictures, the card
     decisions  the gate's, the bundle's, a person's
+    monitoring  what the monitor has found, a run for each version
     pretraining   the phases of a pretraining, its examples, samples of its guesses
 """
 
@@ -20,6 +21,7 @@ from components.tracking.decisions import (
     log_waiting,
     read_decision,
 )
+from components.tracking.monitoring import fetch_predictions, fetch_reference, log_look, log_reference
 from components.tracking.outcomes import (
     Rejection,
     fetch_engine,
@@ -56,6 +58,8 @@ __all__ = [
     "close_stale_runs",
     "earlier_decisions",
     "fetch_engine",
+    "fetch_predictions",
+    "fetch_reference",
     "finish_run",
     "last_rejection",
     "log_adaptation",
@@ -68,9 +72,11 @@ __all__ = [
     "log_evaluation",
     "log_examples",
     "log_label_noise",
+    "log_look",
     "log_measured",
     "log_phase",
     "log_recipe",
+    "log_reference",
     "log_rejection",
     "log_tokens",
     "log_training",
