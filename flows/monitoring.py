@@ -143,10 +143,26 @@ def act(subject: Subject, found: Look, memory: Memory, new: Sequence[str]) -> tu
 
 
 def _ask_for_run(subject: Subject, named: str) -> str:
-    from flows.triggers import in_words, trigger_run
+    """Have the model run, within the limits of its triggers.
 
-    wait = trigger_run(subject.config.name, subject.settings, f"the monitor: {named}")
-    return f"A run was asked for; it begins {f'not before {in_words(wait)}' if wait else 'now'}"
+    Raises:
+        OrchestrationError: there is no server, it is not deployed, or its runs are paused.
+    """
+    from prefect.client.orchestration import get_client
+
+    from flows.deployments import require_deployment, require_server
+    from flows.triggers import ask_for_run, in_words
+
+    name = subject.config.name
+    require_server(subject.settings)
+    with get_client(sync_client=True) as client:
+        deployment = require_deployment(client, name)
+        if deployment.paused:
+            raise OrchestrationError(
+                f"The runs of '{name}' are paused.", f"resume them: rebert schedule --resume {name}"
+            )
+        wait = ask_for_run(client, deployment, subject.config.triggers, f"the monitor: {named}")
+    return f"A run was asked for; it begins {f'not before {in_words(wait)}.' if wait else 'now.'}"
 
 
 def _tell(subject: Subject, found: Look, memory: Memory, new: Sequence[str], why: str = "") -> str:

@@ -15,6 +15,7 @@ from components.errors import ConfigError, OrchestrationError
 from components.run_files import read_run_file
 from components.settings import Settings, read_settings
 from flows import deployments
+from flows.due import COMING_RUNS
 from tests.deliveries import rows, write_csv, write_run_file
 from tests.prefect_server import prefect_server, until
 
@@ -79,7 +80,7 @@ def test_a_server_plans_what_the_run_file_says(server, run_file: Path, tiny_base
     assert "created" in rebert("deploy", str(run_file))
     assert "unchanged" in rebert("deploy", str(run_file))
     planned = until(lambda: "T02:30" in (shown := rebert("schedule")) and shown)
-    assert planned.count("T02:30") == deployments.COMING_RUNS
+    assert planned.count("T02:30") == COMING_RUNS
     assert "waits for a worker" in rebert("trigger", "reviews")
 
     rebert("schedule", "--pause", "reviews")

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from components.monitor_config import Monitor
 from components.monitoring.accuracy import (
-    CONFIDENCE,
     Evidence,
     Judgement,
     add_judgements,
@@ -209,8 +208,8 @@ def _about_accuracy(accuracy: Accuracy, watched: Watched) -> Finding | None:
         p_value=evidence.p_value,
         corrected=evidence.p_value,
         severity="alarm" if sure and effect >= threshold else "ok",
-        sentence=f"{observed:.1%} of {rows:,} answers were right by /feedback [{low:.1%}, {high:.1%}, {CONFIDENCE:.0%}, "
-        f"alone], was {watched.reference.right:.1%} on the frozen rows",
+        sentence=f"{observed:.1%} of {rows:,} answers were right by /feedback [{low:.1%}, {high:.1%}], was "
+        f"{watched.reference.right:.1%} on the frozen rows",
     )
 
 
