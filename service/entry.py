@@ -15,7 +15,7 @@ from service.engine import Engine
 class Entry:
     """One request: `id` is sent back as X-Request-Id, `client` is the name of its API key, empty without one.
 
-    `answered` is what the monitor measures; `part` numbers the slices of a batch, from 1.
+    `answered` is what the monitor measures; `part` numbers the slices of a batch, from 1, `parts` counts them.
     """
 
     id: str
@@ -25,3 +25,4 @@ class Entry:
     predictions: Sequence[dict[str, Any]] = ()
     answered: Answered[Engine] | None = None
     part: int = 0
+    parts: int = 0

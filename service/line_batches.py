@@ -112,8 +112,8 @@ class LineBatches:
             return dict.fromkeys(asked, problem.content())
         engine, version = answered.engine, answered.engine.release.version
         whole = scope["entry"]
-        whole.part += 1
-        entry = Entry(whole.id, whole.client, version, rows, answered=answered, part=whole.part)
+        whole.parts += 1
+        entry = Entry(whole.id, whole.client, version, rows, answered=answered, part=whole.parts)
         self.note("/batch", 200, time.perf_counter() - began, entry)
         predictions = (
             self.answering.present(scope, engine, [answer], one.top_k)[0]

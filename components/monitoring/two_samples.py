@@ -17,7 +17,7 @@ from components.task_types.base import Numbers
 
 FEWEST_EXPECTED = 5.0  # rows of a category in the smaller sample; rarer ones are pooled for the chi-square test
 SMOOTHING = 0.5  # rows that are added to each category of the index, so that an empty one has a logarithm
-RESAMPLINGS = 300
+RESAMPLINGS = 200
 MOST_TRAINING_ROWS = 2000  # of each sample, for the classifier: more hardly tell it more
 SEED = 0
 
