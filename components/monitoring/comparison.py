@@ -146,7 +146,8 @@ def _about_requests(ours: pd.DataFrame, first: Window | None, settings: Monitor)
         difference = two_samples.compare_rates((failed, requests), before)
         sentence = measure_words.of_rates(failed, requests, before)
         yield _finding("errors", FIRST_GOOD, "Fisher's exact", difference, (requests, before[1]), sentence, settings)
-    times = [each.loc[each["status"] == 200, "ms"].to_numpy(np.float64) for each in (ours, first.requests)]
+    answered = (each[(each["status"] == 200) & (each["rows"] > 0)] for each in (ours, first.requests))
+    times = [each["ms"].to_numpy(np.float64) for each in answered]
     if min(map(len, times)) >= FEWEST_ROWS:
         difference = two_samples.compare_medians(times[0], times[1])
         sentence = measure_words.of_times(times[0], times[1])

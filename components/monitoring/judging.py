@@ -30,6 +30,7 @@ from components.sequences.one_label import OneLabel
 from components.task_types import TaskType
 
 ALL_ROWS = 10**9
+MOST_TOLD = 4  # measures in the reason; the report has all
 EDGE = 0.01  # how near to 0 or 1 the bound of the accuracy may come
 
 
@@ -219,8 +220,12 @@ def _reason(findings: Sequence[Finding]) -> str:
     grave = [finding for finding in findings if finding.severity != "ok"]
     if not grave:
         return f"Nothing has changed by as much as is asked, in {len(findings)} tests."
-    told = dict.fromkeys(f"{NAMES[each.measure]} ({each.sentence})" for each in grave)
-    return "Changed: " + "; ".join(told) + "."
+    first: dict[str, Finding] = {}
+    for finding in grave:  # of a measure that has changed against both baselines, the graver one
+        first.setdefault(finding.measure, finding)
+    told = [f"{NAMES[each.measure]} ({each.sentence})" for each in first.values()]
+    rest = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+    return f"Changed: {'; '.join(told[:MOST_TOLD])}{rest}."
 
 
 def _too_few(watched: Watched, window: Window, enough: bool) -> str:
