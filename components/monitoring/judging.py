@@ -64,7 +64,8 @@ class Accuracy:
 class Look:
     """What one look has found; `verdict` is None where there was too little to judge.
 
-    `number` counts the windows of the version, `whole` says whether this one was large enough to be one of them.
+    `number` counts the windows of the version, 0 for one that was named; `whole` says whether this
+    one was large enough to be one of them.
     """
 
     name: str
@@ -112,7 +113,7 @@ def look(watched: Watched, memory: Memory, *, since: str | None = None, rows: in
         baselines,
         tuple(findings),
         accuracy,
-        memory.windows + 1,
+        0 if chosen else memory.windows + 1,
         enough,
     )
 

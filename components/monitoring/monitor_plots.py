@@ -49,7 +49,13 @@ def draw_effects(findings: Sequence[Finding], title: str, path: Path) -> Path:
     axes.axvline(1, color=INK, linewidth=1)
     axes.axvline(0.5, color=GREY, linewidth=1, linestyle="--")
     for place, each in enumerate(shown):
-        axes.text(shares[place] + 0.03, place, f"{each.effect:.3g}, p {each.corrected:.1g}", va="center", fontsize=8)
+        axes.text(
+            shares[place] + 0.03,
+            place,
+            f"{each.effect:.3g}, p {max(each.corrected, 1e-9):.1g}",
+            va="center",
+            fontsize=8,
+        )
     axes.set(xlim=(0, 3.4), xlabel="effect as a share of the threshold: 1 is an alarm, 0.5 is watched")
     set_title(axes, f"What has changed, {title}", "orange where the p-value is small too, after Holm's correction")
     make_plain(axes, grid="x")

@@ -8,6 +8,7 @@ from components.monitoring.judging import Accuracy, Look
 from components.monitoring.measure_words import NAMES
 from components.records import as_json
 
+SMALLEST = 1e-9  # of a p-value that is worth its digits
 HEAD = "| | measure | against | effect | alarm from | p, corrected | what was seen |\n|---|---|---|---|---|---|---|\n"
 
 
@@ -43,8 +44,8 @@ def report_in_words(look: Look, action: str = "") -> str:
     if len(window.requests):
         lost = f", {window.lost:,} more were not written down" if window.lost else ""
         lines += [
-            f"Window {look.number}: {len(window.rows):,} answered texts in {len(window.requests):,} requests{lost}, "
-            f"{_minute(window.began)} to {_minute(window.ended)} UTC.",
+            f"{f'Window {look.number}' if look.number else 'Looked at'}: {len(window.rows):,} answered texts in "
+            f"{len(window.requests):,} requests{lost}, {_minute(window.began)} to {_minute(window.ended)} UTC.",
             "",
         ]
     if look.findings:
@@ -70,7 +71,7 @@ def _line(finding: Any) -> str:
         f"{finding.against} ({finding.baseline_rows:,})" if finding.baseline_rows else finding.against,
         f"{finding.effect:.3f}{span}",
         f"{finding.threshold:g}",
-        f"{finding.corrected:.2g}",
+        f"{finding.corrected:.2g}" if finding.corrected > SMALLEST else f"< {SMALLEST:g}",
         finding.sentence.replace("|", "\\|"),
     )
     return "| " + " | ".join(cells) + " |"
