@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = "banking70"
 EVERY = 11  # each so-manieth intent, in the order of their names, is new to the model
 LEARNED = 4000  # training rows
+CHANGED = 1000  # texts of each other kind
 TIMED = 400  # texts that are asked one by one, for real times
 
 
@@ -58,7 +59,7 @@ def real_traffic(home: Path) -> Traffic:
     texts: dict[str, Sequence[str]] = {
         "usual": [text for text, _ in usual],
         "new intents": [text for text, _ in new],
-        **{name: [change(text) for text, _ in usual[:2500]] for name, change in CHANGES.items()},
+        **{name: [change(text) for text, _ in usual[:CHANGED]] for name, change in CHANGES.items()},
         "Chinese": _chinese(),
         "another subject": _restaurants(),
     }
@@ -165,9 +166,11 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
 
 def _chinese() -> list[str]:
     content = json.loads((ROOT / "examples" / "chinese_questions" / "test.json").read_text(encoding="utf-8"))
-    return [asked["question"] for each in content["data"] for part in each["paragraphs"] for asked in part["qas"]]
+    return [asked["question"] for each in content["data"] for part in each["paragraphs"] for asked in part["qas"]][
+        :CHANGED
+    ]
 
 
 def _restaurants() -> list[str]:
     lines = (ROOT / "examples" / "restaurant_bookings" / "train.jsonl").read_text(encoding="utf-8").splitlines()
-    return [str(json.loads(line)["text"]) for line in lines][:2000]
+    return [str(json.loads(line)["text"]) for line in lines[:CHANGED]]

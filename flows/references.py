@@ -50,10 +50,11 @@ def find_reference(settings: Settings, version: RegisteredVersion) -> Reference 
         StorageError: it is damaged, or the disk is full.
         RegistryError: MLflow does not give what it holds.
     """
+    from components.registry import reference_folder
     from components.tracking import fetch_predictions, fetch_reference
 
     known = _of_bundle(settings, version)
-    folder = settings.models / f"reference-{version.digest[:16]}"
+    folder = reference_folder(settings, version)
     if known is None and (folder.exists() or fetch_reference(settings, version.run_id, folder)):
         known = read_reference(folder)
     if known is not None:
