@@ -21,11 +21,12 @@ from components.feedback_config import Feedback as Feedback
 from components.gate_config import Behaviour as Behaviour
 from components.gate_config import Evaluation as Evaluation
 from components.gate_config import Gate as Gate
+from components.monitor_config import Monitor as Monitor
 from components.records import Severity
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Occasion = Literal["failed", "crashed", "rejected", "refused", "waiting", "recovered"]
+Occasion = Literal["failed", "crashed", "rejected", "refused", "waiting", "recovered", "drifted"]
 ServingEngine = Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16", "openvino-int8"]
 
 
@@ -203,6 +204,9 @@ class Serving(Section):
     )
     log_requests: bool = Field(True, description="Whether requests are logged: lengths and keyed hashes, no texts.")
     log_texts: Share = Field(0.0, description="Share of the requests that are logged with texts and answers.")
+    log_projections: bool = Field(
+        True, description="Whether 16 numbers stand for each text in the log, so that the monitor sees new subjects."
+    )
 
 
 class Schedule(Section):
@@ -273,9 +277,10 @@ class Notify(Section):
         "names; TYPE/NAME a Prefect notification block, such as slack-webhook/ops; left out: REBERT_WEBHOOK, if set.",
     )
     of: tuple[Occasion, ...] = Field(
-        ("failed", "crashed", "rejected", "refused", "waiting", "recovered"),
+        ("failed", "crashed", "rejected", "refused", "waiting", "recovered", "drifted"),
         description="What is told: failed, crashed (its process died), rejected data, a refused version, one waiting "
-        "for approval, and recovered, the first run that works after others did not. An empty list tells nothing.",
+        "for approval, recovered, the first run that works after others did not, and drifted, an alarm of the monitor. "
+        "An empty list tells nothing.",
     )
 
 
@@ -299,6 +304,7 @@ class RunConfig(Section):
     serving: Serving = Field(Serving(), description="The endpoint.")
     schedule: Schedule = Field(Schedule(), description="When it is retrained by itself.")
     triggers: Triggers = Field(Triggers(), description="What else retrains it.")
+    monitor: Monitor = Field(Monitor(), description="What is watched once it is live.")
     retention: Retention = Field(Retention(), description="What is kept.")
     notify: Notify = Field(Notify(), description="Who is told when a run needs a person.")
     folder: Path = Field(Path(), exclude=True, description="Folder of the run file; set when it is read.")

@@ -14,8 +14,8 @@ from typing import Any
 SETTLED_SECONDS = 2  # a file may change again within one tick of its file system's clock
 # What these hold reaches the work as values, which are in the digests themselves.
 DECLARATIONS = (
-    *("components.config", "components.config_values", "components.gate_config", "components.pretraining_config"),
-    "components.feedback_config",
+    *("components.config", "components.config_values", "components.gate_config", "components.monitor_config"),
+    *("components.pretraining_config", "components.feedback_config"),
     *("components.errors", "components.records", "components.settings"),
 )
 SOURCE_ROOT = Path(__file__).resolve().parent.parent

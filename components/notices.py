@@ -33,6 +33,7 @@ TITLES: Mapping[Occasion, str] = {
     "refused": "the new version was refused",
     "waiting": "the new version waits for approval",
     "recovered": "the run works again",
+    "drifted": "the monitor has an alarm",
 }
 
 

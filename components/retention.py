@@ -14,7 +14,7 @@ from time import time
 
 from components.data.feedback import SNAPSHOTS
 from components.records import RegisteredVersion
-from components.registry import delete_version, fetched_folder, needed_versions, version_files
+from components.registry import delete_version, fetched_folder, needed_versions, reference_folder, version_files
 from components.serving.places import trial_file
 from components.serving.releases import read_release
 from components.serving.trials import read_trial
@@ -99,7 +99,11 @@ def _old_bundles(settings: Settings, name: str, kept: set[int]) -> list[Removal]
 
 
 def _fetched_copies(settings: Settings, versions: Iterable[RegisteredVersion]) -> list[Removal]:
-    folders = ((version, fetched_folder(settings, version)) for version in versions)
+    folders = (
+        (version, folder_of(settings, version))
+        for version in versions
+        for folder_of in (fetched_folder, reference_folder)
+    )
     return [
         Removal("copy", f"{version.name} {version.version}", _size(folder), folder)
         for version, folder in folders

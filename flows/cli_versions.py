@@ -149,6 +149,21 @@ def feedback(
 
 
 @command
+def monitor(
+    model: Annotated[str, typer.Argument(help="Name of the model, or its run file.")],
+    window: Annotated[
+        str | None,
+        typer.Option(help="Only look: at so many answered texts (500), or hours or days (24h, 7d); nothing follows."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Judge what the endpoint was asked since the last look; an alarm is told or has the model run."""
+    from flows.monitoring import monitor_model
+
+    monitor_model(model, this_installation(), window, json)
+
+
+@command
 def models(json: Json = False) -> None:
     """List the models, their champions and what happened last."""
     from flows.commands import list_models

@@ -58,7 +58,8 @@ def schedule(
     json: Json = False,
 ) -> None:
     """List what is due, or pause and resume a model."""
-    from flows.deployments import pause_model, show_schedule
+    from flows.deployments import pause_model
+    from flows.due import show_schedule
 
     settings = this_installation()
     if pause:

@@ -1,4 +1,5 @@
-"""Deployments: one for each run file, so that a Prefect server and its workers retrain on schedule.
+"""Deployments: one for each run file, so that a Prefect server and its workers retrain on schedule, and one for the
+monitor of a run file whose section `monitor` has a schedule.
 
 The version of a deployment is the digest of its run file and of what is told about it: the same again changes nothing.
 A model has one run at a time, on all machines (`components/registry/lease.py`); a run that comes meanwhile waits or has
@@ -13,9 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
-from components.config import RunConfig
+from components.config import Monitor, RunConfig, Schedule
 from components.digests import digest_file, digest_of
 from components.errors import OrchestrationError
 from components.run_files import read_run_file
@@ -23,21 +23,21 @@ from components.settings import DEFAULTS, HEARTBEATS, Settings, environment_of, 
 from flows import console
 from flows.running import prepare_prefect
 
-FLOW = "retrain"
-TAG = "rebert"
+FLOW, MONITOR = "retrain", "monitor"
+TAG, MONITOR_TAG = "rebert", "rebert-monitor"
 OTHER_TYPES = ("docker", "kubernetes")  # of work pools, by whose names they are called: their workers are elsewhere
-COMING_RUNS = 3  # of each deployment, in the table of what is due
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What became of one run file's deployment."""
+    """What became of a deployment: of a run file's retraining, or of its monitor."""
 
     model: str
-    outcome: Literal["created", "updated", "unchanged"]
+    outcome: Literal["created", "updated", "unchanged", "removed"]
     version: str
     schedule: str
     work_pool: str
+    flow: str = FLOW
 
 
 def deploy_run_files(files: Sequence[Path], settings: Settings, as_json_object: bool) -> None:
@@ -49,14 +49,14 @@ def deploy_run_files(files: Sequence[Path], settings: Settings, as_json_object: 
     configs = [(path.resolve(), read_run_file(path)) for path in files]
     require_server(settings)
     see_to_dead_runs()
-    deployed = [deploy(path, config, settings) for path, config in configs]
+    deployed = [each for path, config in configs for each in deploy(path, config, settings)]
     if as_json_object:
         from components.records import as_json
 
         console.print_json({"deployments": [as_json(each) for each in deployed]})
         return
-    rows = [(each.model, each.outcome, each.schedule, each.work_pool) for each in deployed]
-    console.print_table("", ("model", "", "schedule", "work pool"), rows)
+    rows = [(each.model, each.flow, each.outcome, each.schedule, each.work_pool) for each in deployed]
+    console.print_table("", ("model", "flow", "", "schedule", "work pool"), rows)
     pools = sorted({each.work_pool for each in deployed})
     console.say(f"A worker carries it out: prefect worker start --pool {' or '.join(pools)}")
 
@@ -85,41 +85,76 @@ def see_to_dead_runs() -> None:
         require_automations(client)
 
 
-def deploy(path: Path, config: RunConfig, settings: Settings) -> Deployed:
-    """Create or update the deployment of one run file, whose absolute path is given."""
+def deploy(path: Path, config: RunConfig, settings: Settings) -> list[Deployed]:
+    """Create or update the deployments of one run file, whose absolute path is given.
+
+    A monitor that has no schedule any more goes.
+    """
     from prefect.client.orchestration import get_client
 
-    wanted = _deployment(path, config, settings)
     with get_client(sync_client=True) as client:
-        known = find_deployment(client, config.name)
-        if known is not None and known.version == wanted.version:
-            return Deployed(config.name, "unchanged", str(wanted.version), in_words(config), config.schedule.work_pool)
-        _require_pool(client, config.schedule.work_pool)
-        for schedule in known.schedules if known is not None else ():
-            client.delete_deployment_schedule(known.id, schedule.id)  # an update alone would keep one that is gone
-        wanted.paused = bool(known is not None and known.paused)  # else Prefect would resume it
-        wanted.apply()
+        found = [_put(client, FLOW, _retraining(path, config, settings), config, in_words(config))]
+        monitor = config.monitor
+        if monitor.is_scheduled:
+            found.append(_put(client, MONITOR, _monitoring(path, config, settings), config, in_words(config, monitor)))
+        elif (known := find_deployment(client, config.name, MONITOR)) is not None:
+            client.delete_deployment(known.id)
+            found.append(Deployed(config.name, "removed", "", "never", config.schedule.work_pool, MONITOR))
+    return found
+
+
+def _put(client: Any, flow: str, wanted: Any, config: RunConfig, words: str) -> Deployed:
+    """Create or update a deployment; the same again changes nothing."""
+    known, pool = find_deployment(client, config.name, flow), config.schedule.work_pool
+    if known is not None and known.version == wanted.version:
+        return Deployed(config.name, "unchanged", str(wanted.version), words, pool, flow)
+    _require_pool(client, pool)
+    for schedule in known.schedules if known is not None else ():
+        client.delete_deployment_schedule(known.id, schedule.id)  # an update alone would keep one that is gone
+    wanted.paused = bool(known is not None and known.paused)  # else Prefect would resume it
+    wanted.apply()
     outcome: Literal["created", "updated"] = "updated" if known is not None else "created"
-    return Deployed(config.name, outcome, str(wanted.version), in_words(config), config.schedule.work_pool)
+    return Deployed(config.name, outcome, str(wanted.version), words, pool, flow)
 
 
-def _deployment(path: Path, config: RunConfig, settings: Settings) -> Any:
-    from prefect.types.entrypoint import EntrypointType
-
+def _retraining(path: Path, config: RunConfig, settings: Settings) -> Any:
     from flows.retrain import retrain
+
+    words = config.description or f"Keeps '{config.name}' fresh."
+    return _deployment(retrain, path, config, settings, config.schedule, _triggers(config), words, TAG)
+
+
+def _monitoring(path: Path, config: RunConfig, settings: Settings) -> Any:
+    from flows.monitor import monitor
+
+    words = f"Watches what '{config.name}' is asked."
+    return _deployment(monitor, path, config, settings, config.monitor, [], words, MONITOR_TAG)
+
+
+def _deployment(
+    flow: Any,
+    path: Path,
+    config: RunConfig,
+    settings: Settings,
+    rhythm: Schedule | Monitor,
+    triggers: list[Any],
+    words: str,
+    tag: str,
+) -> Any:
+    from prefect.types.entrypoint import EntrypointType
 
     # A worker's process begins in a folder of its own; where things are kept must not depend on that.
     environment = {"PREFECT_API_URL": str(settings.prefect_api_url), HEARTBEATS: DEFAULTS[HEARTBEATS]}
     environment |= environment_of(settings)
     job = {"env": without_secrets(environment), "working_dir": str(config.folder.resolve())}
-    told = {"schedule": config.schedule.model_dump(mode="json"), "job": job, "path": str(path)}
-    return retrain.to_deployment(
+    told = {"schedule": rhythm.model_dump(mode="json"), "job": job, "path": str(path)}
+    return flow.to_deployment(
         config.name,
-        schedules=_schedules(config),
-        triggers=_triggers(config),
+        schedules=_schedules(config, rhythm),
+        triggers=triggers,
         parameters={"run_file": str(path)},
-        description=config.description or f"Keeps '{config.name}' fresh.",
-        tags=[TAG, config.task_type],
+        description=words,
+        tags=[tag, config.task_type],
         version=digest_of([digest_file(path), told])[:12],
         work_pool_name=config.schedule.work_pool,
         job_variables=job,
@@ -139,34 +174,34 @@ def _triggers(config: RunConfig) -> list[Any]:
     ]
 
 
-def _schedules(config: RunConfig) -> list[Any]:
+def _schedules(config: RunConfig, rhythm: Schedule | Monitor) -> list[Any]:
     from prefect.schedules import Cron, Interval
 
-    schedule = config.schedule
+    section = "monitor" if isinstance(rhythm, Monitor) else "schedule"
     try:
-        if schedule.cron is not None:
-            return [Cron(schedule.cron, timezone=schedule.timezone)]
-        if schedule.every_hours is not None:
-            return [Interval(timedelta(hours=schedule.every_hours), timezone=schedule.timezone)]
+        if rhythm.cron is not None:
+            return [Cron(rhythm.cron, timezone=config.schedule.timezone)]
+        if rhythm.every_hours is not None:
+            return [Interval(timedelta(hours=rhythm.every_hours), timezone=config.schedule.timezone)]
     except ValueError as error:
-        raise OrchestrationError(f"schedule.cron: {error}", "write five fields, such as '0 3 * * mon'.") from error
+        raise OrchestrationError(f"{section}.cron: {error}", "write five fields, such as '0 3 * * mon'.") from error
     return []
 
 
-def in_words(config: RunConfig) -> str:
-    """When a model is retrained."""
-    schedule = config.schedule
-    if schedule.cron is not None:
-        return f"{schedule.cron} {schedule.timezone}"
-    return f"every {schedule.every_hours:g} h" if schedule.every_hours is not None else "when it is triggered"
+def in_words(config: RunConfig, rhythm: Schedule | Monitor | None = None) -> str:
+    """When a model is retrained, or watched."""
+    rhythm = rhythm or config.schedule
+    if rhythm.cron is not None:
+        return f"{rhythm.cron} {config.schedule.timezone}"
+    return f"every {rhythm.every_hours:g} h" if rhythm.every_hours is not None else "when it is triggered"
 
 
-def find_deployment(client: Any, name: str) -> Any:
-    """The deployment of a model, or None."""
+def find_deployment(client: Any, name: str, flow: str = FLOW) -> Any:
+    """The deployment of a model, or of its monitor; None where there is none."""
     from prefect.exceptions import ObjectNotFound
 
     try:
-        return client.read_deployment_by_name(f"{FLOW}/{name}")
+        return client.read_deployment_by_name(f"{flow}/{name}")
     except ObjectNotFound:
         return None
 
@@ -195,55 +230,6 @@ def is_of_processes(name: str) -> bool:
             return bool(client.read_work_pool(name).type == "process")
         except ObjectNotFound:
             return True
-
-
-def show_schedule(settings: Settings, as_json_object: bool) -> None:
-    """Every deployment with its next runs.
-
-    Raises:
-        OrchestrationError: there is no Prefect server.
-    """
-    require_server(settings)
-    rows = _due()
-    if as_json_object:
-        console.print_json({"deployments": rows})
-    elif rows:
-        shown = [(row["model"], "paused" if row["paused"] else "", "\n".join(row["next"]) or "none") for row in rows]
-        console.print_table("", ("model", "", "next runs"), shown)
-    else:
-        console.print_text("Nothing is deployed yet: 'rebert deploy FILE'.")
-
-
-def _due() -> list[dict[str, Any]]:
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-
-    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    with get_client(sync_client=True) as client:
-        found = client.read_deployments(deployment_filter=ours)
-        return [
-            {"model": each.name, "paused": each.paused, "version": each.version, "next": _coming(client, each)}
-            for each in sorted(found, key=lambda each: each.name)
-        ]
-
-
-def _coming(client: Any, deployment: Any) -> list[str]:
-    """The next runs that the server has planned, ISO 8601 on the schedule's own clock."""
-    from prefect.client.schemas import filters
-    from prefect.client.schemas.objects import StateType
-    from prefect.client.schemas.sorting import FlowRunSort
-
-    runs = client.read_flow_runs(
-        flow_run_filter=filters.FlowRunFilter(
-            deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment.id]),
-            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-        ),
-        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-        limit=COMING_RUNS,
-    )
-    zones = [schedule.schedule.timezone for schedule in deployment.schedules]
-    zone = ZoneInfo(zones[0] if zones else "UTC")
-    return [run.expected_start_time.astimezone(zone).isoformat(timespec="minutes") for run in runs]
 
 
 def pause_model(name: str, settings: Settings, paused: bool) -> None:

@@ -130,7 +130,7 @@ def judge(
         steps.retire(job, version, decision)
         return results.refused(job, version, report, decision)
     optimised = steps.optimise(job, version, dataset, report)
-    bundle = steps.bundle(job, version, model, report, decision, optimised)
+    bundle = steps.bundle(job, version, dataset, model, report, decision, optimised)
     proof = steps.prove(job, version, bundle)
     decision = steps.check_bundle(job, version, bundle, proof, decision)
     if not decision.promote:

@@ -99,7 +99,7 @@ def keep_live(job: Job) -> Bundle | None:
     from components import registry
     from components.serving.bundling import build_bundle
     from components.serving.proving import prove_bundle
-    from components.serving.releases import Evidence, engine_of, read_bundle_release, write_release
+    from components.serving.releases import Evidence, engine_of, read_bundle_release, reference_of, write_release
     from flows.engines import choose_engine_again
 
     config, settings = job.config, job.settings
@@ -115,7 +115,8 @@ def keep_live(job: Job) -> Bundle | None:
     wanted, had = ((each.engine, each.max_accuracy_loss) for each in (config.serving, facts.serving))
     if wanted != had and (optimised := choose_engine_again(job, champion)) is not None:
         engine, trials = optimised.engine_folder, optimised.trials
-    evidence = Evidence(facts.metrics, facts.decision, engine, trials)
+    reference = reference_of(bundle.path / "src")
+    evidence = Evidence(facts.metrics, facts.decision, engine, trials, reference)
     bundle = build_bundle(settings, config, champion, model, evidence)
     prove_bundle(settings, bundle, model)
     write_release(settings, config.name, bundle)

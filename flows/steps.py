@@ -44,6 +44,7 @@ from components.step_parts import (
 from flows import artifacts
 from flows.engines import choose_engine
 from flows.job import Job
+from flows.references import measure_reference
 from flows.tracked import record_rejection
 
 log = logging.getLogger("rebert.flows")
@@ -263,18 +264,20 @@ def optimise(
 def bundle(
     job: Job,
     version: RegisteredVersion,
+    dataset: ValidatedDataset,
     model: TrainedModel,
     report: EvaluationReport,
     decision: PromotionDecision,
     optimised: OptimisedModel,
 ) -> Bundle:
-    """A Bento with the model, its engine, the service and pinned requirements."""
+    """A Bento with the model, its engine, the monitor's reference, the service and pinned requirements."""
     from components.serving.bundling import build_bundle
     from components.serving.releases import Evidence
     from components.tracking import log_bundle
 
     with job.log.step("bundle") as note:
-        evidence = Evidence(report.metrics, decision.reason, optimised.engine_folder, optimised.trials)
+        reference = measure_reference(job, version, dataset, optimised).folder
+        evidence = Evidence(report.metrics, decision.reason, optimised.engine_folder, optimised.trials, reference)
         built = build_bundle(job.settings, job.config, version, model.folder, evidence)
         log_bundle(job.settings, version.run_id, built)
         note.detail = built.tag

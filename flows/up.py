@@ -164,12 +164,13 @@ class Installation:
     def _deploy(self) -> bool:
         if not self.prefect.healthy:
             return False
-        from flows.deployments import deploy, see_to_dead_runs
+        from flows.deployments import FLOW, deploy, see_to_dead_runs
 
         see_to_dead_runs()
         for path, config in self.configs:
-            found = deploy(path, config, self.settings)
-            self.view.say(f"{found.model}: {found.outcome}, {found.schedule}")
+            for found in deploy(path, config, self.settings):
+                what = f"{found.model}, {found.flow}" if found.flow != FLOW else found.model
+                self.view.say(f"{what}: {found.outcome}, {found.schedule}")
         return True
 
     def _start_workers(self) -> bool:

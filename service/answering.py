@@ -89,6 +89,7 @@ class Answering:
         answered = await self._answers(body, asked.rows, limits.timeout_seconds)
         known = time.perf_counter()
         predictions = self.present(scope, answered.engine, answered.answers, asked.top_k)
+        scope["entry"].answered = answered
         self.metrics.staged(began, arrived, understood, known, time.perf_counter())
         release = answered.engine.release  # a swap may have come in between
         return json_reply({"model": release.name, "version": release.version, "predictions": predictions})

@@ -13,6 +13,7 @@ from service import pages
 from service.access import Access
 from service.answering import Answering, json_reply, largest_body
 from service.corrections import Corrections
+from service.entry import Entry
 from service.explaining import Explaining
 from service.guard import Guard, Receive, Reply, Scope, Send, busy_response
 from service.line_batches import LineBatches
@@ -42,6 +43,7 @@ class Application:
         self.corrections = Corrections(self.answering, self.places.feedback)
         self.access = Access(self.places.keys)
         self.log = RequestLog(self.places.requests)
+        self.metrics.unlogged.set_function(lambda: self.log.lost)
         self.turned_away = 0  # by `refuse`, since the metrics were last read: a sum is cheaper than a counter
         self.guard = Guard(self._handle, self._observe)
         self.open_pages: dict[str, Page] = {**pages.PAGES, "/livez": self._livez, "/readyz": self._readyz}
@@ -53,7 +55,7 @@ class Application:
         }
         self.asked: dict[str, Ask] = {
             PREDICT: self.answering.predict,
-            "/batch": LineBatches(self.answering).answer,
+            "/batch": LineBatches(self.answering, self._note).answer,
             "/explain": Explaining(self.answering).explain,
             "/feedback": self.corrections.take,
         }
@@ -139,8 +141,14 @@ class Application:
         name, live = (now.release.name, now.release.version) if now else ("", "")
         version = str(entry.version or live)
         self.metrics.count(page, name, version, status, seconds)
-        if path in self.asked and now and now.release.serving.log_requests:
-            self.log.note(page, status, seconds, entry, now.release.serving.log_texts)
+        if path in self.asked:
+            self._note(page, status, seconds, entry)
+
+    def _note(self, page: str, status: int, seconds: float, entry: Entry) -> None:
+        now = self.live.current
+        if now and now.release.serving.log_requests:
+            entry.version = entry.version or now.release.version
+            self.log.note(page, status, seconds, entry, now.release.serving)
 
 
 async def _lifespan(receive: Receive, send: Send, start: Callable[[], None], stop: Callable[[], None]) -> None:

@@ -238,7 +238,7 @@ class Batcher(Generic[Engine]):
 
 def _conclude(job: Job[Engine]) -> Answered[Engine] | Exception:
     try:
-        return Answered(job.engine, job.work.conclude(job.rows, job.windows, job.outputs))
+        return Answered(job.engine, job.work.conclude(job.rows, job.windows, job.outputs), job.windows)
     except Exception as error:
         return _fault(error)
 

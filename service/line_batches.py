@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import IO, Any
 
 from service.answering import Answering, largest_body
 from service.engine import Engine
+from service.entry import Entry
 from service.guard import Receive, Reply, Scope, header
 from service.problems import Problem, line_too_long, not_one_row, too_many, wrong_lines
 from service.requests import Asked
@@ -30,10 +32,16 @@ MEDIA_TYPE = "application/x-ndjson"
 
 
 class LineBatches:
-    """Answers bodies of many lines."""
+    """Answers bodies of many lines.
 
-    def __init__(self, answering: Answering) -> None:
+    Args:
+        answering: asks the model.
+        note: has a slice of a body written into the request log.
+    """
+
+    def __init__(self, answering: Answering, note: Callable[[str, int, float, Entry], None]) -> None:
         self.answering = answering
+        self.note = note
         self.at_work = 0
 
     async def answer(self, scope: Scope, receive: Receive) -> Reply:
@@ -97,12 +105,16 @@ class LineBatches:
 
     async def _ask(self, scope: Scope, asked: dict[int, Asked]) -> dict[int, dict[str, Any]]:
         """What is said to each row, by its line; one problem for all where they get no answer."""
-        rows = [row for one in asked.values() for row in one.rows]
+        rows, began = [row for one in asked.values() for row in one.rows], time.perf_counter()
         try:
             answered = await self._patiently(rows)
         except Problem as problem:
             return dict.fromkeys(asked, problem.content())
         engine, version = answered.engine, answered.engine.release.version
+        whole = scope["entry"]
+        whole.parts += 1
+        entry = Entry(whole.id, whole.client, version, rows, answered=answered, part=whole.parts)
+        self.note("/batch", 200, time.perf_counter() - began, entry)
         predictions = (
             self.answering.present(scope, engine, [answer], one.top_k)[0]
             for one, answer in zip(asked.values(), answered.answers, strict=True)

@@ -45,6 +45,9 @@ class Metrics:
         )
         self.waiting = Gauge("rebert_waiting_texts", "Texts that are queued or at work.", registry=self.registry)
         self.corrections = Counter("rebert_corrections_total", "Corrections kept.", registry=self.registry)
+        self.unlogged = Gauge(
+            "rebert_unlogged_requests", "Requests since the start that the request log lost.", registry=self.registry
+        )
         of_label = ("service_version", "label")
         self.labels = Counter("rebert_labels_total", "Labels that were given.", of_label, registry=self.registry)
         self.confidence = Histogram(

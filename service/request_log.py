@@ -1,37 +1,41 @@
 """The request log: a line of JSON for each request, private unless its operator wants otherwise.
 
-A text is written as its length and a keyed hash: the same text gets the same hash in one log, and nobody without the
-key, which lies beside the log, can try out what it may have been. Only where `serving.log_texts` is above zero are that
-share of the requests written with texts and answers.
+A text is written as its length, a keyed hash and what the monitor measures (`components/monitoring/measuring.py`): the
+same text gets the same hash in one log, and nobody without the key, which lies beside the log, can try out by it what
+it may have been. Only where `serving.log_texts` is above zero are that share of the requests written with texts and
+answers. The form of a line is in docs/monitoring.md.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 import queue
 import random
 import threading
+import time
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+from components.config import Serving
+from components.monitoring.measuring import Meter
+from components.monitoring.request_lines import hash_texts, salt_file
+from service.engine import Engine
 from service.entry import Entry
 from service.private_files import open_private
 
 BYTES_OF_A_FILE = 20 << 20
-OLD_FILES = 5
-MOST_WAITING = 10_000  # lines; a disk that is slower loses some, and stops nobody
-HASH_BYTES = 8
+OLD_FILES = 13  # a new file each day, or sooner: two weeks where it is quiet
+MOST_WAITING = 10_000  # lines, and so many rows; a disk that is slower loses some, and stops nobody
 
 log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """Writes in a thread of its own.
+    """Measures and writes in a thread of its own.
 
     Args:
         path: the file; None where nothing shall be written.
@@ -39,9 +43,11 @@ class RequestLog:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.lines: queue.Queue[tuple[dict[str, Any], Entry, bool] | None] = queue.Queue(MOST_WAITING)
-        self.lost = 0
+        self.lines: queue.Queue[tuple[dict[str, Any], Entry, Serving] | None] = queue.Queue(MOST_WAITING)
+        self.lost = 0  # requests that were not written down
+        self.waiting_rows = 0
         self.thread = threading.Thread(target=self._work, name="requests", daemon=True)
+        self.lock = threading.Lock()
 
     def start(self) -> None:
         """Begin to write."""
@@ -54,41 +60,91 @@ class RequestLog:
             self.lines.put(None)
             self.thread.join()
 
-    def note(self, page: str, status: int, seconds: float, entry: Entry, text_share: float) -> None:
-        """Have a request written."""
+    def note(self, page: str, status: int, seconds: float, entry: Entry, serving: Serving) -> None:
+        """Have a request written; what is found out about its rows is found out later, in the other thread."""
         if self.path is None:
             return
         facts = {"time": _now(), "request": entry.id, "client": entry.client, "page": page, "status": status}
         facts["ms"] = round(seconds * 1000, 2)
-        sampled = text_share > 0 and random.random() < text_share  # noqa: S311 - no secret
+        if self.waiting_rows > MOST_WAITING:
+            self.lost += 1
+            return
         try:
-            self.lines.put_nowait((facts, entry, sampled))
+            self.lines.put_nowait((facts, entry, serving))
         except queue.Full:
             self.lost += 1
+            return
+        with self.lock:
+            self.waiting_rows += len(entry.rows)
 
     def _work(self) -> None:
         try:
             path = Path(str(self.path))
             path.parent.mkdir(parents=True, exist_ok=True)
-            salt = read_salt(path.with_suffix(".salt"))
+            salt = read_salt(salt_file(path))
             file = QuietFile(path, maxBytes=BYTES_OF_A_FILE, backupCount=OLD_FILES, encoding="utf-8", delay=True)
         except OSError as error:
             log.error("There is no request log: %s.", error.strerror)  # noqa: TRY400
             return
+        told, meters = 0, Meters()
         with file:
             while (item := self.lines.get()) is not None:
-                line = json.dumps(content_of(*item, salt), ensure_ascii=False)
-                file.emit(logging.makeLogRecord({"msg": line}))
+                facts, entry, serving = item
+                with self.lock:
+                    self.waiting_rows -= len(entry.rows)
+                lost, told = self.lost - told, self.lost
+                line = content_of(facts | ({"lost": lost} if lost else {}), entry, serving, salt, meters)
+                file.emit(logging.makeLogRecord({"msg": json.dumps(line, ensure_ascii=False)}))
+                del item, entry  # a replaced model must be let go while nothing is asked
+
+
+class Meters:
+    """What measures the answers of the version that answered last."""
+
+    def __init__(self) -> None:
+        self.version: tuple[int, bool] | None = None
+        self.meter: Meter | None = None
+
+    def measured(self, entry: Entry, project: bool) -> list[dict[str, Any]]:
+        """What is measured of each row; nothing where there was no answer, or where it cannot be had."""
+        if entry.answered is None:
+            return [{} for _ in entry.rows]
+        try:
+            meter = self._of(entry.answered.engine, project)
+            return meter.measure(entry.rows, entry.answered.windows, entry.answered.answers)
+        except Exception as error:  # whatever is wrong with measuring, the request was answered and is written down
+            log.error("An answer could not be measured: %s", type(error).__name__)  # noqa: TRY400 - no texts
+            return [{} for _ in entry.rows]
+
+    def _of(self, engine: Engine, project: bool) -> Meter:
+        key = engine.release.version, project
+        if self.meter is None or self.version != key:
+            self.version, self.meter = key, Meter(engine.predictor, project=project)
+        return self.meter
 
 
 class QuietFile(RotatingFileHandler):
-    """A file that rotates, readable by its owner only. What cannot be written is not printed elsewhere instead."""
+    """A file that rotates by size and each day (UTC), readable by its owner only.
+
+    What cannot be written is not printed elsewhere instead.
+    """
+
+    day = ""
 
     def __enter__(self) -> QuietFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the name that logging calls
+        """Whether the line belongs into a new file."""
+        today = _day(time.time())
+        if not self.day:
+            path = Path(self.baseFilename)
+            self.day = _day(path.stat().st_mtime) if path.exists() else today
+        turned, self.day = self.day != today, today
+        return (turned and Path(self.baseFilename).exists()) or bool(super().shouldRollover(record))
 
     def _open(self) -> Any:
         stream = super()._open()
@@ -99,12 +155,16 @@ class QuietFile(RotatingFileHandler):
         """A full disk: the line is lost."""
 
 
-def content_of(facts: dict[str, Any], entry: Entry, sampled: bool, salt: bytes) -> dict[str, Any]:
+def content_of(facts: dict[str, Any], entry: Entry, serving: Serving, salt: bytes, meters: Meters) -> dict[str, Any]:
     """The line of a request."""
     texts = [[value for value in row.values() if isinstance(value, str)] for row in entry.rows]
-    rows = [{"characters": sum(map(len, own)), "hash": _hash(own, salt)} for own in texts]
-    line = {**facts, "version": entry.version, "rows": rows}
-    if sampled:
+    measured = meters.measured(entry, serving.log_projections)
+    rows = [
+        {"characters": sum(map(len, own)), "hash": hash_texts(own, salt), **found}
+        for own, found in zip(texts, measured, strict=True)
+    ]
+    line = {**facts, **({"part": entry.part} if entry.part else {}), "version": entry.version, "rows": rows}
+    if serving.log_texts > 0 and random.random() < serving.log_texts:  # noqa: S311 - no secret
         line |= {"texts": [dict(row) for row in entry.rows], "predictions": list(entry.predictions)}
     return line
 
@@ -119,9 +179,8 @@ def read_salt(path: Path) -> bytes:
     return path.read_bytes()[:64]
 
 
-def _hash(texts: list[str], salt: bytes) -> str:
-    content = "\0".join(texts).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(content, key=salt, digest_size=HASH_BYTES).hexdigest()
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def _now() -> str:

@@ -39,10 +39,11 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[Engine]):
-    """Answers in the order of the rows, and who gave all of them."""
+    """Answers in the order of the rows, who gave all of them, and what was read of the rows."""
 
     engine: Engine
     answers: list[Answer]
+    windows: Windows
 
 
 @dataclass(slots=True, eq=False)

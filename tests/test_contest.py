@@ -84,7 +84,7 @@ def begin(monkeypatch: pytest.MonkeyPatch):
 
 
 ROWS = [{"text": "a"}]
-LIVE: Any = Answered(Version(), [{"label": "card"}])  # type: ignore[arg-type]
+LIVE: Any = Answered(Version(), [{"label": "card"}], Windows([], []))  # type: ignore[arg-type]
 
 
 def body(number: int) -> bytes:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from components.config import Schedule
@@ -15,6 +16,7 @@ from components.errors import ConfigError, OrchestrationError
 from components.run_files import read_run_file
 from components.settings import Settings, read_settings
 from flows import deployments
+from flows.due import COMING_RUNS
 from tests.deliveries import rows, write_csv, write_run_file
 from tests.prefect_server import prefect_server, until
 
@@ -79,7 +81,7 @@ def test_a_server_plans_what_the_run_file_says(server, run_file: Path, tiny_base
     assert "created" in rebert("deploy", str(run_file))
     assert "unchanged" in rebert("deploy", str(run_file))
     planned = until(lambda: "T02:30" in (shown := rebert("schedule")) and shown)
-    assert planned.count("T02:30") == deployments.COMING_RUNS
+    assert planned.count("T02:30") == COMING_RUNS
     assert "waits for a worker" in rebert("trigger", "reviews")
 
     rebert("schedule", "--pause", "reviews")
@@ -89,3 +91,39 @@ def test_a_server_plans_what_the_run_file_says(server, run_file: Path, tiny_base
     write_run_file(run_file.parent, tiny_base)  # the schedule is gone from the run file
     assert "updated" in rebert("deploy", str(run_file))
     assert "T02:30" not in rebert("schedule")
+
+    watched = {"schedule": {"timezone": "Europe/Berlin"}, "monitor": {"cron": "15 6 * * *"}}
+    write_run_file(run_file.parent, tiny_base, **watched)
+    assert "monitor" in rebert("deploy", str(run_file))
+    planned = until(lambda: "T06:15" in (shown := rebert("schedule")) and shown)
+    assert planned.count("T06:15") == COMING_RUNS
+    assert rebert("deploy", str(run_file)).count("unchanged") == 2
+
+    write_run_file(run_file.parent, tiny_base)
+    assert "removed" in rebert("deploy", str(run_file))
+    assert "monitor" not in rebert("schedule")
+
+
+@pytest.mark.slow
+def test_an_alarm_asks_for_a_run_within_the_limits_of_triggers(server, tmp_path: Path, tiny_base: Path, monkeypatch):
+    from components.errors import OrchestrationError
+    from flows.monitoring import Subject, _ask_for_run
+    from tests.bundles import registered
+
+    home, url = server
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    settings = read_settings({"REBERT_HOME": str(home / "rebert"), "PREFECT_API_URL": url}, home)
+    path = write_run_file(tmp_path, tiny_base, name="watched", monitor={"every_hours": 24})
+    config = read_run_file(path)
+    subject = Subject(config, settings, registered(config, 1))
+    with pytest.raises(OrchestrationError, match="'watched' is not deployed"):
+        _ask_for_run(subject, "accuracy")
+    deployments.deploy_run_files([path], settings, as_json_object=False)
+    assert _ask_for_run(subject, "accuracy") == "A run was asked for; it begins now."
+    _ask_for_run(subject, "accuracy")  # what waits for the same is the same run
+    body = {"flows": {"name": {"any_": ["retrain"]}}, "deployments": {"name": {"any_": ["watched"]}}}
+    found = httpx.post(f"{url}/flow_runs/filter", json=body).json()
+    assert [run["parameters"]["cause"] for run in found] == ["the monitor: accuracy"]
+    deployments.pause_model("watched", settings, paused=True)
+    with pytest.raises(OrchestrationError, match="The runs of 'watched' are paused"):
+        _ask_for_run(subject, "accuracy")

@@ -330,3 +330,143 @@ def test_a_prefect_notification_block_tells_as_well(place, told):
     assert told.texts[-1] == "reviews: a test | Look further."
     with pytest.raises(Undelivered, match="did not take it"):
         deliver("custom-webhook/nobody", "reviews: a test", "Look further.")
+
+
+@pytest.fixture
+def ask(place):
+    """Ask the live version of the endpoint about these texts."""
+    from starlette.testclient import TestClient
+
+    from components.serving.places import places_of
+    from service.application import Application
+
+    _, settings = place
+
+    def asked(texts: list[str]) -> None:
+        source = read_release(settings, "reviews").path / "src"
+        with TestClient(Application(source, places_of(settings, "reviews"))) as client:
+            for start in range(0, len(texts), 50):
+                assert client.post("/predict", json={"texts": texts[start : start + 50]}).status_code == 200
+
+    return asked
+
+
+def watch(folder: Path) -> dict:
+    from flows.monitor import monitor
+
+    return monitor(str(folder / "reviews.yaml"))
+
+
+def chinese(count: int) -> list[str]:
+    return [f"酒店的房间很好{number}" for number in range(count)]
+
+
+def test_what_is_asked_is_watched_against_what_was_bundled(place, ask, tiny_base, told):
+    from components.registry import open_store
+
+    folder, settings = place
+    write_run_file(folder, tiny_base, monitor={"min_rows": 100})
+    kept = read_release(settings, "reviews").path / "src" / "reference"
+    assert json.loads((kept / "reference.json").read_text())["rows"] == 200
+    assert watch(folder)["reason"].startswith("There is no request log")
+    ask([text for text, _ in rows(300, seed=31)])
+    found = watch(folder)
+    assert found["verdict"] in ("ok", "watch"), found["reason"]
+    assert {each["against"] for each in found["findings"]} == {"training reference", "no errors"}
+    assert watch(folder)["verdict"] is None
+    client = open_store(settings)
+    [run] = client.search_runs(
+        [client.get_experiment_by_name("reviews").experiment_id], "tags.`rebert.kind` = 'monitoring'"
+    )
+    assert run.data.tags["rebert.version"] == "1"
+    assert run.data.metrics["monitor/texts"] == 300
+    [window] = client.list_artifacts(run.info.run_id, "windows")
+    names = {Path(each.path).name for each in client.list_artifacts(run.info.run_id, window.path)}
+    assert names == {"report.md", "report.json", "effects.png", "distributions.png", "labels.png"}
+
+
+def test_an_alarm_is_told_once_while_it_goes_on(place, ask, told):
+    folder, _ = place
+    before = len(told.texts)
+    for _ in range(2):
+        ask(chinese(120))
+        assert watch(folder)["verdict"] == "alarm"
+    assert len(told.texts) == before + 1
+    assert "reviews: the monitor has an alarm" in told.texts[-1]
+    assert "scripts (Han 100.0%, was 0.0%" in told.texts[-1]
+
+
+def test_an_alarm_that_shall_retrain_says_why_it_cannot(place, ask, tiny_base, told):
+    folder, settings = place
+    write_run_file(folder, tiny_base, monitor={"min_rows": 100, "retrain_on": ["scripts"]})
+    (settings.home / "monitor" / "reviews" / "state.json").unlink()
+    ask(chinese(120))
+    for number in range(2):
+        found = watch(folder)
+        assert found["verdict"] == "retrain"
+        assert "There is no Prefect server" in found["action"]
+        assert "There is no Prefect server" in told.texts[-1]
+        if not number:
+            ask(chinese(120))
+    assert sum("There is no Prefect server" in text for text in told.texts) == 1
+
+
+def test_a_window_can_be_looked_at_without_any_consequence(place, capsys):
+    from flows.monitoring import monitor_model
+
+    _, settings = place
+    state = (settings.home / "monitor" / "reviews" / "state.json").read_text()
+    monitor_model("reviews", settings, "150", True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verdict"], found["window"]["texts"], found["action"]) == ("alarm", 140, "")  # whole requests
+    monitor_model("reviews", settings, "24h", False)
+    assert "reviews version 1: alarm" in capsys.readouterr().out
+    assert (settings.home / "monitor" / "reviews" / "state.json").read_text() == state
+    with pytest.raises(ConfigError, match="'soon' is no window"):
+        monitor_model("reviews", settings, "soon", True)
+
+
+def test_a_version_without_a_reference_gets_one_of_its_frozen_rows(place, capsys):
+    import shutil
+
+    from flows.references import find_reference
+
+    _, settings = place
+    live = registry.champion(settings, "reviews")
+    bundled = read_release(settings, "reviews").path / "src" / "reference"
+    usual = find_reference(settings, live)
+    shutil.move(bundled, settings.home / "aside")
+    fetched = find_reference(settings, live)  # as the run has left it in MLflow
+    assert (fetched.rows, fetched.folder.parent) == (usual.rows, settings.models)
+    shutil.rmtree(fetched.folder)
+    client = registry.open_store(settings)
+    left = Path(client.get_run(live.run_id).info.artifact_uri.removeprefix("file://")) / "monitoring"
+    shutil.move(left, settings.home / "left")
+    made = find_reference(settings, live)
+    assert "it is made of its frozen rows now" in capsys.readouterr().err
+    assert made.table()["label"].tolist() == usual.table()["label"].tolist()
+    assert made.right == usual.right
+    shutil.rmtree(made.folder)
+    shutil.move(settings.home / "left", left)
+    shutil.move(settings.home / "aside", bundled)
+
+
+def test_the_last_rejection_is_found_behind_many_windows(place):
+    from components.tracking import last_rejection
+
+    _, settings = place
+    client = registry.open_store(settings)
+    experiment = client.get_experiment_by_name("reviews").experiment_id
+    made = [client.create_run(experiment, tags={"rebert.kind": "monitoring"}).info.run_id for _ in range(25)]
+    judged = client.create_run(experiment, start_time=int(2e12), tags={"decision": "rejected", "reason": "bad rows"})
+    assert last_rejection(settings, "reviews").reason == "bad rows"
+    for run_id in (*made, judged.info.run_id):
+        client.delete_run(run_id)
+
+
+def test_a_monitor_of_a_model_that_is_not_live_says_what_is_there(place):
+    from components.errors import RegistryError
+    from flows.monitoring import monitor_model
+
+    with pytest.raises(RegistryError, match="No version of 'shop' is live; models here: reviews"):
+        monitor_model("shop", place[1], None, False)

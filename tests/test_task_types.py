@@ -16,6 +16,7 @@ from components.models.golden import EVERYTHING, check_model, distance, shown
 from components.models.inference import TOLERANCE, Predictor
 from components.models.prediction import predict_file
 from components.models.pyfunc import _load_pyfunc
+from components.monitoring.measuring import Meter
 from components.task_types import task_type_names
 from service.application import Application
 from service.schemas import find_speech, speech_names
@@ -215,3 +216,15 @@ def plain(answer: Any) -> Any:
     """As JSON has it; what pandas filled in for None is None again."""
     content = {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in answer.items()}
     return json.loads(json.dumps(content))
+
+
+def test_what_the_monitor_measures_of_an_answer_is_plain_numbers(predictor: Predictor, rows):
+    windows, kind = predictor.encode(rows), predictor.task_type
+    answers = predictor.conclude(rows, windows, predictor.outputs_of(windows.features))
+    measured = Meter(predictor).measure(rows, windows, answers)
+    json.dumps(measured, allow_nan=False)
+    for each in measured:
+        assert {"characters", "script", "tokens", "unknown", "confidence", "projection"} <= set(each)
+        assert ("label" in each) == kind.has_labels
+        assert len(each["projection"]) in (8, 16)
+        assert 0 <= each.get("entropy", 0) <= 1

@@ -176,6 +176,11 @@ def fetched_folder(settings: Settings, version: RegisteredVersion) -> Path:
     return settings.models / version.digest[:FOLDER_DIGEST]
 
 
+def reference_folder(settings: Settings, version: RegisteredVersion) -> Path:
+    """Where the monitor's reference of a version is, once it has been fetched or made."""
+    return settings.models / f"reference-{version.digest[:FOLDER_DIGEST]}"
+
+
 @contextmanager
 def registry_lock(settings: Settings, name: str) -> Iterator[None]:
     """One process of this machine at a time changes the versions and aliases of a model."""

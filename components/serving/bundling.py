@@ -24,7 +24,16 @@ from components.models.engines import find_engine, read_facts
 from components.models.engines.base import FACTS
 from components.models.model_directory import is_weights, model_digest, verify_model
 from components.records import Bundle, RegisteredVersion
-from components.serving.releases import ENGINE, MODEL, RELEASE, Evidence, Release, engine_of, read_bundle_release
+from components.serving.releases import (
+    ENGINE,
+    MODEL,
+    REFERENCE,
+    RELEASE,
+    Evidence,
+    Release,
+    engine_of,
+    read_bundle_release,
+)
 from components.serving.requirements import pinned_requirements
 from components.settings import Settings, environment_of, without_secrets
 from components.step_store import storage_errors
@@ -49,7 +58,7 @@ def build_bundle(
         BundleError: the model directory is damaged, or BentoML cannot build from it.
         StorageError: the disk is full, or a folder cannot be written.
     """
-    return _bundle_of(settings, _facts(config, version, model, release), model, release.engine)
+    return _bundle_of(settings, _facts(config, version, model, release), model, release.engine, release.reference)
 
 
 def find_bundle(settings: Settings, version: RegisteredVersion) -> Bundle | None:
@@ -108,7 +117,9 @@ def _engine_name(engine: Path | None) -> str:
     return read_facts(engine).engine if engine else "torch"
 
 
-def _bundle_of(settings: Settings, facts: Release, model: Path, engine: Path | None) -> Bundle:
+def _bundle_of(
+    settings: Settings, facts: Release, model: Path, engine: Path | None, reference: Path | None = None
+) -> Bundle:
     verify_model(model)
     sources, requirements = bundle_sources(), pinned_requirements(facts.engine)
     own = digest_file(engine / FACTS) if engine else ""
@@ -125,6 +136,8 @@ def _bundle_of(settings: Settings, facts: Release, model: Path, engine: Path | N
         _copy(model, built / "src" / MODEL, with_weights=needs_weights(facts.engine))
         if engine:
             _copy(engine, built / "src" / ENGINE)
+        if reference:
+            _copy(reference, built / "src" / REFERENCE)
         verify_bundle(built / "src")
         _publish(built, bundle.path)
     return bundle

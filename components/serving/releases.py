@@ -24,19 +24,22 @@ from components.step_store import storage_errors, write_whole
 RELEASE = "release.json"
 MODEL = "model"
 ENGINE = "engine"  # a built engine; torch has none
+REFERENCE = "reference"  # what the monitor compares with
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Why a version goes live: its scores on the frozen rows, the reason of the decision, in one sentence, the engines.
 
-    `engine` is the folder of the built one that it is served with, None for torch.
+    `engine` is the folder of the built one that it is served with, None for torch; `reference` that of what the monitor
+    compares with.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     decision: str = ""
     engine: Path | None = None
     trials: tuple[EngineTrial, ...] = ()
+    reference: Path | None = None
 
 
 class Release(BaseModel):
@@ -74,6 +77,11 @@ def read_bundle_release(source: Path) -> Release:
 def engine_of(source: Path) -> Path | None:
     """The built engine of the bundle whose `src` folder is given."""
     return path if (path := source / ENGINE).is_dir() else None
+
+
+def reference_of(source: Path) -> Path | None:
+    """What the monitor compares with, in the bundle whose `src` folder is given; older ones have none."""
+    return path if (path := source / REFERENCE).is_dir() else None
 
 
 def release_file(settings: Settings, name: str) -> Path:

@@ -9,6 +9,7 @@ This package and `components/registry/` are the only homes of mlflow.
     outcomes   data sets, reports, pictures, the card
     labelling  what more labels would buy
     decisions  the gate's, the bundle's, a person's
+    monitoring  what the monitor has found, a run for each version
     pretraining   the phases of a pretraining, its examples, samples of its guesses
 """
 
@@ -22,6 +23,7 @@ from components.tracking.decisions import (
     read_decision,
 )
 from components.tracking.labelling import log_label_value
+from components.tracking.monitoring import fetch_predictions, fetch_reference, log_look, log_reference
 from components.tracking.outcomes import (
     Rejection,
     fetch_engine,
@@ -58,6 +60,8 @@ __all__ = [
     "close_stale_runs",
     "earlier_decisions",
     "fetch_engine",
+    "fetch_predictions",
+    "fetch_reference",
     "finish_run",
     "last_rejection",
     "log_adaptation",
@@ -71,9 +75,11 @@ __all__ = [
     "log_examples",
     "log_label_noise",
     "log_label_value",
+    "log_look",
     "log_measured",
     "log_phase",
     "log_recipe",
+    "log_reference",
     "log_rejection",
     "log_tokens",
     "log_training",

@@ -226,8 +226,17 @@ def last_rejection(settings: Settings, name: str) -> Rejection | None:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return None
-    newest = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"], max_results=20)
-    judged = next((run for run in newest if "decision" in run.data.tags), None)
+    judged = next(
+        iter(
+            client.search_runs(
+                [experiment.experiment_id],
+                "tags.decision != ''",
+                order_by=["attributes.start_time DESC"],
+                max_results=1,
+            )
+        ),
+        None,
+    )
     if judged is None or judged.data.tags["decision"] != "rejected":
         return None
     when = datetime.fromtimestamp(judged.info.start_time / 1000, UTC).isoformat(timespec="seconds")
