@@ -70,7 +70,7 @@ def until(happened: Callable[[], Any], what: str, seconds: float = PATIENCE_SECO
         with suppress(httpx.HTTPError, psutil.Error):
             if found := happened():
                 return found
-        time.sleep(0.3)
+        time.sleep(0.5)
     raise TimeoutError(f"{what} did not happen within {seconds:.0f} s.")
 
 
@@ -226,7 +226,7 @@ class Installation:
         if part == "up":
             return [psutil.Process(self.up.condition.process)] if self.up.condition.process else []
         found = []
-        for process in self.all_processes():
+        for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
                 if all(word in process.cmdline() for word in PARTS[part]) and "leash" not in str(process.cmdline()):
                     found.append(process)

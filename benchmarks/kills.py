@@ -85,9 +85,7 @@ class Rounds:
         seconds = share * (self.training if part == "training" else self.length)
         time.sleep(seconds)
         if not self.installation.kill(part):
-            print(
-                f"  no {part} any more after {seconds:.1f} s: the run was over ({self.installation.run(run_id)['name']})"
-            )
+            print(f"  After {seconds:.1f} s there was no {part} any more.", flush=True)
         return seconds
 
     def _not_right(self, part: str, states: Sequence[str], before: Ledger) -> list[str]:
