@@ -110,7 +110,7 @@ class Installation:
             "rebert up",
             (sys.executable, "-m", "flows.cli", *words),
             self.environment(servers=False),
-            lambda: _answers(f"{self.api}/health") and _answers(f"{self.mlflow_url}/health"),
+            lambda: True,  # what it keeps at work may be away for long; a service manager sees the process alone
             self.folder / "up.log",
             stop_seconds=60.0,
         )
@@ -139,7 +139,8 @@ class Installation:
 
     def is_up(self) -> bool:
         """Whether a worker waits for what is due."""
-        return bool(self.up.healthy and self.deployment() and self.processes("worker") and self._worker_is_online())
+        healthy = self.up.healthy and _answers(f"{self.mlflow_url}/health")
+        return bool(healthy and self.deployment() and self.processes("worker") and self._worker_is_online())
 
     def _worker_is_online(self) -> bool:
         found = self.ask("/work_pools/rebert/workers/filter")
