@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,7 +148,7 @@ def main() -> int:
     finally:
         if options.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
-    return report(kills, options.seed, time.monotonic() - began, whole=options.kills >= KILLS and not only)
+    return report(kills, options.seed, time.monotonic() - began, whole=len(kills) >= KILLS and not only)
 
 
 def kill_all(folder: Path, plan: Sequence[tuple[str, float]]) -> list[Kill]:
@@ -159,11 +160,14 @@ def kill_all(folder: Path, plan: Sequence[tuple[str, float]]) -> list[Kill]:
         length, training = undisturbed(installation, deliveries)
         print(f"An undisturbed run takes {length:.0f} s, its training's process {training:.0f} s.", flush=True)
         rounds = Rounds(installation, deliveries, length, training)
-        for number, (part, share) in enumerate(plan, 2):
-            kills.append(rounds.kill(number, part, share))
-            last = kills[-1]
-            verdict = "; ".join(last.wrong) or "right"
-            print(f"{len(kills):2d} {part:9} {last.seconds:5.1f} s  {', '.join(last.states)}  {verdict}", flush=True)
+        with suppress(KeyboardInterrupt):  # what was seen until then is told
+            for number, (part, share) in enumerate(plan, 2):
+                last = rounds.kill(number, part, share)
+                kills.append(last)
+                verdict = "; ".join(last.wrong) or "right"
+                print(
+                    f"{len(kills):2d} {part:9} {last.seconds:5.1f} s  {', '.join(last.states)}  {verdict}", flush=True
+                )
     return kills
 
 

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -272,9 +273,10 @@ def live(folder: Path, plan: Sequence[Week], seed: int, *, whole: bool) -> int:
         wrong, odd = clock_problems(planned)
         year = Year(installation, deliveries, planned, seed)
         outcomes = []
-        for week in plan:
-            outcomes.append(year.live_through(week))
-            print(line_of(outcomes[-1]), flush=True)
+        with suppress(KeyboardInterrupt):  # what was seen until then is told
+            for week in plan:
+                outcomes.append(year.live_through(week))
+                print(line_of(outcomes[-1]), flush=True)
         wrong += lost_or_doubled(year, planned)
         sizes = disk(installation)
     seconds = time.monotonic() - began
