@@ -290,7 +290,7 @@ def live(folder: Path, plan: Sequence[Week], seed: int, *, whole: bool) -> int:
     for sentence in wrong:
         print(f"Not as planned: {sentence}.")
     print(f"\n{len(outcomes)} weeks in {seconds:.0f} s, {len(bad)} not as planned.")
-    if whole:
+    if whole and len(outcomes) == len(plan):
         facts = {"weeks": len(outcomes), "not_as_planned": len(bad), "wrong": wrong, "seconds": round(seconds)}
         write_result("year", {"machine": machine(), "goal": GOAL, **facts}, tables)
     return int(bool(bad or wrong))

@@ -19,7 +19,7 @@ from components.config import RunConfig
 from components.digests import digest_file, digest_of
 from components.errors import OrchestrationError
 from components.run_files import read_run_file
-from components.settings import DEFAULTS, HEARTBEATS, Settings, environment_of, without_secrets
+from components.settings import DEFAULTS, HEARTBEATS, OUR_LOG, Settings, environment_of, without_secrets
 from flows import console
 from flows.running import prepare_prefect
 
@@ -110,6 +110,7 @@ def _deployment(path: Path, config: RunConfig, settings: Settings) -> Any:
 
     # A worker's process begins in a folder of its own; where things are kept must not depend on that.
     environment = {"PREFECT_API_URL": str(settings.prefect_api_url), HEARTBEATS: DEFAULTS[HEARTBEATS]}
+    environment[OUR_LOG] = DEFAULTS[OUR_LOG]  # for workers that we have not started
     environment |= environment_of(settings)
     job = {"env": without_secrets(environment), "working_dir": str(config.folder.resolve())}
     told = {"schedule": config.schedule.model_dump(mode="json"), "job": job, "path": str(path)}
