@@ -138,6 +138,8 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "true",
 }
 
+OUR_LOG = "PREFECT_LOGGING_EXTRA_LOGGERS"  # loggers whose lines Prefect's server gets beside its own
+RETRIED = "PREFECT_CLIENT_RETRY_EXTRA_CODES"  # answers of Prefect's server that are asked for again, beside 502 and 503
 HEARTBEATS = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"  # seconds; a flow that sends none any more is crashed
 
 # Defaults that a user's own value overrules. Unanswered, MLflow blocks each call for four minutes.
@@ -149,7 +151,8 @@ DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # On a screen our own lines tell what happens; a Prefect server still gets every line.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "rebert",
+    OUR_LOG: "rebert",
+    RETRIED: "500",  # what it says while its database is away
     "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",  # else it tells of every head that is new, and of every layer that is ours
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",

@@ -22,7 +22,7 @@ from flows import artifacts, steps
 from flows.job import Job, find_base_model, open_job
 from flows.pretrain import run_pretraining
 from flows.pretraining import open_pretraining
-from flows.progress import run_log
+from flows.progress import log_everything, run_log
 from flows.tracked import tracked_run
 
 
@@ -53,6 +53,7 @@ def adapt(pretraining_file: str, run_file: str, seeds: int = 5) -> Any:
 
     settings = read_settings(os.environ, Path.cwd())
     apply_settings(settings)
+    log_everything()
     first, second = read_pretraining_file(Path(pretraining_file)), read_run_file(Path(run_file))
     with single_flight(settings, first.name), single_flight(settings, second.name):
         run, job = open_pretraining(first, settings, run_log()), open_job(second, settings, run_log())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from components.records import (
@@ -23,6 +26,17 @@ from components.records import (
 )
 from components.serving.proving import Proof
 
+log = logging.getLogger("rebert.flows")
+
+
+@contextmanager
+def _or_not_at_all(key: str) -> Iterator[None]:
+    """Publish for people what a run does not depend on: a server in trouble must not end the run."""
+    try:
+        yield
+    except httpx.HTTPError as error:  # of Prefect's client, its own errors included
+        log.warning("'%s' is not shown in Prefect: %s", key, str(error).partition("\n")[0])
+
 
 def publish_checks(name: str, checks: Sequence[CheckResult]) -> None:
     """The table of validation checks, those that failed first."""
@@ -36,22 +50,25 @@ def publish_checks(name: str, checks: Sequence[CheckResult]) -> None:
         }
         for check in sorted(checks, key=lambda check: (check.passed, check.name))
     ]
-    create_table_artifact(rows, key=f"{name}-validation", description=f"Validation of {name}")
+    with _or_not_at_all(key := f"{name}-validation"):
+        create_table_artifact(rows, key=key, description=f"Validation of {name}")
 
 
 def publish_file(name: str, step: str, file: Path) -> None:
     """A markdown file that a step has written, such as `decision.md`."""
-    create_markdown_artifact(file.read_text(encoding="utf-8"), key=f"{name}-{step}")
+    publish_text(name, step, file.read_text(encoding="utf-8"))
 
 
 def publish_text(name: str, step: str, text: str) -> None:
     """A markdown text."""
-    create_markdown_artifact(text, key=f"{name}-{step}")
+    with _or_not_at_all(key := f"{name}-{step}"):
+        create_markdown_artifact(text, key=key)
 
 
 def publish_link(name: str, link: str, text: str) -> None:
     """A link to a page of MLflow's."""
-    create_link_artifact(link, link_text=text, key=f"{name}-mlflow", description=text)
+    with _or_not_at_all(key := f"{name}-mlflow"):
+        create_link_artifact(link, link_text=text, key=key, description=text)
 
 
 def scores_table(report: EvaluationReport) -> str:

@@ -19,13 +19,14 @@ from components.config import Monitor, RunConfig, Schedule
 from components.digests import digest_file, digest_of
 from components.errors import OrchestrationError
 from components.run_files import read_run_file
-from components.settings import DEFAULTS, HEARTBEATS, Settings, environment_of, without_secrets
+from components.settings import DEFAULTS, HEARTBEATS, OUR_LOG, RETRIED, Settings, environment_of, without_secrets
 from flows import console
 from flows.running import prepare_prefect
 
 FLOW, MONITOR = "retrain", "monitor"
 TAG, MONITOR_TAG = "rebert", "rebert-monitor"
 OTHER_TYPES = ("docker", "kubernetes")  # of work pools, by whose names they are called: their workers are elsewhere
+OF_RUNS = (HEARTBEATS, OUR_LOG, RETRIED)  # settings that runs have also from workers that we have not started
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,8 @@ def _deployment(
     from prefect.types.entrypoint import EntrypointType
 
     # A worker's process begins in a folder of its own; where things are kept must not depend on that.
-    environment = {"PREFECT_API_URL": str(settings.prefect_api_url), HEARTBEATS: DEFAULTS[HEARTBEATS]}
+    environment = {"PREFECT_API_URL": str(settings.prefect_api_url)}
+    environment |= {name: DEFAULTS[name] for name in OF_RUNS}
     environment |= environment_of(settings)
     job = {"env": without_secrets(environment), "working_dir": str(config.folder.resolve())}
     told = {"schedule": rhythm.model_dump(mode="json"), "job": job, "path": str(path)}

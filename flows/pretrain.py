@@ -17,7 +17,7 @@ from components.run_files import read_pretraining_file
 from components.settings import apply_settings, read_settings
 from flows import pretraining as steps
 from flows.pretraining import Pretraining, open_pretraining
-from flows.progress import run_log
+from flows.progress import log_everything, run_log
 from flows.results import RunResult
 from flows.retrain import judge
 
@@ -41,6 +41,7 @@ def pretrain(run_file: str) -> Any:
     """
     settings = read_settings(os.environ, Path.cwd())
     apply_settings(settings)  # for runs that a worker starts: telemetry off, no hub, short waits
+    log_everything()
     config = read_pretraining_file(Path(run_file))
     with single_flight(settings, config.name):
         result = run_pretraining(open_pretraining(config, settings, run_log()))

@@ -81,6 +81,11 @@ class StepNote:
 current_log: ContextVar[RunLog | None] = ContextVar("current_log", default=None)
 
 
+def log_everything() -> None:
+    """Let all that our own code says reach Prefect's log: else the root logger's level keeps back all but warnings."""
+    logging.getLogger("rebert").setLevel(logging.INFO)
+
+
 def run_log() -> RunLog:
     """The log of the run that is at work in this context."""
     found = current_log.get()

@@ -23,7 +23,7 @@ from flows.approving import leave_waiting
 from flows.job import Job, open_job
 from flows.labels import look_at_labels
 from flows.notifying import crashed, failures_told, read_or_tell, reported
-from flows.progress import run_log
+from flows.progress import log_everything, run_log
 from flows.results import RunResult
 from flows.seeds import other_seeds
 from flows.serving import keep_live
@@ -54,6 +54,7 @@ def retrain(run_file: str, as_of: date | None = None, cause: str | None = None) 
     """
     settings = read_settings(os.environ, Path.cwd())
     apply_settings(settings)  # for runs that a worker starts: telemetry off, no hub, short waits
+    log_everything()
     config = read_or_tell(settings, Path(run_file))
     with failures_told(config, settings, Path(run_file), str(flow_run.id or "")):
         return _in_turn(with_data_of(config, as_of), settings, Path(run_file), triggered=bool(cause and deployment.id))

@@ -39,18 +39,47 @@ def roll_back(name: str, settings: Settings, to: int | None, reason: str, as_jso
 def _finish_earlier_move(name: str, settings: Settings) -> bool:
     """Whether a rollback or promotion had been interrupted before the endpoint knew of it; it is completed then."""
     from components import registry
-    from components.serving.releases import read_release
 
     registry.settle(settings, name)
-    champion, release = registry.champion(settings, name), read_release(settings, name)
-    if champion is None or release is None or release.version == champion.version:
+    version = _behind(name, settings)
+    if version is None:
         return False
     follow_registry(name, settings)
     console.say(
-        f"An earlier move to version {champion.version} had been interrupted and is complete now. "
+        f"An earlier move to version {version} had been interrupted and is complete now. "
         "To go further back, roll back again."
     )
     return True
+
+
+def complete_move(name: str, settings: Settings) -> int | None:
+    """The champion's version, where a move to it had been interrupted before the endpoint knew of it and is complete
+    now; None where there was nothing to do, or whoever is at work on the model does it.
+
+    Raises:
+        RegistryError: MLflow does not answer.
+    """
+    from components.errors import BusyError
+    from components.registry.single_flight import single_flight
+
+    if _behind(name, settings) is None:
+        return None
+    try:
+        with single_flight(settings, name):
+            version = _behind(name, settings)
+            if version is not None:
+                follow_registry(name, settings)
+            return version
+    except BusyError:
+        return None
+
+
+def _behind(name: str, settings: Settings) -> int | None:
+    """The champion's version where the endpoint is told of another; None where the two agree."""
+    from components import registry
+
+    champion, release = registry.champion(settings, name), _released(name, settings)
+    return champion.version if champion and release and release.version != champion.version else None
 
 
 def follow_registry(name: str, settings: Settings) -> Bundle:

@@ -148,7 +148,7 @@ class Installation:
                 self.view.say(in_a_line(error))
             if self.mlflow.healthy and time.monotonic() - looked > CHORE_SECONDS:
                 looked = time.monotonic()
-                for look in (self._bury, self._watch_data, self._follow_champions):
+                for look in (self._bury, self._watch_data, self._follow_champions, self._complete_moves):
                     self._guarded(look)
             self._tell_when_ready(looked > 0)
 
@@ -197,6 +197,14 @@ class Installation:
             endpoint = ChampionEndpoint(name, self.settings, wanted.host, port, self.view.changed)
             self.endpoints[name] = endpoint
             self._start(endpoint)
+
+    def _complete_moves(self) -> None:
+        """Tell endpoints of a champion whose promotion was killed half-way; the next run may be a week away."""
+        from flows.serving import complete_move
+
+        for name in self.endpoints:
+            if version := complete_move(name, self.settings):
+                self.view.say(f"{name}: the interrupted move to version {version} is complete now.")
 
     def _bury(self) -> None:
         from flows.watching import see_to_the_dead

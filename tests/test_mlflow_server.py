@@ -17,6 +17,7 @@ from components import registry, tracking
 from components.errors import RegistryError
 from components.models.model_directory import model_digest
 from components.registry import store
+from components.registry.versions import DIGEST
 from components.settings import Settings, environment_of, read_settings
 from components.tracking import curves
 from tests.mlflow_server import MlflowServer
@@ -206,3 +207,23 @@ def _ask(address: str, body: bytes) -> dict[str, list[dict[str, list[str]]]]:
             assert answer.is_success, answer.text
             return dict(answer.json())
     raise AssertionError("it does not answer")
+
+
+def test_a_version_that_is_removed_takes_its_files_from_the_server(
+    served: Settings, server: MlflowServer, tiny_model: Path, tmp_path: Path
+) -> None:
+    run_id = tracking.start_run(served, CONFIG, "t" * 64)
+    kept = registry.register_model(served, run_id, tiny_model)
+    gone = registry.register_model(served, run_id, another_model(tmp_path / "other", tiny_model, train_rows=7))
+    client = registry.open_store(served)
+    [model] = [
+        each
+        for each in client.search_logged_models([client.get_run(run_id).info.experiment_id])
+        if each.tags[DIGEST] == gone.digest
+    ]
+    client.delete_logged_model(model.model_id)  # as far as a process came that was killed on the way
+    assert len(list(server.folder.rglob("model.safetensors"))) == 2
+    registry.delete_version(served, gone)
+    assert len(list(server.folder.rglob("model.safetensors"))) == 1
+    assert [version.version for version in registry.versions(served, "shop")] == [kept.version]
+    assert registry.fetch_model(served, kept).is_dir()

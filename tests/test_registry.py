@@ -118,6 +118,25 @@ def test_what_an_interrupted_registration_left_is_completed(
     assert [str(model.status) for model in models] == ["READY"]
 
 
+def test_what_a_killed_upload_of_other_content_left_goes_with_the_next_registration(
+    settings: Settings, run_id: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registration, "upload_model", die)
+        with pytest.raises(KeyboardInterrupt):
+            registry.register_model(settings, run_id, tiny_model)
+    other = another_model(tmp_path / "other", tiny_model, train_rows=7)
+    assert registry.register_model(settings, run_id, other).version == 1
+    client = registry.open_store(settings)
+    models = client.search_logged_models([client.get_run(run_id).info.experiment_id])
+    assert [(str(model.status), model.tags["rebert.model_digest"]) for model in models] == [
+        ("READY", model_digest(other))
+    ]
+
+
 def test_where_another_machine_was_faster_the_lower_version_stays(three_versions: Settings) -> None:
     client = registry.open_store(three_versions)
     client.set_model_version_tag("shop", "3", "rebert.model_digest", "2" * 64)

@@ -91,6 +91,8 @@ def test_an_event_has_the_model_run(place):
     assert run["parameters"]["cause"] == "the event data.arrived"
     assert carry_out(settings, run["id"]).wait(timeout=240) == 0
     assert state_of(settings, run["id"]) == ("COMPLETED", "Promoted")
+    said = [line["message"] for line in ask(settings, "/logs/filter", logs={"flow_run_id": {"any_": [run["id"]]}})]
+    assert [line for line in said if line.startswith("fine_tune ran in")]  # our own lines, beside Prefect's
 
 
 def test_events_that_come_too_early_are_one_run_that_waits(place):

@@ -96,11 +96,14 @@ def _logged_model(client: Any, settings: Settings, run_id: str, folder: Path, ma
 
     digest = model_digest(folder)
     experiment = client.get_run(run_id).info.experiment_id
-    for model in client.search_logged_models([experiment], f"tags.`{DIGEST}` = '{digest}'"):
+    whole = None
+    for model in _uploads(client, experiment):
         if model.status == LoggedModelStatus.READY:
-            return str(model.model_id)
-        if _is_abandoned(settings, model):
+            whole = whole or (model if model.tags.get(DIGEST) == digest else None)
+        elif _is_abandoned(settings, model):  # of whatever content: the data may be others by now
             delete_upload(client, settings, model)
+    if whole is not None:
+        return str(whole.model_id)
     tags = {DIGEST: digest, "rebert.machine": _machine(settings)}
     model = client.create_logged_model(
         experiment, f"{manifest.name}-{digest[:8]}", run_id, tags, model_type=manifest.task_type
@@ -111,6 +114,16 @@ def _logged_model(client: Any, settings: Settings, run_id: str, folder: Path, ma
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return str(model.model_id)
+
+
+def _uploads(client: Any, experiment: str) -> list[Any]:
+    """All logged models of an experiment, also those that were never finished."""
+    page = client.search_logged_models([experiment])
+    found = list(page)
+    while page.token:
+        page = client.search_logged_models([experiment], page_token=page.token)
+        found += page
+    return found
 
 
 def _is_abandoned(settings: Settings, model: Any) -> bool:

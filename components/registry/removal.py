@@ -17,6 +17,7 @@ from components.registry.versions import aliases_of, record_of, registry_lock, s
 from components.settings import Settings
 
 Versions = list[RegisteredVersion]
+THROUGH_SERVER = "mlflow-artifacts:"  # files that MLflow's server reads, writes and deletes for its clients
 
 
 @mlflow_errors
@@ -56,16 +57,19 @@ def version_files(settings: Settings, version: RegisteredVersion) -> Path | None
 
 @mlflow_errors
 def delete_version(settings: Settings, version: RegisteredVersion) -> None:
-    """Take a version and its model out of MLflow; a server removes the files of deleted models with `mlflow gc`.
+    """Take a version, its model and its files out of MLflow, also where a server keeps them.
 
-    The version goes last, so that after a kill all of it is found again.
+    The version goes last, so that after a kill all of it is found again. Files in a store that clients write themselves
+    (an experiment of `s3://…` and not `mlflow-artifacts:/…`) stay for `mlflow gc`.
     """
     client = open_store(settings)
+    number = str(version.version)
     with registry_lock(settings, version.name):
-        source = client.get_model_version(version.name, str(version.version)).source
+        source = client.get_model_version(version.name, number).source
         for model in _logged_models(client, version, source.removeprefix("models:/")):
-            delete_upload(client, settings, model)
-        client.delete_model_version(version.name, str(version.version))
+            client.delete_logged_model(model.model_id)
+        _delete_files(settings, client.get_model_version_download_uri(version.name, number))
+        client.delete_model_version(version.name, number)
 
 
 def _logged_models(client: Any, version: RegisteredVersion, model_id: str) -> list[Any]:
@@ -75,11 +79,22 @@ def _logged_models(client: Any, version: RegisteredVersion, model_id: str) -> li
 
 
 def delete_upload(client: Any, settings: Settings, model: Any) -> None:
-    """Delete a logged model; MLflow itself leaves its files to `mlflow gc`, which embedded nobody runs."""
+    """Delete a logged model with its files, which MLflow itself leaves to a `mlflow gc` that nobody runs."""
+    _delete_files(settings, model.artifact_location)
     client.delete_logged_model(model.model_id)
-    place = local_files(settings, model.artifact_location)
+
+
+def _delete_files(settings: Settings, uri: str) -> None:
+    """Delete what is at an address of artifacts; what is gone already is no error."""
+    place = local_files(settings, uri)
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
+    elif uri.startswith(THROUGH_SERVER):
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        files = get_artifact_repository(uri, tracking_uri=settings.tracking_uri)
+        if files.list_artifacts():
+            files.delete_artifacts()
 
 
 def local_files(settings: Settings, uri: str) -> Path | None:
