@@ -15,6 +15,7 @@ from components.labelling import curve_points
 from components.labelling.curve_points import Points, Work, can_be_proxied, measure
 from components.labelling.label_value import conclude, estimate_value, write_value
 from components.labelling.learning_curve import DRAWS, Curve, fit_curve, forecast, nested_sizes
+from components.models.base_models import resolve_base_model
 from components.records import BaseModel, ValidatedDataset
 from components.task_types import find_task_type
 
@@ -153,3 +154,28 @@ def test_a_gain_that_may_be_none_is_called_unsure():
     draws = 0.8 + np.random.default_rng(0).normal(0, 0.01, (60, len(SIZES)))
     value = conclude(Points(tuple(SIZES), scores, draws, 500), "embeddings", "accuracy", 1000)
     assert "the interval reaches zero, so that no gain is sure" in value.sentence
+
+
+@pytest.mark.slow
+def test_fine_tuning_learns_more_from_more_rows_as_a_run_would(tiny_base, tmp_path):
+    """Two points of a tiny model: the same code as a run's, in child processes, on nested parts of the rows."""
+    from tests.deliveries import rows
+
+    folder = tmp_path / "validated"
+    folder.mkdir()
+    for split, content in (("train", rows(300, seed=2)), ("validation", rows(100, seed=3)), ("test", rows(5, seed=4))):
+        table = pd.DataFrame(content, columns=["text", "label"])
+        table.assign(row_id=[f"{split}:{n}" for n in range(len(table))]).to_parquet(folder / f"{split}.parquet")
+    counts = {"train": 300, "validation": 100, "test": 5}
+    dataset = ValidatedDataset(folder, "data", counts, ("neg", "pos"), 0, {}, ())
+    content = {
+        "name": "shop",
+        "data": {"train": "x.csv"},
+        "model": {"base": str(tiny_base), "max_length": 32},
+        "training": {"epochs": 4, "learning_rate": 0.005, "batch_size": 16, "device": "cpu", "precision": "fp32"},
+    }
+    base = resolve_base_model(str(tiny_base), tmp_path, None)
+    work = Work(RunConfig.model_validate(content), dataset, base, tmp_path / "scratch")
+    points = measure(work, "fine-tuning", [16, 300], 1, lambda *_: None)
+    assert points.scores[1, 0] > 0.8 > points.scores[0, 0]
+    assert points.judged_on == 100
