@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from installation import Installation, installed, until
+from installation import Installation, installed, postgres_programs, until
 from report import Table, machine, write_result
 from soundness import Ledger, ledger_of, problems
 from weekly_deliveries import MOST_WORDS, NAME, Deliveries
@@ -81,12 +81,17 @@ class Rounds:
         return Kill(part, seconds, tuple(states), wrong, time.monotonic() - began)
 
     def _kill_at(self, part: str, share: float) -> float:
-        """Kill a part when a share of the run, or of the training, has passed; how many seconds into it that was."""
+        """Kill a part when a share of the run, or of the training, has passed; how many seconds into it that was.
+
+        0 where the part had come to its end before: nothing was killed.
+        """
         until(lambda: self.installation.processes("training" if part == "training" else "run"), "the run's beginning")
-        seconds = share * (self.training if part == "training" else self.length)
+        # A training that goes faster than the one that was timed would be over before the latest moments.
+        seconds = share * (0.7 * self.training if part == "training" else self.length)
         time.sleep(seconds)
         if not self.installation.kill(part):
             print(f"  After {seconds:.1f} s there was no {part} any more.", flush=True)
+            return 0.0
         return seconds
 
     def _not_right(self, part: str, states: Sequence[str], before: Ledger) -> list[str]:
@@ -139,6 +144,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a new folder that stays, to look at")
     options = parser.parse_args()
     only = options.only.split(",") if options.only else []
+    postgres_programs()  # what is missing is said before anything is made
+    if options.keep and options.keep.exists():
+        parser.error(f"{options.keep} is there already: name a new folder")
     folder = options.keep or Path(tempfile.mkdtemp(prefix="rebert-kills-"))
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
@@ -177,7 +185,12 @@ def report(kills: Sequence[Kill], seed: int, seconds: float, *, whole: bool) -> 
         f"{len(kills)} kills at random moments of a run, seed {seed}", ("killed", "after s", "run, next run", "")
     )
     for kill in kills:
-        table.add(kill.part, f"{kill.seconds:.1f}", ", ".join(kill.states), "; ".join(kill.wrong) or "right")
+        table.add(
+            kill.part,
+            f"{kill.seconds:.1f}" if kill.seconds else "over already",
+            ", ".join(kill.states),
+            "; ".join(kill.wrong) or "right",
+        )
     table.show()
     wrong = sum(bool(kill.wrong) for kill in kills)
     print(f"\n{len(kills)} kills in {seconds:.0f} s, after {wrong} of them something was wrong.")

@@ -25,7 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from installation import Installation, installed, until
+from installation import Installation, installed, postgres_programs, until
 from report import Table, machine, write_result
 from soundness import Ledger, disk, ledger_of, problems
 from weekly_deliveries import ZONE, Deliveries, Kind
@@ -250,6 +250,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a new folder that stays, to look at")
     options = parser.parse_args()
     only = [int(number) for number in options.only.split(",")] if options.only else []
+    postgres_programs()  # what is missing is said before anything is made
+    if options.keep and options.keep.exists():
+        parser.error(f"{options.keep} is there already: name a new folder")
     folder = options.keep or Path(tempfile.mkdtemp(prefix="rebert-year-"))
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)

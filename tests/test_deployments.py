@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -57,6 +61,19 @@ def test_a_schedule_in_words(run_file: Path):
     hourly = config.model_copy(update={"schedule": Schedule(every_hours=36)})
     assert deployments.in_words(hourly) == "every 36 h"
     assert deployments.in_words(config.model_copy(update={"schedule": Schedule()})) == "when it is triggered"
+
+
+def test_over_a_year_each_sunday_has_one_run_whatever_the_clock_does(run_file: Path):
+    from prefect.server.schemas.schedules import CronSchedule
+
+    [schedule] = deployments._schedules(read_run_file(run_file))
+    planned = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+    start = datetime(2026, 11, 21, tzinfo=UTC)
+    times = [each.astimezone(ZoneInfo("Europe/Berlin")) for each in asyncio.run(planned.get_dates(n=52, start=start))]
+    assert {(after.date() - before.date()).days for before, after in pairwise(times)} == {7}
+    odd = {f"{each:%m-%d %H:%M}" for each in times if (each.hour, each.minute) != (2, 30)}
+    assert odd == {"03-28 01:30"}  # there is no 02:30 on that day
+    assert "10-31 CEST" in {f"{each:%m-%d %Z}" for each in times}  # and this one has two, of which the first counts
 
 
 @pytest.fixture(scope="module")
