@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,12 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path(tempfile.gettempdir()) / "rebert-monitor-benchmark")
     parser.add_argument("--years", type=int, default=10, help="of stationary traffic, of each window size")
     parser.add_argument("--repeats", type=int, default=20, help="of each drift")
+    parser.add_argument("--processes", type=int, default=2, help="at work side by side")
     options = parser.parse_args()
     traffic = real_traffic(options.home.resolve())
     began = time.perf_counter()
-    tables = [stationary(traffic, options.years), drifts(traffic, options.repeats)]
+    with ProcessPoolExecutor(options.processes, initializer=_begin, initargs=(options.home.resolve(),)) as pool:
+        tables = [stationary(pool, options.years), drifts(pool, options.repeats)]
     for table in tables:
         table.show()
     content = {
@@ -97,6 +100,13 @@ def main() -> None:
     }
     write_result("monitor", content, tables)
     print(f"{time.perf_counter() - began:.0f} s")
+
+
+TRAFFIC: list[Traffic] = []  # of this process
+
+
+def _begin(home: Path) -> None:
+    TRAFFIC.append(real_traffic(home))
 
 
 @dataclass
@@ -149,35 +159,43 @@ def _index_of_numbers(ours: Any, theirs: Any) -> float:
     return _plain_index(*(each.astype(float) for each in counts))
 
 
-def stationary(traffic: Traffic, years: int) -> Table:
-    """Years in which nothing changes: every alarm is a false one."""
+@dataclass
+class Year:
+    """What a year of stationary traffic came to: events, windows with an alarm, and those that a rule alarms about."""
+
+    events: int = 0
+    windows: int = 0
+    ruled: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RULES, 0))
+
+
+def a_year(rows: int, year: int) -> Year:
+    """A year in which nothing changes: every alarm is a false one."""
+    world, found = World(TRAFFIC[0], np.random.default_rng(1000 * rows + year)), Year()
+    watch = Watch(world, Monitor())
+    for _ in range(YEAR):
+        window = world.window(rows)
+        alarm, new = watch.look(window)
+        found.events += bool(new)
+        found.windows += alarm
+        for name, alarmed in rules(window, world.reference).items():
+            found.ruled[name] += alarmed
+    return found
+
+
+def stationary(pool: Executor, years: int) -> Table:
+    """Years in which nothing changes."""
     table = Table(
         f"A year of 365 windows of stationary traffic, {years} years",
         ("rule", "texts in a window", "false alarms a year, mean", "worst year", "windows with an alarm"),
     )
     for rows in SIZES:
-        events, windows = np.zeros(years), np.zeros(years)
-        ruled = {name: np.zeros(years) for name in RULES}
-        for year in range(years):
-            world = World(traffic, np.random.default_rng(1000 * rows + year))
-            watch = Watch(world, Monitor())
-            for _ in range(YEAR):
-                window = world.window(rows)
-                alarm, new = watch.look(window)
-                events[year] += bool(new)
-                windows[year] += alarm
-                for name, found in rules(window, world.reference).items():
-                    ruled[name][year] += found
-            print(f"  year {year + 1} of {years}, {rows} texts: {events[year]:.0f} false alarms", file=sys.stderr)
-        table.add(
-            "the monitor",
-            f"{rows:,}",
-            f"{events.mean():.2f}",
-            f"{events.max():.0f}",
-            f"{windows.sum() / years / YEAR:.2%}",
-        )
-        for name, found in ruled.items():
-            table.add(name, f"{rows:,}", f"{found.mean():.1f}", f"{found.max():.0f}", f"{found.mean() / YEAR:.1%}")
+        found = list(pool.map(a_year, [rows] * years, range(years)))
+        events, share = [each.events for each in found], np.mean([each.windows for each in found]) / YEAR
+        table.add("the monitor", f"{rows:,}", f"{np.mean(events):.2f}", max(events), f"{share:.2%}")
+        for name in RULES:
+            ruled = [each.ruled[name] for each in found]
+            table.add(name, f"{rows:,}", f"{np.mean(ruled):.1f}", max(ruled), f"{np.mean(ruled) / YEAR:.1%}")
+        print(f"  {years} years of {rows}: {events}", file=sys.stderr)
     return table
 
 
@@ -222,18 +240,18 @@ DRIFTS: Mapping[str, Draw] = {
 }
 
 
-def drifts(traffic: Traffic, repeats: int) -> Table:
+def drifts(pool: Executor, repeats: int) -> Table:
     """Requests from the beginning of a drift until it is an alarm."""
     names = [f"the monitor, {rows:,} a window" for rows in SIZES]
     table = Table(
         f"Requests until a drift is an alarm, median of {repeats}",
         ("drift", *names, "seen in (300 a window)", *(f"{rule}, {SIZES[0]} a window" for rule in RULES)),
     )
-    for name, draw in DRIFTS.items():
+    for name in DRIFTS:
         cells, seen = [], ""
         ruled: dict[str, list[float]] = {}
         for rows in SIZES:
-            found = [_until_found(traffic, draw, rows, repeat) for repeat in range(repeats)]
+            found = list(pool.map(until_found, [name] * repeats, [rows] * repeats, range(repeats)))
             cells.append(_cell([each.requests for each in found]))
             if rows == SIZES[0]:
                 seen = _most(found)
@@ -252,8 +270,10 @@ class Found:
     ruled: Mapping[str, float]
 
 
-def _until_found(traffic: Traffic, draw: Draw, rows: int, repeat: int) -> Found:
-    world = World(traffic, np.random.default_rng(77_000_000 + 1000 * rows + repeat))
+def until_found(drift: str, rows: int, repeat: int) -> Found:
+    """A drift from its beginning until the monitor and the rules have found it, or enough windows have come."""
+    draw = DRIFTS[drift]
+    world = World(TRAFFIC[0], np.random.default_rng(77_000_000 + 1000 * rows + repeat))
     watch = Watch(world, Monitor())
     for _ in range(2):
         watch.look(world.window(rows))
