@@ -61,5 +61,6 @@ def run_pretraining(run: Pretraining) -> RunResult:
         for number in range(1, len(run.config.phases) + 1):
             before = models[-1] if models else None
             models.append(steps.pretrain_phase(run, run_id, number, dataset, made, before))
-        result = judge(run.job, run_id, dataset, models[-1])
+        with run.job.process:
+            result = judge(run.job, run_id, dataset, models[-1])
     return replace(result, metrics={**result.metrics, **tracking.tell_phases(models)})

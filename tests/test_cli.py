@@ -154,7 +154,7 @@ def test_the_schema_is_json_schema_with_every_section():
     schema = json.loads(CliRunner().invoke(app, ["schema"]).stdout)
     assert set(schema["properties"]) == {
         "name", "description", "task_type", "task", "data", "validation", "model", "training", "evaluation", "gate",
-        "serving", "schedule", "triggers", "retention", "notify",
+        "serving", "monitor", "schedule", "triggers", "retention", "notify",
     }  # fmt: skip
     assert all("description" in item or "$ref" in item for item in schema["properties"].values())
 

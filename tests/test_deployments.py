@@ -66,7 +66,8 @@ def test_a_schedule_in_words(run_file: Path):
 def test_over_a_year_each_sunday_has_one_run_whatever_the_clock_does(run_file: Path):
     from prefect.server.schemas.schedules import CronSchedule
 
-    [schedule] = deployments._schedules(read_run_file(run_file))
+    config = read_run_file(run_file)
+    [schedule] = deployments._schedules(config, config.schedule)
     planned = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
     start = datetime(2026, 11, 21, tzinfo=UTC)
     times = [each.astimezone(ZoneInfo("Europe/Berlin")) for each in asyncio.run(planned.get_dates(n=52, start=start))]
