@@ -21,13 +21,12 @@ def measure_reference(
 ) -> Reference:
     """What the engine that will serve says about the frozen rows, measured as the endpoint measures; told to MLflow."""
     from components import registry, tracking
-    from components.models.inference import open_predictor
-    from components.training.devices import usable_threads
+    from components.monitoring.reference_process import make_reference_in_process
 
     def work(folder: Path) -> Reference:
-        model = registry.fetch_model(job.settings, version)
-        predictor = open_predictor(model, optimised.engine_folder, usable_threads())
-        return make_reference(predictor, model, optimised.engine, dataset.split_file("test"), folder)
+        model, built = registry.fetch_model(job.settings, version), optimised.engine_folder
+        rows = dataset.split_file("test")
+        return make_reference_in_process(job.process, model, optimised.engine, built, rows, folder)
 
     parts = {
         "model": version.digest,

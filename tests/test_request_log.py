@@ -7,7 +7,8 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from starlette.testclient import TestClient
@@ -15,6 +16,7 @@ from starlette.testclient import TestClient
 from components.serving.places import Places
 from service import request_log
 from service.application import Application
+from service.entry import Entry
 from tests.bundles import build_source, tiny_config
 from tests.prefect_server import until
 
@@ -149,3 +151,18 @@ def test_a_request_has_an_id_that_its_answer_names(support_model: Path, tmp_path
     with TestClient(Application(build_source(tmp_path, support_model, tiny_config()))) as client:
         ids = {client.post("/predict", json={"text": "card"}).headers["x-request-id"] for _ in range(3)}
     assert len(ids) == 3
+
+
+def test_under_load_a_part_of_the_answers_is_measured(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(request_log, "MEASURED_A_SECOND", 3)
+    monkeypatch.setattr(request_log, "MEASURED_AT_ONCE", 3)
+    clock = SimpleNamespace(monotonic=lambda: 7.5)
+    monkeypatch.setattr(request_log, "time", clock)
+    meters, answered = request_log.Meters(), SimpleNamespace(engine=None, windows=None, answers=None)
+    entry = Entry("a", rows=({"text": "card"}, {"text": "fee"}), answered=cast(Any, answered))
+    meter = SimpleNamespace(measure=lambda rows, *_: [{"tokens": 1} for _ in rows])
+    monkeypatch.setattr(meters, "_of", lambda *_: meter)
+    measured = [meters.measured(entry, project=False) for _ in range(3)]
+    assert measured == [[{"tokens": 1}] * 2, [{"tokens": 1}] * 2, [{}] * 2]
+    clock.monotonic = lambda: 8.5
+    assert meters.measured(entry, project=False) == [{"tokens": 1}] * 2
