@@ -31,12 +31,12 @@ from components.monitor_config import Monitor
 from components.monitoring import two_samples
 from components.monitoring.comparison import Baselines, compare
 from components.monitoring.memory import Memory, verdict_of
+from components.monitoring.reference import MOST_ROWS as REFERENCE_ROWS
 from components.monitoring.samples import Window
 
 YEAR = 365  # windows
 SIZES = (300, 1000)
 MOST_WINDOWS = 15  # after which a drift counts as not found
-REFERENCE_ROWS = 3000
 USUAL_ERRORS = 0.001
 BINS = 10  # of the index of a number
 GOAL = "at most 1 false alarm in a year of 365 windows"
@@ -94,8 +94,8 @@ def main() -> None:
         "goal": GOAL,
         "accuracy": traffic.accuracy,
         "note": f"The model is right on {traffic.accuracy:.1%} of the held-out texts of the 70 intents that it knows. "
-        "A window's texts are drawn with replacement; the reference has 3,000 others. Two stationary windows come "
-        "before each drift. The rules see the same windows; all their comparisons are with the reference. Requests "
+        f"A window's texts are drawn with replacement; the reference has {REFERENCE_ROWS:,} others. Two stationary "
+        "windows come before each drift. The rules see the same windows; all their comparisons are with the reference. Requests "
         f"until found are medians, with the share that was found within {MOST_WINDOWS} windows where that is not all. "
         "The rules alarm about most stationary windows, so that their small figures say nothing. A change "
         "of a tenth of the texts is half of a threshold or less: it is watched, and mostly no alarm. "

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Generic
+from typing import Generic
 
 from components.task_types import Row
 from components.task_types.base import READING
@@ -67,6 +67,7 @@ class Batcher(Generic[Engine]):
         self.waiting_texts = 0
         self.waiting_cost = 0  # of what is queued or being answered
         self.seconds_per_cost = 0.0  # of one thread
+        self.loop_lag = 0.0  # seconds that the event loop took to come to the last answers
         self.threads = [
             threading.Thread(target=self._work, name=f"model-{number}", daemon=True) for number in range(threads)
         ]
@@ -93,7 +94,7 @@ class Batcher(Generic[Engine]):
 
     def lack_of_room(self, timeout_seconds: float) -> float | None:
         """Seconds that a short text would wait, where that is too long for it to be answered in time; else None."""
-        expected = (self.waiting_cost / len(self.threads) + READING) * self.seconds_per_cost
+        expected = self._seconds_of_queue() + READING * self.seconds_per_cost
         late = self.waiting_cost > 0 and expected > SAFE_SHARE * timeout_seconds
         return expected if late or self.waiting_texts >= MOST_TEXTS_WAITING else None
 
@@ -120,9 +121,12 @@ class Batcher(Generic[Engine]):
         except TimeoutError:
             raise not_in_time(timeout_seconds) from None
 
+    def _seconds_of_queue(self) -> float:
+        """What waits here, and as much as a request must wait in its socket: the loop reads it as late as it writes."""
+        return self.waiting_cost * self.seconds_per_cost / len(self.threads) + self.loop_lag
+
     def _require_time(self, cost: float, texts: int, timeout_seconds: float) -> None:
-        own = cost * self.seconds_per_cost
-        expected = self.waiting_cost * self.seconds_per_cost / len(self.threads) + own
+        expected = self._seconds_of_queue() + cost * self.seconds_per_cost
         late = self.waiting_cost > 0 and expected > SAFE_SHARE * timeout_seconds
         if late or self.waiting_texts + texts > MOST_TEXTS_WAITING:
             raise too_busy(expected)
@@ -224,7 +228,25 @@ class Batcher(Generic[Engine]):
         """Let jobs go, with what came of each; None where nobody waits for it."""
         with self.news:
             open_ones = [(job, result) for job, result in results if self._close(job)]
-        _deliver([(job, result) for job, result in open_ones if result is not None])
+        self._deliver([(job, result) for job, result in open_ones if result is not None])
+
+    def _deliver(self, results: Sequence[tuple[Job[Engine], Answered[Engine] | Exception]]) -> None:
+        """Hand results to the waiting requests in their own thread, all in one call."""
+        ready = time.monotonic()
+
+        def hand_over() -> None:
+            self.loop_lag = time.monotonic() - ready
+            for job, result in results:
+                if job.future.done():
+                    continue
+                if isinstance(result, Exception):
+                    job.future.set_exception(result)
+                else:
+                    job.future.set_result(result)
+
+        if results:
+            with suppress(RuntimeError):  # the loop was closed in the meantime: nobody waits any more
+                results[0][0].future.get_loop().call_soon_threadsafe(hand_over)
 
     def _close(self, job: Job[Engine]) -> bool:
         """Count a job out; False if it has been before."""
@@ -248,20 +270,3 @@ def _fault(error: Exception) -> Exception:
         return error
     log.error("The model failed on a request: %s", type(error).__name__)  # its message may quote the text
     return own_fault()
-
-
-def _deliver(results: Sequence[tuple[Job[Any], Answered[Any] | Exception]]) -> None:
-    """Hand results to the waiting requests in their own thread, all in one call."""
-
-    def hand_over() -> None:
-        for job, result in results:
-            if job.future.done():
-                continue
-            if isinstance(result, Exception):
-                job.future.set_exception(result)
-            else:
-                job.future.set_result(result)
-
-    if results:
-        with suppress(RuntimeError):  # the loop was closed in the meantime: nobody waits any more
-            results[0][0].future.get_loop().call_soon_threadsafe(hand_over)

@@ -177,6 +177,15 @@ def test_a_request_that_is_out_of_time_is_refused_and_never_computed(batcher: Ba
     assert ["late"] not in model.turns
 
 
+def test_what_waits_in_the_sockets_counts_as_well(batcher: Batcher[int], model: Model):
+    asyncio.run(ask(batcher, "a"))
+    assert 0 < batcher.loop_lag < 1
+    batcher.loop_lag = 5.0  # the loop comes to answers, and so to requests, five seconds late
+    assert asyncio.run(ask(batcher, "b"))[1] == ["b"]  # while nothing waits here, there is time
+    batcher.loop_lag = 5.0
+    assert asyncio.run(behind_closed_gate(batcher, model, lambda: ask(batcher, "c")))[1] == 429
+
+
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(batcher: Batcher[int], model: Model, monkeypatch):
     monkeypatch.setattr(batching, "MOST_TEXTS_WAITING", 3)
     requests = [lambda: ask(batcher, "a", "b"), lambda: ask(batcher, "c")]
