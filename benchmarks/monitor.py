@@ -95,8 +95,8 @@ def main() -> None:
         "accuracy": traffic.accuracy,
         "note": f"The model is right on {traffic.accuracy:.1%} of the held-out texts of the 70 intents that it knows. "
         f"A window's texts are drawn with replacement; the reference has {REFERENCE_ROWS:,} others. Two stationary "
-        "windows come before each drift. The rules see the same windows; all their comparisons are with the reference. Requests "
-        f"until found are medians, with the share that was found within {MOST_WINDOWS} windows where that is not all. "
+        "windows come before each drift. The rules see the same windows; all their comparisons are with the reference. "
+        f"Requests until found are medians, with the share that was found within {MOST_WINDOWS} windows where that is not all. "
         "The rules alarm about most stationary windows, so that their small figures say nothing. A change "
         "of a tenth of the texts is half of a threshold or less: it is watched, and mostly no alarm. "
         "Capitals change nothing for a tokenizer that lowers them. The traffic of a year is drawn from "
