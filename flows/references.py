@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from components.digests import digest_code, digest_once
 from components.errors import BundleError
-from components.monitoring.reference import Reference, make_reference, read_reference
+from components.monitoring.reference import FOLDER, Reference, make_reference, read_reference
 from components.records import OptimisedModel, RegisteredVersion, ValidatedDataset
 from components.serving.releases import read_release, reference_of
 from components.settings import Settings
@@ -35,7 +35,7 @@ def measure_reference(
         "code": digest_code("components.monitoring.reference", f"components.task_types.{job.config.task_type}"),
     }
     step = Step("reference", job.config.name, parts)
-    found = job.store.find(step, Reference) or job.store.run(step, work)
+    found = read_reference(optimised.folder / FOLDER) or job.store.find(step, Reference) or job.store.run(step, work)
     tracking.log_reference(job.settings, version.run_id, found.folder)
     return found
 

@@ -22,10 +22,10 @@ from components.monitoring.memory import CALM, Episode, Memory, recall, remember
 from components.monitoring.monitor_plots import draw_look
 from components.monitoring.monitor_report import report_content, report_in_words
 from components.monitoring.projections import project_scores, project_tokens, score_directions, token_directions
-from components.monitoring.reference import Reference, make_reference, read_reference
+from components.monitoring.reference import Reference, Said, make_reference, read_reference
 from components.monitoring.request_lines import find_logs, hash_texts, read_requests
 from components.monitoring.samples import ROWS, table_of, window_of
-from components.task_types import find_task_type
+from components.task_types import Windows, find_task_type
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SALT = b"salt"
@@ -151,6 +151,17 @@ def test_the_reference_is_measured_as_the_endpoint_measures(support_model: Path,
     assert table["characters"].tolist() == [16, 20, 2]
     assert "text" not in table
     pd.testing.assert_frame_equal(table_of(alone), table[:1], check_dtype=False, atol=2e-3)
+
+
+def test_drawn_rows_keep_their_windows_and_answers():
+    rows = [{"text": str(number)} for number in range(100)]
+    windows = Windows([{"input_ids": [row]} for row in range(100) for _ in range(2)], [row // 2 for row in range(200)])
+    drawn = Said(rows, windows, [{"label": str(number)} for number in range(100)]).drawn(10)
+    assert len(drawn.rows) == len(drawn.answers) == 10
+    assert [row["text"] for row in drawn.rows] == [answer["label"] for answer in drawn.answers]
+    assert drawn.windows.rows == [place // 2 for place in range(20)]
+    read = [str(features["input_ids"][0]) for features in drawn.windows.features[::2]]
+    assert read == [row["text"] for row in drawn.rows]
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from components import tracking
@@ -14,6 +15,7 @@ from components.models.engines import find_engine, read_facts
 from components.models.golden import check_model
 from components.models.inference import Predictor, open_predictor
 from components.models.model_directory import model_digest, read_golden
+from components.monitoring.reference import FOLDER, make_reference, read_reference
 from components.records import EvaluationReport, RegisteredVersion, ValidatedDataset
 from components.registry import open_store
 from components.reports.evaluation import evaluate_model
@@ -86,6 +88,17 @@ def test_the_engine_that_is_taken_answers_as_it_was_measured(tiny_model: Path, j
     }
     written = json.loads((tmp_path / "engines.json").read_text())
     assert [each["engine"] for each in written["trials"]] == ["openvino"]
+
+
+def test_the_answers_of_the_engine_are_the_monitors_reference(tiny_model: Path, judged, tmp_path: Path):
+    dataset, report = judged
+    found = optimise_model(config(engine="openvino"), tiny_model, report, dataset, tmp_path)
+    kept = read_reference(found.folder / FOLDER)
+    predictor = open_predictor(tiny_model, found.engine_folder, threads=1)
+    made = make_reference(predictor, tiny_model, "openvino", dataset.split_file("test"), tmp_path / "again")
+    assert kept is not None
+    assert (kept.rows, kept.right, kept.engine) == (made.rows, made.right, made.engine)
+    pd.testing.assert_frame_equal(kept.table(), made.table(), atol=2e-3)
 
 
 @pytest.mark.parametrize("name", ["torch-bf16", "openvino-bf16", "openvino-int8"])

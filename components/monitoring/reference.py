@@ -8,9 +8,12 @@ that made the version: `rows.parquet`, one line a row and no text, and `referenc
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from components.digests import canonical
 from components.errors import StorageError
@@ -19,14 +22,14 @@ from components.models.model_directory import model_digest
 from components.monitoring.measuring import Meter
 from components.monitoring.samples import ROWS, table_of
 from components.records import as_json
-from components.task_types import Row
+from components.task_types import Answer, Row, Windows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FACTS = "reference.json"
 FOLDER = "reference"  # in a bundle, and below `monitoring` in MLflow
-MOST_ROWS = 1000  # answered once more for this, in seconds of a run; a window has fewer
+MOST_ROWS = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,26 @@ class Reference:
         return pd.read_parquet(self.folder / ROWS)
 
 
+class Said(NamedTuple):
+    """Rows, what was read of them, and the answers."""
+
+    rows: Sequence[Row]
+    windows: Windows
+    answers: Sequence[Answer]
+
+    def drawn(self, most: int) -> Said:
+        """At most so many of the rows, each as likely as another."""
+        if len(self.rows) <= most:
+            return self
+        chosen = np.sort(np.random.default_rng(0).choice(len(self.rows), most, replace=False)).tolist()
+        places = {row: place for place, row in enumerate(chosen)}
+        kept = [number for number, row in enumerate(self.windows.rows) if row in places]
+        windows = Windows(
+            [self.windows.features[number] for number in kept], [places[self.windows.rows[number]] for number in kept]
+        )
+        return Said([self.rows[row] for row in chosen], windows, [self.answers[row] for row in chosen])
+
+
 def make_reference(predictor: Predictor, model: Path, engine: str, rows_file: Path, folder: Path) -> Reference:
     """Measure what a model says about the rows of a parquet file, at most `MOST_ROWS` drawn ones.
 
@@ -68,8 +91,22 @@ def make_reference(predictor: Predictor, model: Path, engine: str, rows_file: Pa
     rows: list[Row] = frame.to_dict("records")
     windows = predictor.encode(rows)
     answers = predictor.conclude(rows, windows, predictor.outputs_of(windows.features))
+    return write_reference(predictor, model, engine, Said(rows, windows, answers), folder)
+
+
+def write_reference(predictor: Predictor, model: Path, engine: str, said: Said, folder: Path) -> Reference:
+    """Measure what was said about rows that are known, with their labels.
+
+    Args:
+        predictor: who said it.
+        model: its model directory.
+        engine: name of its engine.
+        said: of these, at most `MOST_ROWS` drawn ones count.
+        folder: where the reference goes.
+    """
+    rows, windows, answers = said.drawn(MOST_ROWS)
     kind = predictor.task_type
-    truths = frame["label"].tolist() if "label" in frame else [""] * len(frame)
+    truths = [str(row.get("label", "")) for row in rows]
     right = kind.quality(truths, [kind.said(answer) for answer in answers]) >= 1
     folder.mkdir(parents=True, exist_ok=True)
     table_of(Meter(predictor).measure(rows, windows, answers)).to_parquet(folder / ROWS, index=False)

@@ -22,6 +22,8 @@ from components.models.engines import find_engine, read_facts, write_facts
 from components.models.golden import distance, shown
 from components.models.inference import Predictor, open_predictor
 from components.models.model_directory import GoldenRow, read_golden, write_golden
+from components.monitoring.reference import FOLDER as REFERENCE
+from components.monitoring.reference import Said, write_reference
 from components.records import EngineTrial, EvaluationReport, OptimisedModel, ValidatedDataset, as_json
 from components.training.devices import cpu_flags, usable_threads
 
@@ -119,13 +121,16 @@ def _measure(place: _Place, name: str, predictor: Predictor, files: Path, drift:
     began = time.perf_counter()
     score = place.report.metrics[metric]
     if name != "torch":
-        answers = predictor.predict(rows)
+        windows = predictor.encode(rows)
+        answers = predictor.conclude(rows, windows, predictor.outputs_of(windows.features))
         score = predictor.task_type.metrics([row["label"] for row in rows], answers, predictor.spec)[metric]
     else:
         predictor.predict(rows[:LATENCY_REPEATS])
     seconds = time.perf_counter() - began
     loss = place.report.metrics[metric] - score
     accepted, reason = _judge(place, name, loss, drift)
+    if accepted and name != "torch":  # what the monitor compares with, while the answers are at hand
+        write_reference(predictor, place.model, name, Said(rows, windows, answers), files.parent / REFERENCE)
     count = len(rows) if name != "torch" else len(rows[:LATENCY_REPEATS])
     size = sum(path.stat().st_size for path in files.rglob("*") if path.is_file()) / 1e6
     return EngineTrial(
