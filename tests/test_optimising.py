@@ -134,7 +134,7 @@ def test_one_that_loses_too_much_gives_way_to_the_next(tiny_model: Path, judged,
     assert "loses" in first.reason or "golden" in first.reason
     assert (second.engine, second.accepted, found.engine) == ("openvino", True, "openvino")
     assert read_facts(found.engine_folder).engine == "openvino"
-    assert {path.name for path in tmp_path.iterdir()} == {"engine", "engines.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"engine", "engines.json", "reference"}
 
 
 def test_where_nothing_else_can_be_built_torch_serves(tiny_model: Path, judged, tmp_path: Path, monkeypatch):
