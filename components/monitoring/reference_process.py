@@ -8,9 +8,7 @@ from typing import Any
 
 from components.monitoring.reference import Reference, make_reference
 from components.processes.compute_process import ComputeProcess
-from components.processes.orders import Order, ProgressListener
-
-MAX_HOURS = 4.0
+from components.processes.orders import ProgressListener, computing_order
 
 
 def make_reference_in_process(
@@ -30,15 +28,12 @@ def make_reference_in_process(
         "engine_folder": str(engine_folder) if engine_folder else None,
         "rows_file": str(rows_file),
     }
-    order = Order(
-        work=f"{__name__}:measure",
-        content=content,
-        subject="The monitor's look at the frozen rows",
-        max_hours=MAX_HOURS,
-        limit=f"{MAX_HOURS:g} hours",
-        when_late="use a faster machine.",
-        when_killed="lower model.max_length, or use a machine with more memory.",
-        log="reference.log",
+    order = computing_order(
+        f"{__name__}:measure",
+        content,
+        "The monitor's look at the frozen rows",
+        "reference.log",
+        "use a faster machine.",
     )
     return process.do(order, folder, Reference)
 

@@ -13,6 +13,7 @@ from components.errors import ProjectError, RejectedData
 from components.training.training_history import Progress
 
 JOB = "job.json"
+COMPUTING_HOURS = 4.0  # more than any of it takes; where it hangs, the run ends
 
 Record = TypeVar("Record")
 ProgressListener = Callable[[Progress], None]
@@ -44,6 +45,20 @@ class Order:
     when_killed: str
     log: str
     trains: bool = False
+
+
+def computing_order(work: str, content: Mapping[str, Any], subject: str, log: str, when_late: str) -> Order:
+    """The order for work that learns nothing; see `Order`."""
+    return Order(
+        work=work,
+        content=content,
+        subject=subject,
+        max_hours=COMPUTING_HOURS,
+        limit=f"{COMPUTING_HOURS:g} hours",
+        when_late=when_late,
+        when_killed="lower model.max_length, or use a machine with more memory.",
+        log=log,
+    )
 
 
 def write_job(order: Order, folder: Path) -> Path:

@@ -9,10 +9,8 @@ from typing import Any
 from components.behaviour.templates import read_cases
 from components.config import Evaluation
 from components.processes.compute_process import ComputeProcess
-from components.processes.orders import Order, ProgressListener
+from components.processes.orders import ProgressListener, computing_order
 from components.records import EvaluationReport
-
-MAX_HOURS = 4.0
 
 
 def evaluate_in_process(
@@ -41,15 +39,12 @@ def evaluate_in_process(
         "device": device,
         "behaviour": [str(path) for path in behaviour],
     }
-    order = Order(
-        work=f"{__name__}:evaluate",
-        content=content,
-        subject="The evaluation",
-        max_hours=MAX_HOURS,
-        limit=f"{MAX_HOURS:g} hours",
-        when_late="use fewer frozen rows or behavioural checks, or a faster machine.",
-        when_killed="lower model.max_length, or use a machine with more memory.",
-        log="evaluation.log",
+    order = computing_order(
+        f"{__name__}:evaluate",
+        content,
+        "The evaluation",
+        "evaluation.log",
+        "use fewer frozen rows or behavioural checks, or a faster machine.",
     )
     return process.do(order, folder, EvaluationReport)
 

@@ -10,10 +10,8 @@ from typing import Any
 
 from components.config import RunConfig
 from components.processes.compute_process import ComputeProcess
-from components.processes.orders import Order, ProgressListener, record
+from components.processes.orders import Order, ProgressListener, computing_order, record
 from components.records import EvaluationReport, OptimisedModel, ValidatedDataset, as_json
-
-MAX_HOURS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +73,4 @@ def check(job: Mapping[str, Any], _: ProgressListener | None) -> Agreement:
 
 
 def _order(work: str, subject: str, content: Mapping[str, Any], log: str) -> Order:
-    return Order(
-        work=f"{__name__}:{work}",
-        content=content,
-        subject=subject,
-        max_hours=MAX_HOURS,
-        limit=f"{MAX_HOURS:g} hours",
-        when_late="use fewer frozen rows, or a faster machine.",
-        when_killed="lower model.max_length, or use a machine with more memory.",
-        log=log,
-    )
+    return computing_order(f"{__name__}:{work}", content, subject, log, "use fewer frozen rows, or a faster machine.")

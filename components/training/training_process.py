@@ -8,12 +8,11 @@ from typing import Any
 
 from components.config import RunConfig, Training
 from components.processes.compute_process import ComputeProcess
-from components.processes.orders import Order, ProgressListener, record
+from components.processes.orders import Order, ProgressListener, computing_order, record
 from components.records import BaseModel, TokenizedDataset, TrainedModel, ValidatedDataset, as_json
 from components.settings import Settings
 
 LOG = "training.log"
-TOKENIZING_HOURS = 4.0
 
 
 def tokenize_in_process(
@@ -25,15 +24,12 @@ def tokenize_in_process(
         TrainingError: it took more than four hours, or the system killed the process.
         BaseModelError: the tokenizer cannot be loaded, or does not fit the model.
     """
-    order = Order(
-        work=f"{__name__}:tokenize",
-        content=_content(config, base=base, dataset=dataset),
-        subject=f"Tokenizing the data of '{config.name}'",
-        max_hours=TOKENIZING_HOURS,
-        limit=f"{TOKENIZING_HOURS:g} hours",
-        when_late="use fewer rows, or a faster machine.",
-        when_killed="use a machine with more memory.",
-        log="tokenization.log",
+    order = computing_order(
+        f"{__name__}:tokenize",
+        _content(config, base=base, dataset=dataset),
+        f"Tokenizing the data of '{config.name}'",
+        "tokenization.log",
+        "use fewer rows, or a faster machine.",
     )
     return process.do(order, folder, TokenizedDataset)
 

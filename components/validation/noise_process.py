@@ -8,11 +8,9 @@ from typing import Any
 
 from components.config import RunConfig
 from components.processes.compute_process import ComputeProcess
-from components.processes.orders import Order, ProgressListener, record
+from components.processes.orders import ProgressListener, computing_order, record
 from components.records import BaseModel, ValidatedDataset, as_json
 from components.validation.noisy_rows import LabelNoise
-
-MAX_HOURS = 4.0
 
 
 def look_for_noise_in_process(
@@ -31,15 +29,12 @@ def look_for_noise_in_process(
         "base": as_json(base),
         "device": device,
     }
-    order = Order(
-        work=f"{__name__}:look",
-        content=content,
-        subject=f"The look for wrong labels of '{config.name}'",
-        max_hours=MAX_HOURS,
-        limit=f"{MAX_HOURS:g} hours",
-        when_late="use fewer rows or a faster machine, or set validation.label_noise to off.",
-        when_killed="lower model.max_length, or use a machine with more memory.",
-        log="label_noise.log",
+    order = computing_order(
+        f"{__name__}:look",
+        content,
+        f"The look for wrong labels of '{config.name}'",
+        "label_noise.log",
+        "use fewer rows or a faster machine, or set validation.label_noise to off.",
     )
     return process.do(order, folder, LabelNoise)
 

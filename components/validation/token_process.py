@@ -11,12 +11,11 @@ import pyarrow as pa
 
 from components.config import RunConfig
 from components.processes.compute_process import ComputeProcess
-from components.processes.orders import Order, ProgressListener, record
+from components.processes.orders import ProgressListener, computing_order, record
 from components.records import BaseModel, as_json
 from components.validation.token_checks import TokenFindings
 
 ROWS = "rows.arrow"
-MAX_HOURS = 4.0
 
 
 def look_in_process(
@@ -34,15 +33,12 @@ def look_in_process(
         "base": as_json(base),
         "texts": list(texts),
     }
-    order = Order(
-        work=f"{__name__}:look",
-        content=content,
-        subject=f"Reading the data of '{config.name}' with the tokenizer",
-        max_hours=MAX_HOURS,
-        limit=f"{MAX_HOURS:g} hours",
-        when_late="use fewer rows, or a faster machine.",
-        when_killed="use a machine with more memory.",
-        log="tokens.log",
+    order = computing_order(
+        f"{__name__}:look",
+        content,
+        f"Reading the data of '{config.name}' with the tokenizer",
+        "tokens.log",
+        "use fewer rows, or a faster machine.",
     )
     with TemporaryDirectory() as place:
         folder, table = Path(place), pa.table(dict(columns))
