@@ -23,6 +23,7 @@ from http import HTTPStatus
 from typing import Any
 
 from components.errors import OrchestrationError
+from components.garbage import collect_rarely
 from components.processes.ending import end_process
 from components.settings import Settings
 from components.step_store import storage_errors
@@ -31,8 +32,8 @@ START_SECONDS = 180.0  # ten in a new home, and on busy cores a minute
 END_SECONDS = 5.0
 WAITING = 128  # connections that the system keeps until the server answers
 LOG_LINES = 3
-AGAIN_SECONDS = b"0.2"
-TWICE_SECONDS = 1.0
+AGAIN_SECONDS = (b"0.2", b"0.4", b"0.8")
+CALM_SECONDS = 5.0
 ADDRESS = "PREFECT_API_URL"
 SERVER = {
     "PREFECT__SERVER_EPHEMERAL": "1",  # only the services that record runs
@@ -107,6 +108,7 @@ def address_for_prefect(server: OwnServer | None) -> Iterator[None]:
 
 def main(listening: int) -> None:
     """Serve Prefect's API on a socket that is already open, until the standard input ends."""
+    collect_rarely()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
@@ -119,17 +121,21 @@ def again_soon(app: App) -> App:
     """The app, with word on its 503 answers to ask again soon.
 
     SQLite turns away whoever reads, then writes after somebody else did; a moment later it lets them. Prefect's
-    client waits two seconds unless told otherwise, six times in an ordinary run; turned away twice it waits that long.
+    client waits two seconds unless told otherwise, six times in an ordinary run. Who is turned away again and again
+    waits as long as Prefect means it to: then the database is busy for other reasons.
     """
-    turned_away: dict[str, float] = {}
+    turned_away: dict[str, tuple[int, float]] = {}  # how often one after the other, and when last
+
+    def again(path: str) -> list[tuple[bytes, bytes]]:
+        times, last = turned_away.get(path, (0, -math.inf))
+        times = times + 1 if time.monotonic() - last < CALM_SECONDS else 1
+        turned_away[path] = (times, time.monotonic())
+        return [(b"retry-after", AGAIN_SECONDS[times - 1])] if times <= len(AGAIN_SECONDS) else []
 
     async def answer(scope: Scope, receive: Any, send: Callable[[Scope], Awaitable[None]]) -> None:
         async def sent(message: Scope) -> None:
             if message["type"] == "http.response.start" and message["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
-                last, now = turned_away.get(scope["path"], -math.inf), time.monotonic()
-                turned_away[scope["path"]] = now
-                if now - last > TWICE_SECONDS:
-                    message["headers"] = [*message["headers"], (b"retry-after", AGAIN_SECONDS)]
+                message["headers"] = [*message["headers"], *again(scope["path"])]
             await send(message)
 
         await app(scope, receive, sent)

@@ -66,10 +66,10 @@ def test_only_what_is_imported_inside_learns_the_address(monkeypatch):
         assert "PREFECT_API_URL" not in os.environ
 
 
-def test_who_is_turned_away_once_is_asked_back_soon_and_then_waits_its_own_time(monkeypatch):
+def test_who_is_turned_away_is_asked_back_soon_and_after_three_times_waits_its_own_time(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(own_server.time, "monotonic", lambda: now[0])
-    statuses = [200, 503, 503, 503, 503]
+    statuses = [200, *[503] * 6]
     heard: list[list[tuple[bytes, bytes]]] = []
 
     async def busy(scope, receive, send):
@@ -81,8 +81,9 @@ def test_who_is_turned_away_once_is_asked_back_soon_and_then_waits_its_own_time(
             heard.append(message["headers"])
 
     app = again_soon(busy)
-    for seconds, path in ((0, "/x"), (10, "/x"), (10.5, "/x"), (10.6, "/y"), (13, "/x")):
+    turns = ((0, "/x"), (10, "/x"), (10.2, "/x"), (10.3, "/y"), (10.6, "/x"), (11.4, "/x"), (17, "/x"))
+    for seconds, path in turns:
         now[0] = seconds
         asyncio.run(app({"path": path}, None, hear))
-    plain, soon = [(b"a", b"b")], [(b"a", b"b"), (b"retry-after", b"0.2")]
-    assert heard == [plain, soon, plain, soon, soon]
+    waits = [dict(headers).get(b"retry-after") for headers in heard]
+    assert waits == [None, b"0.2", b"0.4", b"0.2", b"0.8", None, b"0.2"]

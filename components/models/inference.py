@@ -8,6 +8,7 @@ computes the network is no matter here: torch in float32, so that a text gets th
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,15 +52,19 @@ class Predictor:
         tokenizer: of the model: transformers' fast one, or a `FastTokenizer`.
         manifest: what the model directory says about itself.
         engine: that of `run`; None for torch in float32.
+        threads: how many the engine may use.
     """
 
-    def __init__(self, run: Run, tokenizer: Any, manifest: Manifest, engine: Engine | None = None) -> None:
+    def __init__(
+        self, run: Run, tokenizer: Any, manifest: Manifest, engine: Engine | None = None, threads: int = 1
+    ) -> None:
         self.run = run
         self.tokenizer = tokenizer
         self.manifest = manifest
         self.task_type = find_task_type(manifest.task_type)
         self.spec = manifest.spec
         self.tolerance = engine.tolerance_here() if engine else TOLERANCE
+        self.at_once = threads if engine and engine.thread_per_batch else 1
         self.shapes = Shapes(engine.row_sizes, engine.length_step) if engine else Shapes()
         self.padding = padding_of(tokenizer)
         self.kept: dict[Hashable, NDArray[np.float32]] = {}
@@ -100,10 +105,22 @@ class Predictor:
     def outputs_of(self, features: Sequence[Features]) -> list[NDArray[np.float32]]:
         """Raw outputs of windows, in their order."""
         result: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(features)
-        for batch in _batches([len(window["input_ids"]) for window in features], self.shapes):
-            for index, output in zip(batch, self.outputs_of_batch([features[k] for k in batch]), strict=True):
+        batches = list(_batches([len(window["input_ids"]) for window in features], self.shapes))
+        for batch, outputs in zip(batches, self._outputs_of_batches(features, batches), strict=True):
+            for index, output in zip(batch, outputs, strict=True):
                 result[index] = output
         return result
+
+    def _outputs_of_batches(
+        self, features: Sequence[Features], batches: Sequence[Sequence[int]]
+    ) -> Iterator[list[NDArray[np.float32]]]:
+        """Raw outputs batch by batch, as many of them at once as the engine has threads for."""
+        wanted = ([features[index] for index in batch] for batch in batches)
+        if min(self.at_once, len(batches)) <= 1:
+            yield from map(self.outputs_of_batch, wanted)
+            return
+        with ThreadPoolExecutor(self.at_once) as pool:
+            yield from pool.map(self.outputs_of_batch, wanted)
 
     def best_batch(self, wanted: int) -> int:
         """How many of so many windows go well together."""
@@ -165,7 +182,7 @@ def open_predictor(model: Path, engine: Path | None, threads: int) -> Predictor:
         raise BundleError(f"The engine in {engine} was built of another model.", "build the bundle again.")
     kind = find_engine(facts.engine)
     tokenizer = FastTokenizer(engine, facts.tokenizer)
-    return Predictor(kind.open(engine, model, threads), tokenizer, read_manifest(model), kind)
+    return Predictor(kind.open(engine, model, threads), tokenizer, read_manifest(model), kind, threads)
 
 
 def _batches(lengths: Sequence[int], shapes: Shapes) -> Iterator[list[int]]:

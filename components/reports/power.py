@@ -9,8 +9,7 @@ from __future__ import annotations
 from math import ceil, sqrt
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import binom, norm
+import scipy
 
 SPREAD = 8  # standard deviations of the number of differing rows that are reckoned with
 
@@ -29,7 +28,9 @@ def detectable_by_mcnemar(differing: int, rows: int, alpha: float, power: float)
     share = differing / rows
     if power_of_mcnemar(1.0, share, rows, alpha) < power:
         return 1.0
-    return float(brentq(lambda gain: power_of_mcnemar(gain, share, rows, alpha) - power, 0.0, 1.0, xtol=1e-5))
+    return float(
+        scipy.optimize.brentq(lambda gain: power_of_mcnemar(gain, share, rows, alpha) - power, 0.0, 1.0, xtol=1e-5)
+    )
 
 
 def power_of_mcnemar(gain: float, share: float, rows: int, alpha: float) -> float:
@@ -47,9 +48,9 @@ def power_of_mcnemar(gain: float, share: float, rows: int, alpha: float) -> floa
     middle, deviation = rows * share, sqrt(rows * share * (1 - share))
     low, high = max(0, int(middle - SPREAD * deviation) - 1), min(rows, ceil(middle + SPREAD * deviation) + 1)
     differing = np.arange(low, high + 1)
-    needed = binom.isf(alpha, differing, 0.5) + 1  # fewest wins that are significant
-    found = binom.sf(needed - 1, differing, (1 + gain / share) / 2)
-    return float((binom.pmf(differing, rows, share) * np.where(needed <= differing, found, 0)).sum())
+    needed = scipy.stats.binom.isf(alpha, differing, 0.5) + 1  # fewest wins that are significant
+    found = scipy.stats.binom.sf(needed - 1, differing, (1 + gain / share) / 2)
+    return float((scipy.stats.binom.pmf(differing, rows, share) * np.where(needed <= differing, found, 0)).sum())
 
 
 def detectable(bound: float, deviation: float, alpha: float, power: float) -> float:
@@ -59,7 +60,7 @@ def detectable(bound: float, deviation: float, alpha: float, power: float) -> fl
         bound: of the null hypothesis: the margin, negative for non-inferiority.
         deviation: standard error of the difference.
     """
-    return float(bound + (norm.isf(alpha) + norm.ppf(power)) * deviation)
+    return float(bound + (scipy.stats.norm.isf(alpha) + scipy.stats.norm.ppf(power)) * deviation)
 
 
 def rows_needed(difference: float, bound: float, seen: float, rows: int) -> int | None:

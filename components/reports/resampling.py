@@ -13,8 +13,8 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from components.task_types.base import Numbers, Statistic
 
@@ -95,16 +95,16 @@ class Bootstrap:
 
     def quantile(self, level: float) -> float:
         """The end of a one-sided BCa interval: the true difference is below it with probability `level`."""
-        moved = self.bias + norm.ppf(level)
-        adjusted = norm.cdf(self.bias + moved / (1 - self.acceleration * moved))
+        moved = self.bias + scipy.stats.norm.ppf(level)
+        adjusted = scipy.stats.norm.cdf(self.bias + moved / (1 - self.acceleration * moved))
         return float(np.quantile(self.values, np.clip(adjusted, 0, 1)))
 
     def p_value(self, bound: float) -> float:
         """One-sided p-value against "the difference is at most `bound`": the level at which `quantile` meets it."""
         at_most = np.searchsorted(self.values, bound + ROUNDING, side="right")
-        moved = norm.ppf((at_most + 1) / (len(self.values) + 2)) - self.bias
+        moved = scipy.stats.norm.ppf((at_most + 1) / (len(self.values) + 2)) - self.bias
         below = 1 + self.acceleration * moved
-        return float(norm.cdf(moved / below - self.bias)) if below > 0 else float(moved > 0)
+        return float(scipy.stats.norm.cdf(moved / below - self.bias)) if below > 0 else float(moved > 0)
 
 
 def pair_up(
@@ -149,7 +149,7 @@ def bootstrap_difference(pairs: Pairs, samples: int | None = None, seed: int = S
     observed = pairs.difference
     values[np.abs(values - observed) < ROUNDING] = observed
     below = ((values < observed).mean() + (values <= observed).mean()) / 2
-    bias = float(norm.ppf(np.clip(below, 1 / (samples + 1), samples / (samples + 1))))
+    bias = float(scipy.stats.norm.ppf(np.clip(below, 1 / (samples + 1), samples / (samples + 1))))
     return Bootstrap(np.sort(values), observed, bias, _acceleration(pairs))
 
 

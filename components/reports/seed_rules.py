@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from math import sqrt
 from statistics import fmean, stdev
 
-from scipy.stats import t
+import scipy
 
 from components.config import Gate
 from components.records import EvaluationReport, GateRule
@@ -26,7 +26,9 @@ def seeds_rule(reports: Sequence[EvaluationReport], champion: EvaluationReport, 
     scores = [report.metrics[metric] for report in reports]
     gap, spread = fmean(scores) - champion.metrics[metric], stdev(scores)
     error = spread / sqrt(len(scores))
-    p_value = float(t.sf((gap - gate.bound) / error, len(scores) - 1)) if error else float(gap <= gate.bound)
+    p_value = (
+        float(scipy.stats.t.sf((gap - gate.bound) / error, len(scores) - 1)) if error else float(gap <= gate.bound)
+    )
     sentence = (
         f"{len(scores)} seeds have {metric} {min(scores):.4f} to {max(scores):.4f} (standard deviation {spread:.4f}), "
         f"on average {gap:+.4f} against the champion; above {gate.bound:+.4f}: p = {p_value:.2g} (t-test over seeds), "

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from math import sqrt
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
+import scipy  # its parts are imported when they are first used: half a second that a start can do without
 
 from components.task_types.base import Numbers, Statistic
 
@@ -31,7 +30,7 @@ def mcnemar_exact(only_candidate: int, only_champion: int) -> float:
     differing = only_candidate + only_champion
     if differing == 0:
         return 1.0
-    return float(binomtest(only_candidate, differing, 0.5, alternative="greater").pvalue)
+    return float(scipy.stats.binomtest(only_candidate, differing, 0.5, alternative="greater").pvalue)
 
 
 def tango_score_test(only_candidate: int, only_champion: int, rows: int, difference: float) -> float:
@@ -51,7 +50,7 @@ def tango_score_test(only_candidate: int, only_champion: int, rows: int, differe
     variance = rows * (2 * root + difference * (1 - difference))
     if variance <= 0:  # the two never differ: the observed difference is exact
         return 0.0 if wins - losses > rows * difference else 1.0
-    return float(norm.sf((wins - losses - rows * difference) / sqrt(variance)))
+    return float(scipy.stats.norm.sf((wins - losses - rows * difference) / sqrt(variance)))
 
 
 def tango_interval(only_candidate: int, only_champion: int, rows: int, confidence: float) -> tuple[float, float]:
@@ -59,15 +58,15 @@ def tango_interval(only_candidate: int, only_champion: int, rows: int, confidenc
     observed = (only_candidate - only_champion) / rows
     if only_candidate + only_champion == 0:
         # The limits' closed form: no row of n differs.
-        limit = float(norm.isf((1 - confidence) / 2)) ** 2
+        limit = float(scipy.stats.norm.isf((1 - confidence) / 2)) ** 2
         return -limit / (rows + limit), limit / (rows + limit)
     wanted = (1 - confidence) / 2
 
     def above(difference: float) -> float:
         return tango_score_test(only_candidate, only_champion, rows, difference)
 
-    low = brentq(lambda value: above(value) - wanted, -1 + EDGE, observed) if observed > -1 else -1.0
-    high = brentq(lambda value: above(value) - (1 - wanted), observed, 1 - EDGE) if observed < 1 else 1.0
+    low = scipy.optimize.brentq(lambda value: above(value) - wanted, -1 + EDGE, observed) if observed > -1 else -1.0
+    high = scipy.optimize.brentq(lambda value: above(value) - (1 - wanted), observed, 1 - EDGE) if observed < 1 else 1.0
     return float(low), float(high)
 
 

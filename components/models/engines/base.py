@@ -62,6 +62,7 @@ class Engine(ABC):
     packages: tuple[str, ...]  # distributions that serving needs for it
     tolerance: float
     drift: float
+    thread_per_batch: bool = False  # whether a batch keeps one thread busy, so that several go beside each other
     row_sizes: tuple[int, ...] = ()  # numbers of windows in a batch that it likes; any where it is empty
     length_step: int = 1  # windows are padded to a multiple of so many tokens
 

@@ -49,6 +49,7 @@ class OpenVinoEngine(Engine):
     """One graph file with its weights."""
 
     packages = ("openvino", "tokenizers")
+    thread_per_batch = True
     row_sizes = (1, 2, 4, 8, 16)
     length_step = 8
 
