@@ -10,7 +10,7 @@ from components.step_parts import noise_step
 from components.validation.noisy_rows import LabelNoise
 from flows import artifacts
 from flows.job import Job
-from flows.steps import STORED
+from flows.task_options import STORED
 from flows.tracked import record_rejection
 
 

@@ -23,7 +23,7 @@ from components.training.devices import choose_device
 from flows import artifacts
 from flows.job import Job, find_base_model, find_champion
 from flows.progress import RunLog
-from flows.steps import STORED
+from flows.task_options import STORED
 
 
 @dataclass(frozen=True)

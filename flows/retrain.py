@@ -18,7 +18,7 @@ from components.registry.single_flight import single_flight
 from components.run_files import with_data_of
 from components.settings import Settings, apply_settings, read_settings
 from components.tracking import log_label_noise
-from flows import computing, results, steps, turns
+from flows import computing, release_steps, results, steps, turns
 from flows.approving import leave_waiting
 from flows.job import Job, open_job
 from flows.labels import look_at_labels
@@ -130,14 +130,14 @@ def judge(
     if not decision.promote:
         steps.retire(job, version, decision)
         return results.refused(job, version, report, decision)
-    optimised = steps.optimise(job, version, dataset, report)
-    bundle = steps.bundle(job, version, dataset, model, report, decision, optimised)
-    proof = steps.prove(job, version, bundle)
-    decision = steps.check_bundle(job, version, bundle, proof, decision)
+    optimised = release_steps.optimise(job, version, dataset, report)
+    bundle = release_steps.bundle(job, version, dataset, model, report, decision, optimised)
+    proof = release_steps.prove(job, version, bundle)
+    decision = release_steps.check_bundle(job, version, bundle, proof, decision)
     if not decision.promote:
         steps.retire(job, version, decision)
         return results.refused(job, version, report, decision)
     if job.config.gate.approval:
         return leave_waiting(job, version, report, decision)
-    steps.promote(job, version, bundle, decision)
+    release_steps.promote(job, version, bundle, decision)
     return results.promoted(job, version, report, decision, bundle.tag)

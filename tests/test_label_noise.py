@@ -11,11 +11,11 @@ import pytest
 
 from components.config import RunConfig
 from components.errors import ConfigError, RejectedData
-from components.records import BaseModel, ValidatedDataset
+from components.records import BaseModel
 from components.run_files import read_run_file
-from components.validation import noisy_rows
 from components.validation.label_noise import confident_labels, effect_of_removal, estimate_noise
 from components.validation.noisy_rows import look_for_noise
+from tests.noisy_rows import deliver
 
 
 def test_the_confident_joint_worked_by_hand():
@@ -73,22 +73,9 @@ def test_removing_the_wrong_ones_helps_and_is_measured():
 
 @pytest.fixture
 def delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A validated data set whose texts name their vectors, so that no model is needed."""
     vectors, labels, places, truth = planted(rows=300, wrong=30)
     other, _, _, others = planted(rows=80, wrong=0, seed=5)
-    known = np.vstack([vectors, other])
-    monkeypatch.setattr(noisy_rows, "embed_texts", lambda _base, texts, *_: known[[int(text) for (text,) in texts]])
-    folder = tmp_path / "validated"
-    folder.mkdir()
-    (folder / "validation.md").write_text("report")
-    rows = [f"train.csv:{n}" for n in range(300)]
-    pd.DataFrame({"row_id": rows, "text": [str(n) for n in range(300)], "label": labels}).to_parquet(
-        folder / "train.parquet"
-    )
-    pd.DataFrame({"row_id": "v", "text": [str(300 + n) for n in range(80)], "label": others}).to_parquet(
-        folder / "validation.parquet"
-    )
-    return ValidatedDataset(folder, "data", {"train": 300, "validation": 80}, (), 0, {}, ()), places, truth
+    return deliver(monkeypatch, tmp_path / "validated", (vectors, labels), (other, others)), places, truth
 
 
 def config(mode: str, limit: float = 0.1) -> RunConfig:

@@ -11,11 +11,11 @@ import pytest
 
 from components.config import RunConfig
 from components.errors import RejectedData
-from components.records import BaseModel, ValidatedDataset
+from components.records import BaseModel
 from components.run_files import read_run_file
-from components.validation import noisy_rows
 from components.validation.multi_label_noise import effect_on_micro_f1, estimate_noise_by_label, learn_several_labels
 from components.validation.noisy_rows import look_for_noise
+from tests.noisy_rows import deliver
 
 NAMES = ("anger", "fear", "joy", "rare")
 SHARES = (0.4, 0.25, 0.3, 0.05)
@@ -83,22 +83,10 @@ def test_no_label_at_all_is_an_answer_too():
 
 @pytest.fixture
 def delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A validated data set whose texts name their vectors, so that no model is needed."""
     vectors, labels, places, truth = planted(rows=400, wrong=40)
     other, _, _, others = planted(rows=80, wrong=0, seed=5)
-    known = np.vstack([vectors, other])
-    monkeypatch.setattr(noisy_rows, "embed_texts", lambda _base, texts, *_: known[[int(text) for (text,) in texts]])
-    folder = tmp_path / "validated"
-    folder.mkdir()
-    names = [f"train.csv:{n}" for n in range(400)]
-    pd.DataFrame({"row_id": names, "text": [str(n) for n in range(400)], "label": labels}).to_parquet(
-        folder / "train.parquet"
-    )
-    pd.DataFrame({"row_id": "v", "text": [str(400 + n) for n in range(80)], "label": others}).to_parquet(
-        folder / "validation.parquet"
-    )
     (tmp_path / "out").mkdir()
-    return ValidatedDataset(folder, "data", {"train": 400, "validation": 80}, NAMES, 0, {}, ()), places, truth
+    return deliver(monkeypatch, tmp_path / "validated", (vectors, labels), (other, others), NAMES), places, truth
 
 
 def config_of(folder: Path, mode: str, limit: float = 0.5) -> RunConfig:

@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 
 from components.errors import ConfigError, RegistryAway, RegistryError
-from flows.steps import is_worth_a_retry
+from flows.task_options import is_worth_a_retry
 
 
 class FailedState:

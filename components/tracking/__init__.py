@@ -6,14 +6,19 @@ This package and `components/registry/` are the only homes of mlflow.
     curves     the loss while it is being learned, and how busy the machine is
     run_facts  settings, and what the model reads in windows or cannot reach
     recipes    what a version was made from, to make it again
-    outcomes   data sets, reports, pictures, the card
+    places     where all of that is kept
+    data_inputs   the data sets
+    outcomes   reports, pictures, the card
+    bundles    engines and the bundle
     labelling  what more labels would buy
     decisions  the gate's, the bundle's, a person's
     monitoring  what the monitor has found, a run for each version
     pretraining   the phases of a pretraining, its examples, samples of its guesses
 """
 
+from components.tracking.bundles import fetch_engine, log_bundle, log_engines, was_bundled
 from components.tracking.curves import LiveCurves, send_history
+from components.tracking.data_inputs import log_dataset
 from components.tracking.decisions import (
     earlier_decisions,
     log_approval,
@@ -26,17 +31,12 @@ from components.tracking.labelling import log_label_value
 from components.tracking.monitoring import fetch_predictions, fetch_reference, log_look, log_reference
 from components.tracking.outcomes import (
     Rejection,
-    fetch_engine,
     last_rejection,
-    log_bundle,
     log_card,
-    log_dataset,
-    log_engines,
     log_evaluation,
     log_label_noise,
     log_rejection,
     log_training,
-    was_bundled,
 )
 from components.tracking.pretraining import log_adaptation, log_examples, log_phase, pretraining_params, tell_phases
 from components.tracking.recipes import log_recipe, read_recipe

@@ -16,7 +16,7 @@ from components.registry.store import mlflow_errors, open_store
 from components.reports.bundle_rules import DECISION, Measured
 from components.reports.decision_words import decision_in_words
 from components.settings import Settings
-from components.tracking.outcomes import artifact_errors, place_of, say_what_came_of_it
+from components.tracking.places import artifact_errors, place_of, say_what_came_of_it
 
 TEST_ROWS = "test_rows"  # tag of a run: the digest of the frozen rows that decided about it
 MOST_RUNS = 10_000  # that one set of frozen rows is believed to have decided about

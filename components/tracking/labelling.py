@@ -7,7 +7,7 @@ from pathlib import Path
 from components.labelling.label_value import LabelValue
 from components.registry.store import mlflow_errors
 from components.settings import Settings
-from components.tracking.outcomes import LONGEST_TAG, place_of
+from components.tracking.places import LONGEST_TAG, place_of
 
 
 @mlflow_errors

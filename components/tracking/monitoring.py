@@ -15,7 +15,7 @@ from components.errors import RegistryError
 from components.records import RegisteredVersion
 from components.registry.store import mlflow_errors, open_store
 from components.settings import Settings
-from components.tracking.outcomes import LONGEST_TAG, artifact_errors, place_of
+from components.tracking.places import LONGEST_TAG, artifact_errors, place_of
 
 KIND, MONITORING = "rebert.kind", "monitoring"
 VERSION = "rebert.version"

@@ -11,7 +11,7 @@ from components.records import BaseModel, PretrainingExamples, TrainedModel
 from components.registry.store import mlflow_errors
 from components.settings import Settings
 from components.tracking.curves import send_history
-from components.tracking.outcomes import place_of
+from components.tracking.places import place_of
 
 if TYPE_CHECKING:
     from components.reports.adaptation import Adaptation

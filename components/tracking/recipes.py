@@ -7,7 +7,7 @@ from components.recipes import Recipe
 from components.records import RegisteredVersion, as_json
 from components.registry.store import mlflow_errors
 from components.settings import Settings
-from components.tracking.outcomes import artifact_errors, place_of
+from components.tracking.places import artifact_errors, place_of
 
 RECIPE = "recipe.json"
 
