@@ -21,6 +21,7 @@ from components.step_parts import (
     tokenize_step,
     train_step,
     validate_step,
+    verdict_step,
     with_seed,
 )
 from components.step_store import Step, StepStore
@@ -140,28 +141,27 @@ def _unchanged(
     candidate: EvaluationReport,
     store: StepStore,
 ) -> str | None:
-    """Why there is nothing to do: the candidate is the champion, or was refused against it already."""
+    """Why there is nothing to do: the candidate is the champion, was refused against it already, or waits."""
     champion = inputs.champion
-    if champion is None:
-        return None
-    if champion.digest == candidate.model_digest:
+    if champion and champion.digest == candidate.model_digest:
         return f"{_compared(dataset)} are what champion version {champion.version} was made from"
-    theirs = store.find(evaluate_step(inputs, dataset, champion.digest), EvaluationReport)
-    if theirs is None:
-        return None
+    theirs = store.find(evaluate_step(inputs, dataset, champion.digest), EvaluationReport) if champion else None
     best = store.find(evaluate_step(inputs, dataset, inputs.best.digest), EvaluationReport) if inputs.best else None
-    seeds = _seeds(inputs, dataset, tokens, store)
-    if seeds is None:
+    seeds = _seeds(inputs, dataset, tokens, store) if champion else []
+    if (champion and theirs is None) or seeds is None:
         return None
-    decision = store.find(decide_step(inputs, candidate, theirs, best, seeds), PromotionDecision)
-    if decision is None or decision.promote:
-        return None
-    return (
-        f"{_compared(dataset)} are those of a candidate that was compared with champion version "
-        f"{champion.version} before. {decision.reason}"
-    )
+    step = decide_step(inputs, candidate, theirs, best, seeds)
+    # Not the gate's decision: a run that was killed behind it has a challenger to retire and a ledger to write.
+    refused = store.find(verdict_step(inputs, step), PromotionDecision)
+    if refused:
+        against = f"compared with champion version {champion.version}" if champion else "judged"
+        return f"{_compared(dataset)} are those of a candidate that was {against} before. {refused.reason}"
+    until = inputs.waiting.get(candidate.model_digest)
+    if until and inputs.config.gate.approval and store.find(step, PromotionDecision):
+        return f"{_compared(dataset)} are those of a candidate that waits for approval until {until}."
+    return None
 
 
 def _compared(dataset: ValidatedDataset) -> str:
     rows = ", ".join(f"{dataset.rows[split]:,} {split}" for split in SPLITS if split in dataset.rows)
-    return f"The data ({rows} rows), the base model, the settings, the code and the libraries"
+    return f"The data ({rows} rows), the base model, the settings that make a model, the code and the libraries"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Inputs:
 
     `rolled_back` has the reason for each model that a person took back, by its digest; `hardware` is the device's kind
     and the precision, such as "cpu fp32". `best` is the best model ever accepted, where that is not the champion.
+    `waiting` says of each model that waits for approval until when, by its digest.
     """
 
     config: RunConfig
@@ -46,6 +47,7 @@ class Inputs:
     rolled_back: Mapping[str, str]
     hardware: str
     best: Champion | None = None
+    waiting: Mapping[str, str] = field(default_factory=dict)
 
 
 def validate_step(inputs: Inputs) -> Step:
@@ -185,6 +187,13 @@ def decide_step(
         "libraries": versions_of("numpy", "pandas", "scipy"),
     }
     return Step("decide", config.name, parts)
+
+
+def verdict_step(inputs: Inputs, decision: Step) -> Step:
+    """That a candidate was refused, and all that follows was done: by the gate, or by what its bundle came to."""
+    serving = inputs.config.serving
+    engine = {"serving.engine": serving.engine, "serving.max_accuracy_loss": str(serving.max_accuracy_loss)}
+    return Step("verdict", inputs.config.name, {**decision.parts, **engine})
 
 
 def with_seed(inputs: Inputs, offset: int) -> Inputs:

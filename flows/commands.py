@@ -112,6 +112,8 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
         console.print_text("Nothing has been decided about it: its run ended before the gate. Run its run file again.")
     else:
         console.print_markdown(decision_in_words(decision))
+        if decision["promote"] and not any(e.alias == "champion" and e.after == chosen.version for e in events):
+            console.print_text(_why_not_live(name, settings, chosen.version))
     if events:
         rows = [
             (
@@ -124,6 +126,16 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
             for event in events
         ]
         console.print_table("ledger (UTC)", ("when", "what", "alias", "version", "why"), rows)
+
+
+def _why_not_live(name: str, settings: Settings, version: int) -> str:
+    """What became of a version that has passed the gate and was never live."""
+    from components import registry
+
+    for waiting in registry.waiting_versions(settings, name):
+        if waiting.version == version:
+            return f"It waits for approval until {waiting.until[:16].replace('T', ' ')} UTC, or has waited in vain."
+    return "It has passed the gate and never went live: its run ended before that. Run its run file again."
 
 
 def _chosen(name: str, settings: Settings, version: int | None) -> RegisteredVersion:

@@ -112,6 +112,7 @@ def open_job(config: RunConfig, settings: Settings, log: RunLog, process: Comput
         rolled_back=registry.rolled_back(settings, config.name),
         hardware=f"{choice.device} {choice.precision}",
         best=find_best(settings, config.name, config.evaluation.metric),
+        waiting=registry.waiting_models(settings, config.name),
     )
     return Job(inputs, settings, log, process or ComputeProcess(config.training, settings))
 

@@ -100,9 +100,11 @@ def promote(job: Job, version: RegisteredVersion, built: Bundle, decision: Promo
     from components.registry import get_version
     from components.registry import promote as make_champion
     from components.serving.releases import write_release
+    from components.tracking import log_promotion
 
     with job.log.step("promote") as note:
         make_champion(job.settings, version.name, version.version, decision)
         write_release(job.settings, version.name, built)
+        log_promotion(job.settings, version.run_id)
         note.detail = f"version {version.version} is the champion"
     return get_version(job.settings, version.name, version.version)

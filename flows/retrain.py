@@ -17,6 +17,7 @@ from components.records import TokenizedDataset, TrainedModel, ValidatedDataset,
 from components.registry.single_flight import single_flight
 from components.run_files import with_data_of
 from components.settings import Settings, apply_settings, read_settings
+from components.step_parts import decide_step, verdict_step
 from components.tracking import log_label_noise
 from flows import computing, release_steps, results, steps, turns
 from flows.approving import leave_waiting
@@ -126,16 +127,17 @@ def judge(
     best = steps.evaluate_best(job, dataset) if job.inputs.best else None
     seeds = other_seeds(job, dataset, tokens) if job.champion and tokens else []
     version = steps.register(job, run_id, dataset, model, report)
+    verdict = verdict_step(job.inputs, decide_step(job.inputs, report, standard, best, seeds))
     decision = steps.decide(job, version, report, standard, best, seeds)
     if not decision.promote:
-        steps.retire(job, version, decision)
+        steps.retire(job, version, decision, verdict)
         return results.refused(job, version, report, decision)
     optimised = release_steps.optimise(job, version, dataset, report)
     bundle = release_steps.bundle(job, version, dataset, model, report, decision, optimised)
     proof = release_steps.prove(job, version, bundle)
     decision = release_steps.check_bundle(job, version, bundle, proof, decision)
     if not decision.promote:
-        steps.retire(job, version, decision)
+        steps.retire(job, version, decision, verdict)
         return results.refused(job, version, report, decision)
     if job.config.gate.approval:
         return leave_waiting(job, version, report, decision)

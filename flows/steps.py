@@ -33,6 +33,7 @@ from components.step_parts import (
     train_step,
     validate_step,
 )
+from components.step_store import Step
 from flows import artifacts
 from flows.job import Job
 from flows.task_options import STORED
@@ -213,11 +214,16 @@ def decide(
     return decision
 
 
-def retire(job: Job, version: RegisteredVersion, decision: PromotionDecision) -> None:
-    """A version that was refused is no challenger any more; the ledger says why."""
+def retire(job: Job, version: RegisteredVersion, decision: PromotionDecision, verdict: Step) -> None:
+    """A version that was refused is no challenger any more; the ledger says why.
+
+    Args:
+        verdict: that all this is done; the same inputs have nothing to do from then on.
+    """
     from components.registry import retire_challenger
 
     retire_challenger(job.settings, version.name, version.version, decision)
+    job.store.run(verdict, lambda _: decision)
 
 
 # A run that has ended well stays so whatever happens here: what could not be removed is found again the next time.

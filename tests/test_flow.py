@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components import registry
-from components.errors import ConfigError, RejectedData, ReplayError
+from components.errors import ConfigError, RegistryError, RejectedData, ReplayError
 from components.records import as_json
 from components.run_files import read_run_file
 from components.serving.releases import read_release
@@ -124,6 +124,8 @@ def test_week_2_a_better_model_waits_for_a_person_where_the_run_file_says_so(pla
     assert (aliases(settings), read_release(settings, "reviews").version) == ({"champion": 1, "challenger": 2}, 1)
     behaviour = json.loads(Path(result["decision"]["folder"], "decision.json").read_text())["behaviour"]
     assert [(each["capability"], each["cases"]) for each in behaviour] == [("casing", 20)]
+    again, _ = run(folder)
+    assert (again["outcome"], "that waits for approval until" in again["reason"]) == ("unchanged", True)
     write_run_file(folder, tiny_base)
 
 
@@ -175,10 +177,19 @@ def test_week_3_a_bad_delivery_is_rejected_and_nothing_moves(place):
     assert as_json(registry.champion(settings, "reviews")) == before
 
 
-def test_week_3_a_worse_model_is_refused_and_the_champion_stays(place):
+def test_week_3_a_worse_model_is_refused_and_the_champion_stays(place, monkeypatch):
     folder, settings = place
     write_csv(folder / "week-3.csv", rows(700, seed=5, noise=0.5))
-    result, _ = run(folder)
+
+    def away(*_: object) -> None:
+        raise RegistryError("MLflow does not let you in.", "set a password.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "retire_challenger", away)
+        with pytest.raises(RegistryError):
+            run(folder)
+    assert registry.with_alias(settings, "reviews", "challenger").version == 3
+    result, _ = run(folder)  # what a run that failed behind the decision has left undone is done by the next one
     assert result["outcome"] == "refused"
     assert registry.champion(settings, "reviews").version == 2
     assert read_release(settings, "reviews").version == 2
@@ -314,6 +325,7 @@ def test_somebody_was_told_once_of_each_thing_that_needed_a_person(place, told):
     assert [text.split("*")[1].removeprefix("reviews: ") for text in told.texts] == [
         "the new version waits for approval",
         "the data was rejected",
+        "the run failed",
         "the run works again",
         "the new version was refused",
     ]

@@ -27,6 +27,7 @@ from components.registry.approvals import (
     ask_for_approval,
     require_waiting,
     stop_waiting,
+    waiting_models,
     waiting_versions,
 )
 from components.registry.ledger import LedgerEvent, aliases_at, live_at, read_ledger, read_moves
@@ -83,6 +84,7 @@ __all__ = [
     "stop_waiting",
     "version_files",
     "versions",
+    "waiting_models",
     "waiting_versions",
     "with_alias",
 ]

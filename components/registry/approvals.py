@@ -58,6 +58,13 @@ def waiting_versions(settings: Settings, name: str) -> list[Waiting]:
     return [Waiting(**json.loads(each.tags[WAITING])) for each in found if WAITING in each.tags]
 
 
+def waiting_models(settings: Settings, name: str) -> dict[str, str]:
+    """Until when each model that waits may be approved: by model digest."""
+    digests = {each.version: each.digest for each in versions(settings, name)}
+    found = waiting_versions(settings, name)
+    return {digests[each.version]: _minute(each.until) for each in found if not each.is_over}
+
+
 def require_waiting(settings: Settings, name: str, version: int) -> Waiting:
     """That a version waits for approval, and still may be approved.
 

@@ -24,6 +24,7 @@ from components.tracking.decisions import (
     log_approval,
     log_decision,
     log_measured,
+    log_promotion,
     log_waiting,
     read_decision,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "log_look",
     "log_measured",
     "log_phase",
+    "log_promotion",
     "log_recipe",
     "log_reference",
     "log_rejection",

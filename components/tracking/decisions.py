@@ -20,14 +20,14 @@ from components.tracking.places import artifact_errors, place_of, say_what_came_
 
 TEST_ROWS = "test_rows"  # tag of a run: the digest of the frozen rows that decided about it
 MOST_RUNS = 10_000  # that one set of frozen rows is believed to have decided about
-DECIDED = ("promoted", "refused", "waiting")
+DECIDED = ("passed", "promoted", "refused", "waiting")
 
 
 @mlflow_errors
 def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -> None:
-    """Say whether the candidate was promoted, why, and by what numbers."""
+    """Say whether the candidate has passed the gate, why, and by what numbers."""
     place = place_of(settings, run_id)
-    say_what_came_of_it(place, "promoted" if decision.promote else "refused", decision.reason)
+    say_what_came_of_it(place, "passed" if decision.promote else "refused", decision.reason)
     seen = ("difference", "p_value", "lowest", "detectable", "earlier_decisions")
     place.metrics({f"decision/{name}": getattr(decision, name) for name in seen})
     if decision.test_rows:
@@ -60,6 +60,12 @@ def _as_it_is_now(decision: PromotionDecision) -> Iterator[Path]:
 def log_measured(settings: Settings, run_id: str, measured: Measured) -> None:
     """Show how fast, how large and how costly the bundle is."""
     place_of(settings, run_id).metrics({f"bundle/{name}": value for name, value in as_json(measured).items()})
+
+
+@mlflow_errors
+def log_promotion(settings: Settings, run_id: str) -> None:
+    """Say that what had passed the gate is live."""
+    open_store(settings).set_tag(run_id, "decision", "promoted")
 
 
 @mlflow_errors
