@@ -6,6 +6,7 @@ Source: the finaliser of SplitMix64 (Steele, Lea, Flood, 2014), applied once for
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,19 @@ def uniform(seed: int, purpose: int, *counters: ArrayLike) -> NDArray[np.float64
         purpose: keeps draws for different ends apart.
         counters: integers of at least zero.
     """
+    key: Any = _key(seed, purpose)
     with np.errstate(over="ignore"):
-        key = _mixed(np.asarray(seed, np.uint64) + GOLDEN)
-        for counter in (purpose, *counters):
+        for counter in counters:
             key = _mixed(key + (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * GOLDEN)
     numbers: NDArray[np.float64] = (key >> np.uint64(64 - BITS)).astype(np.float64) * 2.0**-BITS
     return numbers
+
+
+@cache
+def _key(seed: int, purpose: int) -> NDArray[np.uint64]:
+    with np.errstate(over="ignore"):
+        first = _mixed(np.asarray(seed, np.uint64) + GOLDEN)
+        return _mixed(first + np.asarray(purpose + 1, np.uint64) * GOLDEN)
 
 
 def between(low: ArrayLike, high: ArrayLike, draw: ArrayLike) -> NDArray[np.int64]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from components.digests import digest_file, digest_of
 from components.errors import DataError
 from components.masks.mask_words import find_segmenter, word_begins
 from components.pretraining.pairs import Cutting, Sequences, TokenizedCorpus, cut_into_pairs, cut_into_pieces
+from components.pretraining.word_ids import WordIds
 from components.pretraining_config import PretrainingConfig
 from components.records import BaseModel, PretrainingExamples, Split, ValidatedDataset
 from components.training.tokenization import load_tokenizer, one_ahead
@@ -114,14 +114,13 @@ def _encoder(config: PretrainingConfig, tokenizer: Any) -> Callable[[Any], Any]:
     rust = tokenizer.backend_tokenizer
     rust.no_truncation()
     rust.no_padding()
+    words = WordIds(rust)
     whole = config.examples.whole_words
     segment = find_segmenter() if whole == "chinese" else None
 
     def encode(batch: tuple[NDArray[np.int64], list[str]]) -> Any:
         documents, texts = batch
-        own = [encoding.ids for encoding in rust.encode_batch_fast(texts, add_special_tokens=False)]
-        lengths = np.fromiter(map(len, own), np.int64, len(own))
-        ids = np.fromiter(chain.from_iterable(own), np.int64, int(lengths.sum()))
+        ids, lengths = words.encode(texts)
         follows = None if whole == "none" else _follows(ids, lengths, tokenizer, segment)
         return documents, ids, lengths, follows
 
