@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,17 +16,16 @@ from tempfile import TemporaryDirectory
 
 from components.config import RunConfig
 from components.digests import canonical
-from components.errors import ConfigError, OrchestrationError, ProjectError, RegistryError
+from components.errors import ConfigError, ProjectError, RegistryError
 from components.monitoring.judging import Look, Watched, learn, look
-from components.monitoring.measure_words import NAMES
 from components.monitoring.memory import Memory, recall, remember
 from components.monitoring.monitor_report import report_content, report_in_words
 from components.monitoring.request_lines import find_logs
-from components.notices import Notice
 from components.records import RegisteredVersion
 from components.run_files import read_run_file
 from components.settings import Settings
 from flows import console
+from flows.alarms import act
 from flows.references import find_reference
 
 log = logging.getLogger("rebert.flows")
@@ -78,10 +77,8 @@ def judge(subject: Subject) -> tuple[Look, str]:
             return found, ""
         memory = learn(seen, memory, found)
         remember(subject.folder, memory)  # before anything is done: a window is judged once, whatever happens next
-        new = memory.untold()
-        action, done = act(subject, found, memory, new) if new else ("", True)
-        if done:
-            remember(subject.folder, memory.told(new))
+        action, memory = act(subject, found, memory)
+        remember(subject.folder, memory)
         record(subject, found, action)
     return found, action
 
@@ -127,54 +124,6 @@ def watched(subject: Subject) -> Watched:
         folder=subject.folder,
         reference=find_reference(subject.settings, subject.version),
     )
-
-
-def act(subject: Subject, found: Look, memory: Memory, new: Sequence[str]) -> tuple[str, bool]:
-    """What follows from alarms that are new: a run, or a notice; in words, and whether it is done with."""
-    named = " and ".join(NAMES[name] for name in new)  # type: ignore[index]
-    if any(name in subject.config.monitor.retrain_on for name in new):
-        try:
-            return _ask_for_run(subject, named), True
-        except OrchestrationError as error:
-            action = f"No run was asked for: {error.problem}"
-            # The next look tries again; the notice is not sent twice.
-            return f"{action} {_tell(subject, found, memory, new, action)}", False
-    return _tell(subject, found, memory, new), True
-
-
-def _ask_for_run(subject: Subject, named: str) -> str:
-    """Have the model run, within the limits of its triggers.
-
-    Raises:
-        OrchestrationError: there is no server, it is not deployed, or its runs are paused.
-    """
-    from prefect.client.orchestration import get_client
-
-    from flows.deployments import require_deployment, require_server
-    from flows.triggers import ask_for_run, in_words
-
-    name = subject.config.name
-    require_server(subject.settings)
-    with get_client(sync_client=True) as client:
-        deployment = require_deployment(client, name)
-        if deployment.paused:
-            raise OrchestrationError(
-                f"The runs of '{name}' are paused.", f"resume them: rebert schedule --resume {name}"
-            )
-        wait = ask_for_run(client, deployment, subject.config.triggers, f"the monitor: {named}")
-    return f"A run was asked for; it begins {f'not before {in_words(wait)}.' if wait else 'now.'}"
-
-
-def _tell(subject: Subject, found: Look, memory: Memory, new: Sequence[str], why: str = "") -> str:
-    from flows.notifying import send_once
-
-    notify = subject.config.notify
-    if "drifted" not in notify.of:
-        return "Nobody is told: notify.of leaves out drifted."
-    text = f"Version {found.version}. {found.reason}" + (f" {why}" if why else "")
-    event, look_further = memory.event(new), f"rebert monitor {found.name} --window {len(found.window.rows) or 1}"
-    sent = send_once(subject.settings, Notice(found.name, "drifted", notify.to, text, look_further, event))
-    return "Somebody was told." if sent else "Nobody was told: no address is set, or it was told before."
 
 
 def record(subject: Subject, found: Look, action: str) -> None:

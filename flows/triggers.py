@@ -123,6 +123,21 @@ def admit(config: RunConfig, run_id: str, deployment_id: str) -> tuple[str, str]
     return DEFERRED, f"Not before {in_words(wait)}."
 
 
+def state_since(name: str, settings: Settings, time: str) -> str:
+    """Name of the state of the newest run of a model that began after a time (ISO 8601); empty where none did.
+
+    Raises:
+        OrchestrationError: the model is not deployed, or there is no Prefect server.
+    """
+    require_server(settings)
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        runs = [run for run in _runs(client, require_deployment(client, name).id) if _has_begun(run)]
+    later = [run for run in runs if run.start_time > datetime.fromisoformat(time)]
+    return str(max(later, key=lambda run: run.start_time).state_name) if later else ""
+
+
 def in_words(wait: Wait) -> str:
     """Until when, and why."""
     return f"{wait.until:%Y-%m-%d %H:%M} UTC: {wait.why}"

@@ -125,7 +125,8 @@ def test_a_server_plans_what_the_run_file_says(server, run_file: Path, tiny_base
 @pytest.mark.slow
 def test_an_alarm_asks_for_a_run_within_the_limits_of_triggers(server, tmp_path: Path, tiny_base: Path, monkeypatch):
     from components.errors import OrchestrationError
-    from flows.monitoring import Subject, _ask_for_run
+    from flows.alarms import ask_for_run
+    from flows.monitoring import Subject
     from tests.bundles import registered
 
     home, url = server
@@ -135,13 +136,13 @@ def test_an_alarm_asks_for_a_run_within_the_limits_of_triggers(server, tmp_path:
     config = read_run_file(path)
     subject = Subject(config, settings, registered(config, 1))
     with pytest.raises(OrchestrationError, match="'watched' is not deployed"):
-        _ask_for_run(subject, "accuracy")
+        ask_for_run(subject, "accuracy")
     deployments.deploy_run_files([path], settings, as_json_object=False)
-    assert _ask_for_run(subject, "accuracy") == "A run was asked for; it begins now."
-    _ask_for_run(subject, "accuracy")  # what waits for the same is the same run
+    assert ask_for_run(subject, "accuracy") == "A run was asked for; it begins now."
+    ask_for_run(subject, "accuracy")  # what waits for the same is the same run
     body = {"flows": {"name": {"any_": ["retrain"]}}, "deployments": {"name": {"any_": ["watched"]}}}
     found = httpx.post(f"{url}/flow_runs/filter", json=body).json()
     assert [run["parameters"]["cause"] for run in found] == ["the monitor: accuracy"]
     deployments.pause_model("watched", settings, paused=True)
     with pytest.raises(OrchestrationError, match="The runs of 'watched' are paused"):
-        _ask_for_run(subject, "accuracy")
+        ask_for_run(subject, "accuracy")

@@ -2,7 +2,8 @@
 
 `<home>/monitor/MODEL/state.json`, and beside it the first and the last good window of the version that is live. An
 alarm about a measure is one event from the window that raises it until `CALM` windows in a row are without it: it is
-told and acted upon once. A new version begins anew.
+told and acted upon once, and once more where the run that was asked for found nothing new to learn from. A new version
+begins anew.
 """
 
 from __future__ import annotations
@@ -26,11 +27,16 @@ STATE, LAST_GOOD, FIRST_GOOD = "state.json", "last_good", "first_good"
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """An alarm that goes on: since when, for how many windows it has been calm, and whether somebody was told."""
+    """An alarm that goes on: since when, for how many windows it has been calm, and whether somebody was told.
+
+    `asked` is when a run was asked for because of it, empty where none was; `vain` says that one had nothing to do.
+    """
 
     since: str
     calm: int = 0
     told: bool = False
+    asked: str = ""
+    vain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +77,38 @@ class Memory:
         found = {name: replace(each, told=each.told or name in known) for name, each in self.episodes.items()}
         return replace(self, episodes=found)
 
+    def unasked(self, retrain_on: Iterable[str]) -> list[str]:
+        """Of some measures, those whose alarm goes on and for which no run was asked for."""
+        wanted = set(retrain_on)
+        return [name for name, each in self.episodes.items() if name in wanted and not each.asked and not each.calm]
+
+    def asked(self, measures: Iterable[str], time: str) -> Memory:
+        """The same once a run was asked for because of these, at a time (ISO 8601)."""
+        known = set(measures)
+        found = {n: replace(each, asked=time) if n in known else each for n, each in self.episodes.items()}
+        return replace(self, episodes=found)
+
+    def asked_for(self) -> dict[str, str]:
+        """The measures whose alarm goes on although a run was asked for, and when it was."""
+        return {name: each.asked for name, each in self.episodes.items() if each.asked and not each.calm}
+
+    def reopened(self, measures: Iterable[str]) -> Memory:
+        """The same once the run that these had asked for was in vain: they are told, and ask, again."""
+        known = set(measures)
+        found = {
+            name: replace(each, told=False, asked="", vain=True) if name in known else each
+            for name, each in self.episodes.items()
+        }
+        return replace(self, episodes=found)
+
+    def in_vain(self, measures: Iterable[str]) -> list[str]:
+        """Of some measures, those for which a run was in vain."""
+        return [name for name in measures if self.episodes[name].vain]
+
     def event(self, measures: Sequence[str]) -> str:
         """What tells these alarms from all others of the model."""
-        parts = (f"{name} since {self.episodes[name].since}" for name in sorted(measures))
+        known = ((name, self.episodes[name]) for name in sorted(measures))
+        parts = (f"{name} since {each.since}{', after a run in vain' * each.vain}" for name, each in known)
         return f"version {self.version}: {', '.join(parts)}"
 
 
