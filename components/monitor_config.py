@@ -55,8 +55,8 @@ class Monitor(Section):
     thresholds: Thresholds = Field(Thresholds(), description="How large a change must be.")
     retrain_on: tuple[Measure, ...] = Field(
         ("accuracy",),
-        description="Measures whose alarm has the model run, within the limits of triggers; of the others people are "
-        "told.",
+        description="Measures whose alarm has the model run, within the limits of triggers; of all alarms people are "
+        "told. accuracy is judged with feedback: sample only, and for types with one label a text.",
     )
     feedback: Literal["corrections", "sample"] = Field(
         "corrections",

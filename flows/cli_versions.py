@@ -139,7 +139,7 @@ def end_trial(name: Name) -> None:
 @command
 def feedback(
     name: Name,
-    output: Annotated[Path, typer.Option(help="JSONL file to write, for data.train of the run file.")],
+    output: Annotated[Path, typer.Option(help="JSONL file to write, for data.feedback of a run file elsewhere.")],
     json: Json = False,
 ) -> None:
     """Write the corrections that the endpoint was sent as training rows, the newest for each text."""

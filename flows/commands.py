@@ -41,19 +41,23 @@ def init_run_file(data: Path, output: Path | None, base: str | None, force: bool
 
 def show_plan(run_file: Path, as_of: date | None, settings: Settings, as_json_object: bool) -> None:
     """The plan of a run as a table, or as JSON."""
+    from components.monitoring.reach import why_no_retraining
     from components.run_files import read_run_file, with_data_of
     from flows.job import open_job
 
     job = open_job(with_data_of(read_run_file(run_file), as_of), settings, RunLog())
     found = job.plan()
     champion = job.champion.version if job.champion else None
+    warning = why_no_retraining(job.config)
     if as_json_object:
-        console.print_json({"model": job.config.name, "champion": champion, **as_json(found)})
+        console.print_json({"model": job.config.name, "champion": champion, "warning": warning, **as_json(found)})
         return
     rows = [(step.name, step.action, step.reason) for step in found.steps]
     console.print_table(f"{job.config.name}, champion: {champion or 'none yet'}", ("step", "", "why"), rows)
     if found.feedback:
         console.print_text(found.feedback)
+    if warning:
+        console.print_text(f"Monitor: {warning}")
     if found.unchanged:
         console.print_text(f"Nothing to do: {found.unchanged}")
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from components.config import Monitor
 from components.errors import ConfigError
-from components.monitoring.accuracy import read_judgements
+from components.monitoring.accuracy import Evidence, Judgement, add_judgements, read_judgements
 from components.monitoring.comparison import Baselines, compare
 from components.monitoring.judging import Look, Watched, learn, look
 from components.monitoring.measuring import entropy, label_of
@@ -22,10 +22,12 @@ from components.monitoring.memory import CALM, Episode, Memory, recall, remember
 from components.monitoring.monitor_plots import draw_look
 from components.monitoring.monitor_report import report_content, report_in_words
 from components.monitoring.projections import project_scores, project_tokens, score_directions, token_directions
+from components.monitoring.reach import why_no_retraining
 from components.monitoring.reference import Reference, Said, make_reference, read_reference
 from components.monitoring.request_lines import find_logs, hash_texts, read_requests
 from components.monitoring.samples import ROWS, table_of, window_of
 from components.task_types import Windows, find_task_type
+from tests.bundles import tiny_config
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SALT = b"salt"
@@ -375,6 +377,21 @@ def test_corrections_are_reported_and_not_taken_for_the_accuracy(subject, tmp_pa
     assert "They are not judged" in report_in_words(found)
 
 
+def test_corrections_are_no_evidence_once_a_sample_is_sent(subject, tmp_path: Path):
+    asked = _with_feedback(tmp_path, right=0, wrong=200)
+    _, memory = judged(subject(asked))
+    assert memory.evidence.wrong == 200
+    found, _ = judged(subject(asked, lines(300, start=400), feedback="sample"), memory)
+    assert "accuracy" not in {each.measure for each in found.findings}
+
+
+def test_without_a_reference_a_sample_is_not_judged_and_the_report_says_why(subject, tmp_path: Path):
+    found, _ = judged(subject(_with_feedback(tmp_path, right=100, wrong=100), known=None, feedback="sample"))
+    words = report_in_words(found)
+    assert "They are not judged: there is no training reference" in words
+    assert "set monitor.feedback" not in words
+
+
 def test_feedback_alone_can_be_an_alarm_and_leaves_the_window_open(subject, tmp_path: Path):
     asked = _with_feedback(tmp_path, right=10, wrong=60)
     found, memory = judged(subject(asked, feedback="sample"))
@@ -406,7 +423,8 @@ def test_what_was_not_told_is_told_the_next_time(subject):
 
 
 def test_a_new_version_begins_anew_and_damage_is_nothing(tmp_path: Path):
-    memory = Memory(3, "t", 7, {"labels": Episode("t", 1, True)})
+    evidence = add_judgements(Evidence(), [Judgement(f"t{number:02}", True) for number in range(60)])
+    memory = Memory(3, "t", 7, {"labels": Episode("t", 1, True)}, evidence)
     remember(tmp_path, memory)
     assert recall(tmp_path, 3) == memory
     assert recall(tmp_path, 4) == Memory(4)
@@ -442,6 +460,24 @@ def test_a_window_without_anything_in_common_with_its_baseline_is_no_crash(subje
     window = window_of(requests, 1, 300)
     assert compare(window, Baselines(), Monitor())[0].measure == "errors"
     assert compare(window, Baselines(reference=window.rows[["tokens"]]), Monitor())[0].measure == "errors"
+
+
+@pytest.mark.parametrize(
+    ("task_type", "monitor", "why"),
+    [
+        ("text_classification", {}, "judged only with monitor.feedback: sample"),
+        ("token_classification", {"feedback": "sample"}, "models of the type token_classification have none"),
+        ("text_classification", {"feedback": "sample"}, ""),
+        ("text_classification", {"retrain_on": ["accuracy", "texts"]}, ""),
+        ("text_classification", {"retrain_on": []}, ""),
+        ("text_classification", {"every_hours": None}, ""),
+    ],
+)
+def test_a_monitor_that_can_never_retrain_is_said_when_the_run_is_planned(task_type, monitor, why):
+    section = Monitor(**{"every_hours": 24, **monitor})
+    found = why_no_retraining(tiny_config().model_copy(update={"task_type": task_type, "monitor": section}))
+    assert why in found
+    assert bool(found) == bool(why)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """Real accuracy by what people send to /feedback: how many answers were right, for this window and since the version
-went live, and whether that is worse than it was on the frozen rows.
+went live, and whether that is, or has become, worse than it was on the frozen rows.
 
 The interval of a window is Wilson's, for that window alone. Who looks every day needs evidence that may be looked at
 as often as one likes: the e-process below stays under 1 / alpha, with probability 1 - alpha, at all times together,
-while the accuracy is not below the bound.
+while the accuracy is not below the bound. It begins anew after every `EACH` pieces of feedback beside all that went
+before, so that thousands of good answers do not hide that the newest are bad.
 """
 
 from __future__ import annotations
@@ -22,21 +23,62 @@ from components.task_types import TaskType
 from components.task_types.base import Numbers
 
 CONFIDENCE = 0.95
+EACH = 50  # pieces of feedback from one start to the next; the starts are fixed, however often somebody looks
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A moment from which evidence is counted: the time of the last feedback before it, and what had come by then."""
+
+    since: str = ""
+    right: int = 0
+    wrong: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What people have said since a version went live: `right` and `wrong` answers, and the largest e-value so far."""
+    """What people have said since a version went live: `right` and `wrong` answers, and what there were at each start.
+
+    `mode` and `bound` are those that the feedback was gathered under; with other ones it does not count.
+    """
 
     right: int = 0
     wrong: int = 0
-    largest: float = 0.0  # its logarithm
     until: str = ""  # time of the newest feedback that is in it
+    starts: tuple[Start, ...] = (Start(),)
+    mode: str = ""
+    bound: float = 0.5
+
+    @property
+    def rows(self) -> int:
+        return self.right + self.wrong
 
     @property
     def p_value(self) -> float:
-        """Against "the accuracy is at least the bound"; holds whenever one stops looking. Source: Ville 1939."""
-        return min(1.0, exp(-self.largest))
+        """Against "the accuracy is at least the bound, at all times"; may be looked at always. Source: Ville 1939."""
+        from scipy.special import logsumexp
+
+        to_come = -log(len(self.starts) + 1)  # weight of the starts that are still to come, each with an e-value of 1
+        return min(1.0, exp(-logsumexp([*self._weighted(), to_come])))
+
+    @property
+    def strongest(self) -> Start:
+        """The start from which the evidence against the bound is largest."""
+        return self.starts[int(np.argmax(self._weighted()))]
+
+    def under(self, mode: str, bound: float) -> Evidence:
+        """The same, or none where it was gathered in another mode or against another bound: both were known then."""
+        if (self.mode, self.bound) == (mode, bound):
+            return self
+        return Evidence(until=self.until, starts=(Start(self.until),), mode=mode, bound=bound)
+
+    def _weighted(self) -> Numbers:
+        """Logarithm of each start's e-value times its weight; the weights 1/2, 1/6, 1/12, … add up to 1."""
+        place = np.arange(1, len(self.starts) + 1)
+        right, wrong = (np.array([getattr(each, name) for each in self.starts], float) for name in ("right", "wrong"))
+        values = log_evidence(self.right - right, self.wrong - wrong, self.bound)
+        weighted: Numbers = values - np.log(place * (place + 1))
+        return weighted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +89,26 @@ class Judgement:
     right: bool
 
 
-def add_judgements(evidence: Evidence, judgements: Sequence[Judgement], bound: float) -> Evidence:
-    """The evidence with more feedback, each piece one look.
-
-    Args:
-        bound: accuracy that the answers should have at least; above 0 and below 1.
-    """
-    if not judgements:
-        return evidence
+def add_judgements(evidence: Evidence, judgements: Sequence[Judgement]) -> Evidence:
+    """The evidence with more feedback."""
+    starts, right, wrong = list(evidence.starts), evidence.right, evidence.wrong
     came = sorted(judgements, key=lambda each: each.time)
-    right = evidence.right + np.cumsum([each.right for each in came])
-    wrong = evidence.wrong + np.cumsum([not each.right for each in came])
-    values = log_evidence(right.astype(np.float64), wrong.astype(np.float64), bound)
-    return replace(
-        evidence,
-        right=int(right[-1]),
-        wrong=int(wrong[-1]),
-        largest=max(evidence.largest, float(values.max())),
-        until=came[-1].time,
-    )
+    for each in came:
+        right, wrong = right + each.right, wrong + (not each.right)
+        if (right + wrong) % EACH == 0:
+            starts.append(Start(each.time, right, wrong))
+    until = came[-1].time if came else evidence.until
+    return replace(evidence, right=right, wrong=wrong, until=until, starts=tuple(starts))
 
 
 def log_evidence(right: Numbers, wrong: Numbers, bound: float) -> Numbers:
     """Logarithm of the e-value against "the accuracy is at least `bound`": all lower accuracies alike, by the bound's.
 
+    A start's e-value is 1 until there is feedback after it, so that any fixed weights make one e-process of many.
+
     Source: the method of mixtures, Robbins, Statistical methods related to the law of the iterated logarithm (1970);
-    Ramdas et al., Game-theoretic statistics and safe anytime-valid inference, Statistical Science 38 (2023).
+    Ramdas et al., Game-theoretic statistics and safe anytime-valid inference, Statistical Science 38 (2023); starts
+    beside each other: Shin, Ramdas and Rinaldo, E-detectors, NEJSDS 2 (2024).
     """
     from scipy.special import betainc, betaln
 

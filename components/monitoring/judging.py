@@ -31,6 +31,7 @@ from components.task_types import TaskType
 
 ALL_ROWS = 10**9
 MOST_TOLD = 4  # measures in the reason; the report has all
+EVEN = 0.5  # bound of evidence that is counted and not judged
 EDGE = 0.01  # how near to 0 or 1 the bound of the accuracy may come
 
 
@@ -58,6 +59,7 @@ class Accuracy:
     evidence: Evidence
     bound: float
     judged: bool
+    why_not: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,13 +158,26 @@ def _accuracy(watched: Watched, memory: Memory) -> Accuracy | None:
         return None
     judgements = _judgements(watched, memory.evidence.until)
     bound = _bound(watched)
-    evidence = add_judgements(memory.evidence, judgements, bound or 0.5)
-    if not evidence.right + evidence.wrong:
+    known = memory.evidence.under(watched.settings.feedback, EVEN if bound is None else bound)
+    evidence = add_judgements(known, judgements)
+    if not evidence.rows:
         return None
     right = sum(each.right for each in judgements)
     interval = wilson(right, len(judgements)) if judgements else None
-    judged = bound is not None and watched.settings.feedback == "sample"
-    return Accuracy(len(judgements), right, interval, evidence, bound or 0.0, judged)
+    why_not = _why_not_judged(watched)
+    return Accuracy(len(judgements), right, interval, evidence, bound or 0.0, not why_not, why_not)
+
+
+def _why_not_judged(watched: Watched) -> str:
+    """Why feedback says nothing of the accuracy of all answers; empty where it does."""
+    if watched.settings.feedback != "sample":
+        return (
+            "people send what they find wrong, so this is no accuracy of all answers. With the truth about a random "
+            "sample, set monitor.feedback: sample."
+        )
+    if watched.reference is None:
+        return "there is no training reference, and so no accuracy on the frozen rows to compare with."
+    return ""
 
 
 def _judgements(watched: Watched, since: str) -> list[Judgement]:
@@ -192,12 +207,13 @@ def _about_accuracy(accuracy: Accuracy, watched: Watched) -> Finding | None:
     if not accuracy.judged or watched.reference is None:
         return None
     evidence = accuracy.evidence
-    rows = evidence.right + evidence.wrong
-    observed = evidence.right / rows
+    sure = evidence.p_value <= watched.settings.alpha
+    start = evidence.strongest if sure else evidence.starts[0]
+    right, rows = evidence.right - start.right, evidence.rows - start.right - start.wrong
+    observed, (low, high) = right / rows, wilson(right, rows)
     effect = watched.reference.right - observed
     threshold = watched.settings.thresholds.accuracy
-    sure = evidence.p_value <= watched.settings.alpha
-    low, high = wilson(evidence.right, rows)
+    since = f" since {start.since[:16].replace('T', ' ')}" if start.since else ""
     return Finding(
         measure="accuracy",
         against="training reference",
@@ -210,7 +226,7 @@ def _about_accuracy(accuracy: Accuracy, watched: Watched) -> Finding | None:
         p_value=evidence.p_value,
         corrected=evidence.p_value,
         severity="alarm" if sure and effect >= threshold else "ok",
-        sentence=f"{observed:.1%} of {rows:,} answers were right by /feedback [{low:.1%}, {high:.1%}], was "
+        sentence=f"{observed:.1%} of {rows:,} answers were right by /feedback{since} [{low:.1%}, {high:.1%}], was "
         f"{watched.reference.right:.1%} on the frozen rows",
     )
 

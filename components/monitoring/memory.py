@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.digests import canonical
-from components.monitoring.accuracy import Evidence
+from components.monitoring.accuracy import Evidence, Start
 from components.monitoring.comparison import Finding
 from components.records import as_json
 from components.step_store import storage_errors, write_whole
@@ -127,10 +127,14 @@ def recall(folder: Path, version: int) -> Memory:
     try:
         content: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
         episodes = {name: Episode(**each) for name, each in content.pop("episodes").items()}
-        memory = Memory(**{**content, "episodes": episodes, "evidence": Evidence(**content["evidence"])})
+        memory = Memory(**{**content, "episodes": episodes, "evidence": _evidence(content["evidence"])})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return Memory(version)
     return memory if memory.version == version else Memory(version)
+
+
+def _evidence(content: Mapping[str, Any]) -> Evidence:
+    return Evidence(**{**content, "starts": tuple(Start(**each) for each in content["starts"])})
 
 
 def remember(folder: Path, memory: Memory) -> None:

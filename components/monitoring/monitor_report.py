@@ -81,8 +81,11 @@ def _of_accuracy(accuracy: Accuracy | None) -> list[str]:
     if accuracy is None:
         return []
     evidence = accuracy.evidence
-    total = evidence.right + evidence.wrong
-    lines = [f"Feedback: {evidence.right:,} of {total:,} answers that people spoke of were right since it went live."]
+    began = evidence.starts[0].since
+    since = f"{_minute(began)} UTC" if began else "it went live"
+    lines = [
+        f"Feedback: {evidence.right:,} of {evidence.rows:,} answers that people spoke of were right since {since}."
+    ]
     if accuracy.interval:
         low, high = accuracy.interval
         lines[0] += f" Of {accuracy.new:,} new ones {accuracy.new_right:,} [{low:.1%}, {high:.1%}, Wilson, 95 %]."
@@ -92,10 +95,7 @@ def _of_accuracy(accuracy: Accuracy | None) -> list[str]:
             "looked at after each piece of feedback."
         )
     else:
-        lines.append(
-            "They are not judged: people send what they find wrong, so this is no accuracy of all answers. With the "
-            "truth about a random sample, set monitor.feedback: sample."
-        )
+        lines.append(f"They are not judged: {accuracy.why_not}")
     return lines
 
 
