@@ -168,11 +168,12 @@ class RegisteredVersion:
 
 @dataclass(frozen=True, slots=True)
 class GateRule:
-    """One rule of the gate and what came of it; `sentence` holds the numbers."""
+    """One rule of the gate and what came of it; `sentence` holds the numbers, `p_value` that of its test, if any."""
 
     name: str
     passed: bool
     sentence: str
+    p_value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,8 @@ class PromotionDecision:
     p-value that passes, `lowest` the one-sided limit that the true difference is above at 1 - alpha, `detectable` the
     smallest true difference that these rows would have shown with the power asked for. `best_version` is the best ever
     accepted, where that is not the champion. `earlier_decisions` counts the decisions on the same frozen rows before.
-    `gate` is the rule set that decided: the run file's section as it was read, with its defaults.
+    `gate` is the rule set that decided: the run file's section as it was read, with its defaults. `digest` is the
+    SHA-256 of `decision.json` where that does not lie in `folder` any more.
     """
 
     folder: Path
@@ -208,6 +210,7 @@ class PromotionDecision:
     earlier_decisions: int = 0
     test_rows: str = ""
     gate: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

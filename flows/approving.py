@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from components.config import RunConfig
 from components.errors import RegistryError
+from components.notices import Notice
 from components.records import EvaluationReport, GateRule, PromotionDecision, RegisteredVersion, as_json
+from components.reports.decision_file import digest_of_content
 from components.settings import Settings
 from flows import console, results
 from flows.job import Job
@@ -23,6 +26,19 @@ def leave_waiting(
     waiting = registry.ask_for_approval(job.settings, version.name, version.version, decision, days=days)
     tracking.log_waiting(job.settings, version.run_id, waiting.until)
     return results.waiting(job, version, report, decision, waiting.until)
+
+
+def close_expired(settings: Settings, config: RunConfig) -> None:
+    """Refuse, write down and tell what nobody has approved in time."""
+    from components import registry, tracking
+    from flows.notifying import send_once
+
+    for version, why in registry.expire(settings, config.name):
+        tracking.log_expiry(settings, version.run_id, why)
+        if "refused" in config.notify.of:
+            look = f"rebert explain {config.name} {version.version}"
+            event = f"version {version.version}: {why}"
+            send_once(settings, Notice(config.name, "refused", config.notify.to, why, look, event))
 
 
 def approve_version(name: str, settings: Settings, version: int, reason: str, as_json_object: bool) -> None:
@@ -65,4 +81,4 @@ def _decision_about(settings: Settings, version: RegisteredVersion) -> Promotion
         )
     known: dict[str, Any] = {key: value for key, value in content.items() if key in PromotionDecision.__slots__}
     rules = tuple(GateRule(**rule) for rule in known.pop("rules"))
-    return PromotionDecision(**known | {"folder": Path(), "rules": rules})
+    return PromotionDecision(**known | {"folder": Path(), "rules": rules, "digest": digest_of_content(content)})

@@ -10,6 +10,7 @@ from components.errors import ConfigError, RegistryError
 from components.records import as_json
 from components.registry import LedgerEvent, aliases_at, examine_ledger, list_models, live_at, read_moves
 from components.settings import Settings
+from components.tracking import changed_decisions
 from flows import console
 
 
@@ -25,7 +26,7 @@ def show_history(name: str, settings: Settings, at: str | None, as_json_object: 
     if not events:
         known = ", ".join(list_models(settings)) or "none"
         raise RegistryError(f"No version of '{name}' was ever live; models here: {known}.", "run its run file first.")
-    problems = examine_ledger(settings, name)
+    problems = examine_ledger(settings, name) + changed_decisions(settings, events)
     live = live_at(events, when) if when else None
     if as_json_object:
         asked: dict[str, Any] = {}
@@ -45,7 +46,7 @@ def show_history(name: str, settings: Settings, at: str | None, as_json_object: 
             "compare it with a backup of MLflow's database, and ask who may write there.",
         )
     if not as_json_object:
-        console.say(f"The ledger is whole: {len(events)} moves, each sealed with the one before.")
+        console.say(f"The ledger is whole: {len(events)} moves, each sealed with the one before and with its decision.")
 
 
 def moment(text: str) -> datetime:

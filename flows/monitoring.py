@@ -69,7 +69,10 @@ def judge(subject: Subject) -> tuple[Look, str]:
     Raises:
         ProjectError: a log or a reference cannot be read, or MLflow is away.
     """
+    from flows.approving import close_expired
+
     with _alone(subject):
+        close_expired(subject.settings, subject.config)
         memory = recall(subject.folder, subject.version.version)
         seen = watched(subject)
         found = look(seen, memory)

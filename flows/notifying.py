@@ -58,7 +58,7 @@ class Report:
             self.tell("refused", result.reason, look, f"version {result.version}")
         elif result.outcome == "waiting":
             look = f"rebert approve {result.model} {result.version} --reason '…'"
-            self.tell("waiting", result.reason, look, f"version {result.version} waits")
+            self.tell("waiting", result.reason, look, f"version {result.version} waits: {result.reason}")
 
     def failed(self, error: Exception) -> None:
         """The run has failed: the same failure again is the same event until a run works."""

@@ -82,6 +82,7 @@ def check_bundle(
 ) -> PromotionDecision:
     """The decision once more, with what was measured on the running bundle."""
     from components.reports.bundle_rules import judge_bundle, measure_bundle
+    from components.reports.decision_file import decision_digest
     from components.tracking import log_decision, log_measured
 
     measured = measure_bundle(built.path, proof.p95_ms, proof.core_seconds, job.config.gate.core_watts)
@@ -91,7 +92,8 @@ def check_bundle(
         if judged is not decision:
             log_decision(job.settings, version.run_id, judged)
             artifacts.publish_file(job.config.name, "decision", judged.folder / "decision.md")
-    return replace(judged, folder=decision.folder)
+        digest = decision_digest(judged)
+    return replace(judged, folder=decision.folder, digest=digest)
 
 
 @task(name="promote", retries=3, retry_delay_seconds=[2, 10, 30], timeout_seconds=600, tags=["mlflow"], **STORED)

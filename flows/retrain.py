@@ -20,7 +20,7 @@ from components.settings import Settings, apply_settings, read_settings
 from components.step_parts import decide_step, verdict_step
 from components.tracking import log_label_noise
 from flows import computing, release_steps, results, steps, turns
-from flows.approving import leave_waiting
+from flows.approving import close_expired, leave_waiting
 from flows.job import Job, open_job
 from flows.labels import look_at_labels
 from flows.notifying import crashed, failures_told, read_or_tell, reported
@@ -82,6 +82,7 @@ def _in_turn(config: RunConfig, settings: Settings, run_file: Path, *, triggered
 def _attempt(config: RunConfig, settings: Settings) -> RunResult:
     """What came of the run; where MLflow is away it waits, which is no failure to be told of."""
     try:
+        close_expired(settings, config)
         job = open_job(config, settings, run_log(), computing.current.get())
         with job.process:
             result = run_job(job)

@@ -8,6 +8,7 @@ import pytest
 
 from components import registry
 from components.errors import RegistryError
+from components.notices import Notice
 from components.records import PromotionDecision
 from components.registry.approvals import Waiting
 
@@ -57,6 +58,40 @@ def test_what_was_not_approved_in_time_is_not_approved_and_can_be_asked_for_anew
     assert caught.value.hint.startswith("run its run file again")
     assert registry.champion(shop, "shop") is None
     assert not registry.ask_for_approval(shop, "shop", 1, decision(), days=1).is_over
+
+
+def test_what_was_not_approved_in_time_is_refused_in_the_ledger_and_told_once(shop, tmp_path, monkeypatch):
+    from flows.approving import close_expired
+    from tests.bundles import tiny_config
+
+    told: list[Notice] = []
+    monkeypatch.setattr("flows.notifying.send_once", lambda _, notice: told.append(notice))
+    client = registry.open_store(shop)
+    run_id = client.create_run(client.create_experiment("shop")).info.run_id
+    digest = {"rebert.model_digest": "3" * 64}
+    client.create_model_version("shop", (shop.artifacts / "x").as_uri(), run_id=run_id, tags=digest)
+    registry.set_challenger(shop, "shop", 3)
+    registry.ask_for_approval(shop, "shop", 3, decision(), days=-1)
+    registry.ask_for_approval(shop, "shop", 2, decision(), days=1)
+    for _ in range(2):
+        close_expired(shop, tiny_config("shop"))
+    [_, refused] = registry.read_moves(shop, "shop")
+    assert (refused.action, refused.before, refused.after) == ("refuse", 3, None)
+    assert refused.why.startswith("Not approved in time: it waited from ")
+    assert [each.version for each in registry.waiting_versions(shop, "shop")] == [2]
+    assert [(notice.occasion, notice.why) for notice in told] == [("refused", refused.why)]
+    assert client.get_run(run_id).data.tags["decision"] == "refused"
+    assert registry.examine_ledger(shop, "shop") == []
+
+
+def test_what_waited_in_vain_is_refused_also_where_another_is_judged_by_now(shop):
+    registry.set_challenger(shop, "shop", 1)
+    registry.ask_for_approval(shop, "shop", 1, decision(), days=-1)
+    registry.set_challenger(shop, "shop", 2)
+    registry.expire(shop, "shop")
+    assert registry.with_alias(shop, "shop", "challenger").version == 2
+    assert registry.read_moves(shop, "shop")[-1].why.startswith("Not approved in time")
+    assert registry.examine_ledger(shop, "shop") == []
 
 
 def test_a_version_that_does_not_wait_is_named_with_those_that_do(shop):

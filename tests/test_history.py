@@ -17,6 +17,7 @@ from components.errors import ConfigError, RegistryError
 from components.records import GateRule, PromotionDecision
 from components.registry import ledger
 from components.registry.ledger import LedgerEvent, new_event, seal_of
+from components.registry.ledger_numbers import numbers_of
 from components.registry.seals import problems_of
 from flows.history import moment, numbers_in_words, show_history
 
@@ -39,7 +40,8 @@ def anchors(events: list[LedgerEvent]) -> dict:
 
 
 def found(events: list[LedgerEvent], original: list[LedgerEvent], champion: int | None = 4) -> str:
-    return " ".join(problems_of(events, anchors(original), champion))
+    aliases = {"champion": champion, "previous": ledger.aliases_at(events)["previous"]}
+    return " ".join(problems_of(events, anchors(original), {name: each for name, each in aliases.items() if each}))
 
 
 def test_a_whole_ledger_has_no_problems():
@@ -63,14 +65,14 @@ def test_an_entry_that_was_changed_and_sealed_again_breaks_the_next():
     forged = replace(forged, seal=seal_of(forged))
     words = found([events[0], forged, *events[2:]], events)
     assert "Entry 3 does not follow from entry 2" in words
-    assert "Entry 2, which made version 2 live, is gone or was replaced." in words
+    assert "Entry 2, the newest about version 2, is gone or was replaced." in words
 
 
 def test_removed_entries_are_missed_wherever_they_stood():
     events = chain()
     assert "begins with entry 2" in found(events[1:], events)
     assert "Between entry 1 and entry 3" in found([events[0], *events[2:]], events)
-    assert "Entry 4, which made version 4 live, is gone" in found(events[:3], events)
+    assert "Entry 4, the newest about version 4, is gone" in found(events[:3], events)
 
 
 def test_a_seal_cannot_just_be_left_out():
@@ -291,6 +293,81 @@ def test_a_challenger_that_was_moved_by_hand_is_told(judged):
     assert problem == (
         "The alias challenger is at version 1, but the ledger says no version: somebody has moved it by hand."
     )
+
+
+def test_a_previous_version_that_was_moved_by_hand_is_told(judged):
+    """A rollback would make it live."""
+    registry.open_store(judged).set_registered_model_alias("shop", "previous", "1")
+    (problem,) = registry.examine_ledger(judged, "shop")
+    assert problem.startswith("The alias previous is at version 1, but the ledger says version 2")
+
+
+def test_a_judgement_that_was_taken_off_the_end_of_the_ledger_is_missed(judged):
+    client = registry.open_store(judged)
+    tags = {"rebert.model_digest": "4" * 64}
+    client.create_model_version("shop", (judged.artifacts / "x").as_uri(), tags=tags)
+    registry.set_challenger(judged, "shop", 4)
+    registry.retire_challenger(judged, "shop", 4)
+    assert registry.examine_ledger(judged, "shop") == []
+    for number in (7, 8):
+        client.delete_registered_model_tag("shop", f"rebert.ledger.{number:04d}")
+    (problem,) = registry.examine_ledger(judged, "shop")
+    assert problem == "Entry 8, the newest about version 4, is gone or was replaced."
+
+
+def _decision_of(slices: int, gate: dict | None = None) -> PromotionDecision:
+    sentence = "accuracy -0.0821 on 120 rows, shown to be worse: p = 0.00031 after Holm, refused up to 0.05"
+    rules = tuple(GateRule(f"slice country=number {n:03}", n % 2 == 1, sentence, 0.00031) for n in range(slices))
+    numbers = ("accuracy", 0.9, 2, 0.9, -0.01, None, "exact McNemar test", 0.3, 0.0, 0.95, 100)
+    return PromotionDecision(Path("nowhere"), False, "worse " * 500, *numbers, rules, gate=gate or {"margin": 0.0})
+
+
+@pytest.mark.parametrize("slices", [2, 20, 40, 400])
+def test_an_entry_fits_into_a_tag_however_many_rules_refused(slices):
+    """MLflow's registered_model_tags.value is a String(5000), which PostgreSQL enforces."""
+    wide = _decision_of(slices, {"required_slices": [f"city={n}" for n in range(slices)], "margin": 0.0})
+    event = new_event([], "refuse", before=3, after=None, why=wide.reason, run_id="r" * 32, numbers=numbers_of(wide))
+    closed = replace(event, state="abandoned", seal=seal_of(event))
+    assert len(json.dumps(asdict(closed), ensure_ascii=False)) <= 5000
+    rules = event.numbers["rules"]
+    assert "rules_in_short" not in event.numbers
+    if slices == 2:
+        assert rules["slice country=number 000"].startswith("refused: accuracy -0.0821")
+    elif slices == 20:
+        assert rules["slice country=number 000"] == "refused, p = 0.00031"
+        assert rules["slice country=number 001"] == "passed, p = 0.00031"
+    else:
+        assert rules["…"] == f"{slices - 12} more, {slices // 2 - 12} of them refused"
+
+
+def test_the_digest_of_a_decision_is_that_of_its_file(tmp_path: Path):
+    from components.digests import canonical, digest_file
+
+    path = tmp_path / "decision.json"
+    path.write_text(canonical({"metric": "accuracy", "p_value": 0.1 + 0.2, "champion_version": 2}), encoding="utf-8")
+    assert numbers_of(replace(_decision_of(1), folder=tmp_path))["decision"] == digest_file(path)
+
+
+def test_a_decision_that_was_changed_in_mlflow_is_told(shop, tmp_path: Path, capsys):
+    from components.digests import canonical
+
+    client = registry.open_store(shop)
+    run_id = client.create_run(client.create_experiment("shop")).info.run_id
+    tags = {"rebert.model_digest": "3" * 64}
+    client.create_model_version("shop", (shop.artifacts / "x").as_uri(), run_id=run_id, tags=tags)
+    content = {"metric": "accuracy", "champion_version": 2}
+    (tmp_path / "decision.json").write_text(canonical(content), encoding="utf-8")
+    decided = replace(_decision_of(1), folder=tmp_path, reason="worse")
+    tracking.log_decision(shop, run_id, decided)
+    registry.set_challenger(shop, "shop", 3)
+    registry.retire_challenger(shop, "shop", 3, decided)
+    show_history("shop", shop, None, True)
+    assert json.loads(capsys.readouterr().out)["whole"] is True
+    place = Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
+    [kept] = (place / "decision" / "seen").glob("*/decision.json")
+    kept.write_text(canonical(content | {"metric": "macro_f1"}), encoding="utf-8")
+    with pytest.raises(RegistryError, match=r"The decision.json of entry 4, decision/seen/\w+ of run \w+, is gone or"):
+        show_history("shop", shop, None, True)
 
 
 @pytest.mark.parametrize("moved", [True, False])

@@ -7,6 +7,7 @@ packaging      a model directory as an MLflow model
 registration   a model directory in, its one version out
 versions       finding and fetching versions
 ledger         what was live when and why
+ledger_numbers what the ledger keeps of a decision, and how it fits
 seals          what makes tampering with it visible
 removal        versions that nobody needs any more
 aliases        promote, rollback, and what a killed process left of them
@@ -25,6 +26,7 @@ from components.registry.approvals import (
     Waiting,
     approve,
     ask_for_approval,
+    expire,
     require_waiting,
     stop_waiting,
     waiting_models,
@@ -60,6 +62,7 @@ __all__ = [
     "champion",
     "delete_version",
     "examine_ledger",
+    "expire",
     "fetch_model",
     "fetched_folder",
     "find_by_address",

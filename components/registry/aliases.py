@@ -11,21 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 from components.errors import RegistryError
-from components.records import PromotionDecision, RegisteredVersion, as_json
+from components.records import PromotionDecision, RegisteredVersion
 from components.registry import ledger
 from components.registry.ledger import LedgerEvent
+from components.registry.ledger_numbers import numbers_of
 from components.registry.seals import anchor
 from components.registry.store import mlflow_errors, open_store
 from components.registry.versions import ROLLED_BACK, aliases_of, get_version, registry_lock
 from components.settings import Settings
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-# Of a decision, what the ledger keeps: every number that was seen.
-NUMBERS = (
-    *("metric", "candidate_score", "champion_score", "difference", "interval", "test", "p_value", "rows"),
-    *("alpha", "lowest", "detectable", "margin", "best_version", "earlier_decisions", "test_rows", "confidence"),
-    "gate",
-)
 
 
 @mlflow_errors
@@ -51,25 +46,29 @@ def set_challenger(settings: Settings, name: str, version: int) -> None:
 
 
 @mlflow_errors
-def retire_challenger(settings: Settings, name: str, version: int, decision: PromotionDecision | None = None) -> None:
+def retire_challenger(
+    settings: Settings, name: str, version: int, decision: PromotionDecision | None = None, *, late: str = ""
+) -> None:
     """Take the alias `challenger` from a version that was refused, if it still has it, and write down why.
 
     Args:
         decision: the gate's, about this version.
+        late: why it was not approved, of one that waited; that is written down also where another is judged by now.
     """
     client = open_store(settings)
     with registry_lock(settings, name):
         events = _recover(client, name)
-        if aliases_of(client, name).get(CHALLENGER) != version:
+        judged = aliases_of(client, name).get(CHALLENGER)
+        if judged != version and not late:
             return
         event = ledger.new_event(
             events,
             "refuse",
             before=version,
-            after=None,
-            why=decision.reason if decision else "",
+            after=None if judged == version else judged,
+            why=late or (decision.reason if decision else ""),
             run_id=get_version(settings, name, version).run_id,
-            numbers=_numbers(decision) if decision else None,
+            numbers=numbers_of(decision) if decision else None,
             alias="challenger",
         )
         _move_challenger(client, name, ledger.write_event(client, name, event))
@@ -77,7 +76,10 @@ def retire_challenger(settings: Settings, name: str, version: int, decision: Pro
 
 def _move_challenger(client: Any, name: str, event: LedgerEvent) -> None:
     _point(client, name, CHALLENGER, event.after)
-    ledger.close_event(client, name, event, "done")
+    closed = ledger.close_event(client, name, event, "done")
+    about = event.before if event.action == "refuse" else event.after
+    if about is not None:
+        anchor(client, name, about, closed)
 
 
 @mlflow_errors
@@ -128,16 +130,9 @@ def promote(
             after=version,
             why=decision.reason,
             run_id=wanted.run_id,
-            numbers=_numbers(decision),
+            numbers=numbers_of(decision),
         )
         return _carry_out(client, name, ledger.write_event(client, name, event), events)
-
-
-def _numbers(decision: PromotionDecision) -> dict[str, Any]:
-    """What was seen and by which rules; what each rule saw stands in its sentence."""
-    plain = as_json(decision)
-    rules = {rule.name: f"{'' if rule.passed else 'refused: '}{rule.sentence}" for rule in decision.rules}
-    return {key: plain[key] for key in NUMBERS} | {"rules": rules}
 
 
 @mlflow_errors
@@ -204,7 +199,8 @@ def _carry_out(client: Any, name: str, event: LedgerEvent, earlier: list[LedgerE
     _point(client, name, CHAMPION, event.after)
     _finish(client, name, event)
     closed = ledger.close_event(client, name, event, "done")
-    anchor(client, name, closed)
+    if event.after is not None:
+        anchor(client, name, event.after, closed)
     ledger.tell_story(client, name)
     return closed
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from components.errors import RegistryError
-from components.records import PromotionDecision
-from components.registry.aliases import promote
+from components.records import PromotionDecision, RegisteredVersion
+from components.registry.aliases import promote, retire_challenger
 from components.registry.ledger import LedgerEvent, who_is_it
 from components.registry.store import mlflow_errors, open_store
 from components.registry.versions import get_version, registry_lock, versions
@@ -110,6 +110,22 @@ def stop_waiting(settings: Settings, name: str, version: int) -> None:
     with registry_lock(settings, name):
         if WAITING in client.get_model_version(name, str(version)).tags:
             client.delete_model_version_tag(name, str(version), WAITING)
+
+
+def expire(settings: Settings, name: str) -> list[tuple[RegisteredVersion, str]]:
+    """Refuse what nobody has approved in time: an entry of the ledger for each, and it waits no more.
+
+    Returns:
+        The versions and why they are refused.
+    """
+    over = [waiting for waiting in waiting_versions(settings, name) if waiting.is_over]
+    found = []
+    for waiting in over:
+        why = f"Not approved in time: it waited from {_minute(waiting.since)} to {_minute(waiting.until)}."
+        retire_challenger(settings, name, waiting.version, late=why)
+        stop_waiting(settings, name, waiting.version)
+        found.append((get_version(settings, name, waiting.version), why))
+    return found
 
 
 def _what_waits(found: Iterable[Waiting]) -> str:

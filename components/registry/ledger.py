@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from components.digests import digest_of
 from components.errors import RegistryError
+from components.registry.ledger_numbers import LONGEST_ENTRY, fitting
 from components.registry.store import mlflow_errors, open_store
 from components.settings import Settings
 
@@ -26,7 +27,7 @@ MOST_MOVES = 10
 LONGEST_SENTENCE = 300  # characters; the whole reason is in the tag
 Action = Literal["promote", "rollback", "challenge", "refuse"]
 ONE_LINE = str.maketrans({"\n": " ", "|": "/"})
-LONGEST_REASON = 2000  # characters; a tag holds 5,000 in older MLflow servers
+LONGEST_REASON = 2000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,12 @@ def _event(name: str, key: str, text: str) -> LedgerEvent:
 
 def write_event(client: Any, name: str, event: LedgerEvent) -> LedgerEvent:
     """Store an event under its number."""
-    text = json.dumps(asdict(event), ensure_ascii=False)
-    client.set_registered_model_tag(name, f"{PREFIX}{event.number:04d}", text)
+    client.set_registered_model_tag(name, f"{PREFIX}{event.number:04d}", _text(event))
     return event
+
+
+def _text(event: LedgerEvent) -> str:
+    return json.dumps(asdict(event), ensure_ascii=False)
 
 
 def new_event(
@@ -143,7 +147,7 @@ def new_event(
 ) -> LedgerEvent:
     """The next event of a ledger, as an intent."""
     last = max(events, key=lambda event: event.number, default=None)
-    return LedgerEvent(
+    event = LedgerEvent(
         number=last.number + 1 if last else 1,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         action=action,
@@ -152,10 +156,11 @@ def new_event(
         why=why[:LONGEST_REASON],
         who=who_is_it(),
         run_id=run_id,
-        numbers=dict(numbers or {}),
         previous=(last.seal or seal_of(last)) if last else "",
         alias=alias,
     )
+    closed = replace(event, state="abandoned", seal=seal_of(event))
+    return replace(event, numbers=fitting(numbers or {}, LONGEST_ENTRY - len(_text(closed))))
 
 
 def close_event(client: Any, name: str, event: LedgerEvent, state: Literal["done", "abandoned"]) -> LedgerEvent:

@@ -101,7 +101,7 @@ def _failure(found: BehaviourFinding, gate: Gate) -> GateRule | None:
         return GateRule(name, False, f"{_share(found)}, at most {limit:.1%} are allowed")
     if found.adjusted is not None and found.adjusted <= gate.guard_alpha:
         words = f"{_share(found)}, against {found.champion_failures} of the champion's"
-        return GateRule(name, False, f"{words}: shown to be worse, p = {found.adjusted:.2g} after Holm")
+        return GateRule(name, False, f"{words}: shown to be worse, p = {found.adjusted:.2g} after Holm", found.adjusted)
     return None
 
 

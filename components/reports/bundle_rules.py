@@ -9,9 +9,8 @@ from pathlib import Path
 from components.config import Gate
 from components.digests import canonical
 from components.records import GateRule, PromotionDecision, as_json
+from components.reports.decision_file import DECISION
 from components.reports.decision_words import decision_in_words
-
-DECISION = "decision.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def judge_bundle(decision: PromotionDecision, measured: Measured, gate: Gate, fo
     )
     before = json.loads((decision.folder / DECISION).read_text(encoding="utf-8"))
     content = before | as_json(judged) | {"measured": as_json(measured)}
-    content.pop("folder")
+    del content["folder"], content["digest"]
     (folder / DECISION).write_text(canonical(content), encoding="utf-8")
     (folder / "decision.md").write_text(decision_in_words(content), encoding="utf-8")
     return judged

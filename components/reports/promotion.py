@@ -26,6 +26,7 @@ from components.reports.comparison import (
     join_answers,
     p_value_of,
 )
+from components.reports.decision_file import DECISION
 from components.reports.decision_words import decision_in_words
 from components.reports.evaluation import REPORT
 from components.reports.power import rows_needed
@@ -34,7 +35,6 @@ from components.reports.slice_rules import SliceFinding, compare_slices, gap_rul
 from components.reports.slices import Gap
 from components.task_types import find_task_type
 
-DECISION = "decision.json"
 CALIBRATION = "expected_calibration_error"
 
 
@@ -179,7 +179,7 @@ def _test_rule(found: Comparison, candidate: EvaluationReport, champion: Evaluat
         f"({found.test}), at most {gate.alpha:.2g} is asked for; the candidate is better on {found.better} rows, worse "
         f"on {found.worse}"
     )
-    return GateRule(gate.mode, found.p_value <= gate.alpha, sentence)
+    return GateRule(gate.mode, found.p_value <= gate.alpha, sentence, found.p_value)
 
 
 def _ratchet(answers: Answers, best: Standard, gate: Gate) -> GateRule:
@@ -195,11 +195,13 @@ def _ratchet(answers: Answers, best: Standard, gate: Gate) -> GateRule:
     if strict:
         p_value = 1.0 if allowed and has_too_few_documents(answers) else p_value_of(answers, -allowed, gate.alpha)
         asked = f"not worse by more than {allowed:.4f}: p = {p_value:.2g}, at most {gate.alpha:.2g} is asked for"
-        return GateRule("ratchet", p_value <= gate.alpha, f"{head}; {asked}")
+        return GateRule("ratchet", p_value <= gate.alpha, f"{head}; {asked}", p_value)
     p_value = p_value_of(answers.turned(), allowed, gate.guard_alpha)
     by = f" by more than {allowed:.4f}" if allowed else ""
     shown = f"{'shown' if p_value <= gate.guard_alpha else 'not shown'} to be worse{by}: p = {p_value:.2g}"
-    return GateRule("ratchet", p_value > gate.guard_alpha, f"{head}; {shown}, refused up to {gate.guard_alpha:.2g}")
+    return GateRule(
+        "ratchet", p_value > gate.guard_alpha, f"{head}; {shown}, refused up to {gate.guard_alpha:.2g}", p_value
+    )
 
 
 def _reason(rules: list[GateRule], champion: Standard | None) -> str:
@@ -242,6 +244,6 @@ def _write(
         "candidate_model": candidate.model_digest,
         "champion_model": champion.report.model_digest if champion else None,
     }
-    content.pop("folder")
+    del content["folder"], content["digest"]
     (decision.folder / DECISION).write_text(canonical(content), encoding="utf-8")
     (decision.folder / "decision.md").write_text(decision_in_words(content), encoding="utf-8")

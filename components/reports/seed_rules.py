@@ -34,4 +34,4 @@ def seeds_rule(reports: Sequence[EvaluationReport], champion: EvaluationReport, 
         f"on average {gap:+.4f} against the champion; above {gate.bound:+.4f}: p = {p_value:.2g} (t-test over seeds), "
         f"at most {gate.alpha:.2g} is asked for"
     )
-    return GateRule("seeds", p_value <= gate.alpha, sentence)
+    return GateRule("seeds", p_value <= gate.alpha, sentence, p_value)

@@ -97,7 +97,7 @@ def slice_rules(found: Sequence[SliceFinding], metric: str, gate: Gate) -> list[
         f"p = {worst.p_value or 0.0:.2g} alone; a drop of more than {gate.max_slice_drop:.4f} is refused where that is "
         f"at most {gate.guard_alpha:.2g}"
     )
-    return [GateRule("slices", True, sentence)]
+    return [GateRule("slices", True, sentence, surest)]
 
 
 def _failure(found: SliceFinding, metric: str, gate: Gate) -> GateRule | None:
@@ -108,12 +108,12 @@ def _failure(found: SliceFinding, metric: str, gate: Gate) -> GateRule | None:
     # So many rows wrong by chance alone are common on small slices: a large drop has to be more than that, by itself.
     if -found.change > gate.max_slice_drop and (found.p_value or 0.0) <= gate.guard_alpha:
         allowed = f"p = {found.p_value or 0.0:.2g}, a drop of at most {gate.max_slice_drop:.4f} is allowed"
-        return GateRule(name, False, f"{numbers}, {allowed}")
+        return GateRule(name, False, f"{numbers}, {allowed}", found.p_value)
     if found.adjusted <= gate.guard_alpha:
         sentence = (
             f"{numbers}, shown to be worse: p = {found.adjusted:.2g} after Holm, refused up to {gate.guard_alpha:.2g}"
         )
-        return GateRule(name, False, sentence)
+        return GateRule(name, False, sentence, found.adjusted)
     return None
 
 

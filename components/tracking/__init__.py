@@ -20,9 +20,11 @@ from components.tracking.bundles import fetch_engine, log_bundle, log_engines, w
 from components.tracking.curves import LiveCurves, send_history
 from components.tracking.data_inputs import log_dataset
 from components.tracking.decisions import (
+    changed_decisions,
     earlier_decisions,
     log_approval,
     log_decision,
+    log_expiry,
     log_measured,
     log_promotion,
     log_waiting,
@@ -57,6 +59,7 @@ __all__ = [
     "LiveCurves",
     "OpenRun",
     "Rejection",
+    "changed_decisions",
     "close_run",
     "close_stale_runs",
     "earlier_decisions",
@@ -74,6 +77,7 @@ __all__ = [
     "log_engines",
     "log_evaluation",
     "log_examples",
+    "log_expiry",
     "log_label_noise",
     "log_label_value",
     "log_look",

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.digests import canonical
+from components.digests import canonical, digest_file
 from components.records import PromotionDecision, as_json
+from components.registry.ledger import LedgerEvent
 from components.registry.store import mlflow_errors, open_store
-from components.reports.bundle_rules import DECISION, Measured
+from components.reports.bundle_rules import Measured
+from components.reports.decision_file import DECISION, digest_of_content, read_content
 from components.reports.decision_words import decision_in_words
 from components.settings import Settings
 from components.tracking.places import artifact_errors, place_of, say_what_came_of_it
 
 TEST_ROWS = "test_rows"  # tag of a run: the digest of the frozen rows that decided about it
 MOST_RUNS = 10_000  # that one set of frozen rows is believed to have decided about
+SEEN = "decision/seen"  # each decision about a run that the ledger names, by the digest of its decision.json
 DECIDED = ("passed", "promoted", "refused", "waiting")
 
 
@@ -32,28 +34,61 @@ def log_decision(settings: Settings, run_id: str, decision: PromotionDecision) -
     place.metrics({f"decision/{name}": getattr(decision, name) for name in seen})
     if decision.test_rows:
         place.client.set_tag(run_id, TEST_ROWS, decision.test_rows)
-    if (decision.folder / DECISION).exists():
-        with _as_it_is_now(decision) as folder:
+    if (content := read_content(decision)) is not None:
+        with _as_it_is_now(decision, content) as folder:
             place.upload(folder, "decision")
+            # The ledger names what it was by; a run may be judged again, on other rows or against another champion.
+            place.upload(folder / DECISION, f"{SEEN}/{digest_of_content(content)}")
     else:
         with artifact_errors(settings):
             place.client.log_dict(run_id, as_json(decision), "decision/decision.json")
 
 
 @contextmanager
-def _as_it_is_now(decision: PromotionDecision) -> Iterator[Path]:
+def _as_it_is_now(decision: PromotionDecision, content: dict[str, Any]) -> Iterator[Path]:
     """The decision's folder, with its champion's number of now where the file is of a time when it had another."""
-    content = json.loads((decision.folder / DECISION).read_text(encoding="utf-8"))
-    if content.get("champion_version", decision.champion_version) == decision.champion_version:
+    text = canonical(content)
+    if (decision.folder / DECISION).read_text(encoding="utf-8") == text:
         yield decision.folder
         return
     with TemporaryDirectory() as place:
         folder = Path(place) / "decision"
         shutil.copytree(decision.folder, folder)
-        content["champion_version"] = decision.champion_version
-        (folder / DECISION).write_text(canonical(content), encoding="utf-8")
+        (folder / DECISION).write_text(text, encoding="utf-8")
         (folder / "decision.md").write_text(decision_in_words(content), encoding="utf-8")
         yield folder
+
+
+@mlflow_errors
+def changed_decisions(settings: Settings, events: Sequence[LedgerEvent]) -> list[str]:
+    """What is wrong with the files in which the numbers of some entries stand in full, in sentences."""
+    named = [event for event in events if event.numbers.get("decision") and event.run_id]
+    return [
+        f"The decision.json of entry {event.number}, {SEEN}/{event.numbers['decision']} of run {event.run_id}, "
+        "is gone or was changed."
+        for event in named
+        if not _is_there(settings, event.run_id, event.numbers["decision"])
+    ]
+
+
+def _is_there(settings: Settings, run_id: str, digest: str) -> bool:
+    from mlflow.artifacts import download_artifacts, list_artifacts
+
+    folder = f"{SEEN}/{digest}"
+    with artifact_errors(settings):
+        if not list_artifacts(run_id=run_id, artifact_path=folder, tracking_uri=settings.tracking_uri):
+            return False
+        with TemporaryDirectory() as place:
+            found = download_artifacts(
+                run_id=run_id, artifact_path=f"{folder}/{DECISION}", dst_path=place, tracking_uri=settings.tracking_uri
+            )
+            return digest_file(Path(found)) == digest
+
+
+@mlflow_errors
+def log_expiry(settings: Settings, run_id: str, why: str) -> None:
+    """Say that nobody has approved it in time."""
+    say_what_came_of_it(place_of(settings, run_id), "refused", why)
 
 
 @mlflow_errors
