@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from components.config_values import Paths, Section, Share
 
@@ -94,6 +94,11 @@ class Gate(Section):
     required_slices: tuple[str, ...] = Field(
         (), description="Slices that must be there and be judged, as COLUMN=VALUE, such as language=zh."
     )
+    dropped_slices: tuple[str, ...] = Field(
+        (),
+        description="Slices that may be missing from new frozen rows, or be too small there, although the champion was "
+        "judged on them when it went live, as COLUMN=VALUE.",
+    )
     max_slice_gap: Share | None = Field(
         None, description="Largest gap of the metric between the judged slices of one column; null only reports it."
     )
@@ -146,6 +151,12 @@ class Gate(Section):
         """The difference, candidate minus champion, that has to be exceeded."""
         return self.margin if self.mode == "superiority" else -self.margin
 
+    @model_validator(mode="after")
+    def _not_worse_by_nothing_is_better(self) -> Gate:
+        if self.mode == "non_inferiority" and not self.margin:
+            raise ValueError("non_inferiority needs a margin above 0: not worse by nothing at all is superiority")
+        return self
+
     @field_validator("seeds")
     @classmethod
     def _two_seeds_have_no_spread_to_speak_of(cls, seeds: int) -> int:
@@ -153,7 +164,7 @@ class Gate(Section):
             raise ValueError("two seeds say next to nothing about their spread; take 1, or 3 and more")
         return seeds
 
-    @field_validator("required_slices")
+    @field_validator("required_slices", "dropped_slices")
     @classmethod
     def _slices_are_named_by_column_and_value(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         wrong = [name for name in names if not all(name.partition("="))]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.config_values import Paths, Section, Share
+from components.config_values import Paths, PositiveShare, Section
 
 Measure = Literal[
     "labels", "values", "confidence", "entropy", "length", "unknown_tokens", "scripts", "texts", "latency", "errors",
@@ -19,18 +19,20 @@ class Thresholds(Section):
     """How large a change must be for an alarm, however sure it is; half of it is watched."""
 
     labels: float = Field(0.2, gt=0, description="Population stability index of the labels, chance taken off.")
-    values: Share = Field(0.15, description="Kolmogorov-Smirnov distance of a regression's numbers.")
-    confidence: Share = Field(0.15, description="Kolmogorov-Smirnov distance of the confidence.")
-    entropy: Share = Field(0.15, description="Kolmogorov-Smirnov distance of the entropy of the scores.")
-    length: Share = Field(0.2, description="Kolmogorov-Smirnov distance of the texts' lengths in characters.")
-    unknown_tokens: Share = Field(0.03, description="Rise of the mean share of unknown tokens.")
-    scripts: Share = Field(0.1, description="Share of the texts whose script changed (Han, Latin, mixed, other).")
-    texts: Share = Field(
+    values: PositiveShare = Field(0.15, description="Kolmogorov-Smirnov distance of a regression's numbers.")
+    confidence: PositiveShare = Field(0.15, description="Kolmogorov-Smirnov distance of the confidence.")
+    entropy: PositiveShare = Field(0.15, description="Kolmogorov-Smirnov distance of the entropy of the scores.")
+    length: PositiveShare = Field(0.2, description="Kolmogorov-Smirnov distance of the texts' lengths in characters.")
+    unknown_tokens: PositiveShare = Field(0.03, description="Rise of the mean share of unknown tokens.")
+    scripts: PositiveShare = Field(
+        0.1, description="Share of the texts whose script changed (Han, Latin, mixed, other)."
+    )
+    texts: PositiveShare = Field(
         0.2, description="How well a classifier tells the window from the baseline: 2 AUC - 1, on rows it never saw."
     )
     latency: float = Field(0.5, gt=0, description="Rise of the median time of an answer; 0.5 is half as much again.")
-    errors: Share = Field(0.02, description="Rise of the share of requests without an answer (429 and 5xx).")
-    accuracy: Share = Field(0.05, description="Drop of the accuracy by what people sent to /feedback.")
+    errors: PositiveShare = Field(0.02, description="Rise of the share of requests without an answer (429 and 5xx).")
+    accuracy: PositiveShare = Field(0.05, description="Drop of the accuracy by what people sent to /feedback.")
 
 
 class Monitor(Section):

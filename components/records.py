@@ -213,12 +213,16 @@ class PromotionDecision:
     digest: str = ""
 
 
+CALIBRATION = "expected_calibration_error"  # name of that metric, where a task type has it
+
+
 @dataclass(frozen=True, slots=True)
 class EngineTrial:
     """An engine that was built and measured on the frozen rows; `reason` says why it was taken or not.
 
     `loss` is what the primary metric lost against the model as it was trained. `milliseconds` are those of one short
     text, tokenization and decoding included. `largest_difference` is of a score, over the golden rows.
+    `calibration_error` is the engine's own; None where it was not measured, or where answers have no such thing.
     """
 
     engine: str
@@ -230,6 +234,7 @@ class EngineTrial:
     score: float
     loss: float
     largest_difference: float
+    calibration_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,14 +78,20 @@ def prove(job: Job, version: RegisteredVersion, built: Bundle) -> Proof:
 
 @task(name="check bundle", retries=1, retry_delay_seconds=5, timeout_seconds=600, tags=["gate"], **STORED)
 def check_bundle(
-    job: Job, version: RegisteredVersion, built: Bundle, proof: Proof, decision: PromotionDecision
+    job: Job,
+    version: RegisteredVersion,
+    built: Bundle,
+    proof: Proof,
+    decision: PromotionDecision,
+    optimised: OptimisedModel,
 ) -> PromotionDecision:
     """The decision once more, with what was measured on the running bundle."""
     from components.reports.bundle_rules import judge_bundle, measure_bundle
     from components.reports.decision_file import decision_digest
     from components.tracking import log_decision, log_measured
 
-    measured = measure_bundle(built.path, proof.p95_ms, proof.core_seconds, job.config.gate.core_watts)
+    error = optimised.trials[-1].calibration_error
+    measured = measure_bundle(built.path, proof.p95_ms, proof.core_seconds, job.config.gate.core_watts, error)
     log_measured(job.settings, version.run_id, measured)
     with TemporaryDirectory() as place:
         judged = judge_bundle(decision, measured, job.config.gate, Path(place))

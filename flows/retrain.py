@@ -136,7 +136,7 @@ def judge(
     optimised = release_steps.optimise(job, version, dataset, report)
     bundle = release_steps.bundle(job, version, dataset, model, report, decision, optimised)
     proof = release_steps.prove(job, version, bundle)
-    decision = release_steps.check_bundle(job, version, bundle, proof, decision)
+    decision = release_steps.check_bundle(job, version, bundle, proof, decision, optimised)
     if not decision.promote:
         steps.retire(job, version, decision, verdict)
         return results.refused(job, version, report, decision)

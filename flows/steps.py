@@ -193,17 +193,25 @@ def decide(
 ) -> PromotionDecision:
     """Whether the candidate replaces the champion, recorded in MLflow as well."""
     from components.reports.promotion import Standard, decide_promotion
-    from components.tracking import earlier_decisions, log_decision
+    from components.tracking import accepted_report, earlier_decisions, log_decision
 
     number = job.champion.version if job.champion else None
     live = Standard(number, champion) if number and champion else None
     ever = Standard(job.inputs.best.version, best) if job.inputs.best and best else None
     earlier = earlier_decisions(job.settings, version.name, candidate.frozen_rows, version.run_id)
+    accepted = accepted_report(job.settings, job.champion.run_id) if job.champion else None
     decision = job.perform(
         decide_step(job.inputs, candidate, champion, best, seeds),
         PromotionDecision,
         lambda folder: decide_promotion(
-            candidate, live, job.config.gate, folder, best=ever, earlier_decisions=earlier, seeds=seeds
+            candidate,
+            live,
+            job.config.gate,
+            folder,
+            best=ever,
+            earlier_decisions=earlier,
+            seeds=seeds,
+            accepted=accepted,
         ),
         artifacts.decision_in_words,
     )

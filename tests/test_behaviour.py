@@ -15,8 +15,9 @@ from components.behaviour.perturbations import PERTURBATIONS
 from components.behaviour.templates import read_cases
 from components.config import Gate
 from components.errors import ConfigError, DataError
-from components.records import EvaluationReport
+from components.records import EvaluationReport, as_json
 from components.reports.behaviour_rules import BehaviourFinding, behaviour_rules, compare_behaviour
+from components.reports.decision_words import _behaviour
 from components.run_files import read_run_file
 from components.task_types import find_task_type
 
@@ -210,6 +211,20 @@ def test_fillings_of_one_template_are_one_voice(tmp_path):
     theirs, _ = report(tmp_path / "b", [True] * 100, template="one")
     [found] = compare_behaviour(ours, own, theirs)
     assert found.adjusted == pytest.approx(0.5)  # one coin
+
+
+def test_a_capability_that_no_outcome_could_refuse_is_said_to_be_untested(tmp_path):
+    """Of four templates even a loss of all four has p = 1/16."""
+    for count, untested in ((4, True), (5, False)):
+        ours, own = report(tmp_path / f"a{count}", [False] * count)
+        theirs, _ = report(tmp_path / f"b{count}", [True] * count)
+        found = compare_behaviour(ours, own, theirs)
+        [rule] = behaviour_rules(found, Gate())
+        assert found[0].has_too_few(0.05) is untested
+        assert rule.passed is untested
+        assert ("too few templates to test: typo" in rule.sentence) is untested
+        content = {"behaviour": [as_json(each) for each in found], "confidence": 0.95}
+        assert ("too few templates to test: 4" in "\n".join(_behaviour(content))) is untested
 
 
 def report(folder: Path, passed: list[bool], template: str = "") -> tuple[EvaluationReport, dict]:

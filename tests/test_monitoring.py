@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from components.config import Monitor
 from components.errors import ConfigError
+from components.monitor_config import Thresholds
 from components.monitoring.accuracy import Evidence, Judgement, add_judgements, read_judgements
 from components.monitoring.comparison import Baselines, compare
 from components.monitoring.judging import Look, Watched, learn, look
@@ -487,6 +488,7 @@ def test_a_monitor_that_can_never_retrain_is_said_when_the_run_is_planned(task_t
         ({"retrain_on": ["latency"]}, "no training mends latency"),
         ({"min_rows": 500, "rows": 300}, "min_rows must not be more than rows"),
         ({"thresholds": {"lables": 1}}, "lables"),
+        *(({"thresholds": {name: 0}}, "greater than 0") for name in Thresholds.model_fields),
     ],
 )
 def test_a_wrong_section_is_one_sentence(wrong, why):

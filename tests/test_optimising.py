@@ -109,6 +109,9 @@ def test_engines_that_round_are_taken_where_the_limit_allows_it(tiny_model: Path
     [trial] = found.trials
     assert (found.engine, trial.accepted) == (name, True)
     assert trial.largest_difference <= find_engine(name).drift
+    # Its own, not the trained network's: what rounds changes confidences first.
+    assert trial.calibration_error == pytest.approx(report.metrics["expected_calibration_error"], abs=0.2)
+    assert trial.calibration_error != report.metrics["expected_calibration_error"]
     predictor = open_predictor(tiny_model, found.engine_folder, threads=1)
     assert check_model(predictor, found.engine_folder) <= predictor.tolerance == find_engine(name).tolerance
 

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from scipy.stats import ttest_1samp
 
 from components.config import Gate
 from components.errors import DataError
 from components.records import EvaluationReport
 from components.reports.bundle_rules import Measured, judge_bundle, measure_bundle
+from components.reports.comparison import join_answers, p_value_of
 from components.reports.promotion import Standard, decide_promotion
+from components.task_types import find_task_type
 
 ROWS = 400
 
@@ -201,6 +204,30 @@ def test_a_margin_is_not_tested_over_few_documents(tmp_path):
     assert "a margin takes 20 documents" in decision.reason
 
 
+def test_few_documents_show_nothing_against_a_model_either(tmp_path):
+    """A few customers who agree look like certainty to the bootstrap, in a slice or against the best ever accepted."""
+    columns = {"customer": np.repeat(["a", "b", "c", "d"], ROWS // 4), "language": ["en"] * 200 + ["zh"] * 200}
+    ours, theirs = (
+        report(tmp_path / name, each, columns=columns, documents="customer")
+        for name, each in (("a", right(80, first=200)), ("b", right(20, first=200)))
+    )
+    answers = join_answers(find_task_type("text_classification"), ours, theirs, "customer")
+    assert p_value_of(answers.turned(), 0.05, 0.05) == 1.0
+    assert p_value_of(answers.turned(), 0.0, 0.05) < 1.0  # without a margin the randomisation test may be asked
+    decision = decide(tmp_path, ours, theirs, Gate(mode="non_inferiority", margin=0.05, max_slice_drop=1))
+    assert [rule.name for rule in decision.rules if not rule.passed] == ["non_inferiority"]
+    gate = Gate(max_total_drop=0.02, max_slice_drop=1)
+    folder = tmp_path / "again"
+    folder.mkdir()
+    judged = decide_promotion(ours, Standard(3, theirs), gate, folder, best=Standard(2, theirs))
+    assert next(rule for rule in judged.rules if rule.name == "ratchet").passed
+
+
+def test_non_inferiority_needs_a_margin():
+    with pytest.raises(ValidationError, match="non_inferiority needs a margin above 0"):
+        Gate(mode="non_inferiority")
+
+
 def test_rows_without_their_document_are_named(tmp_path):
     columns = {"customer": np.where(np.arange(ROWS) < 7, None, "c")}
     ours, theirs = (report(tmp_path / name, right(9), columns=columns, documents="customer") for name in ("a", "b"))
@@ -243,6 +270,25 @@ def test_a_missing_slice_fails(tmp_path):
     decision = decide(tmp_path, ours, report(tmp_path / "b", right(60), columns=LANGUAGES))
     assert not decision.promote
     assert "no score for it" in decision.reason
+
+
+def test_a_slice_that_is_gone_from_new_frozen_rows_fails_though_neither_model_misses_it(tmp_path):
+    ours, theirs = (report(tmp_path / name, right(n), columns=FEW) for name, n in (("a", 20), ("b", 60)))
+    accepted = json.loads((report(tmp_path / "then", right(60), columns=LANGUAGES).folder / "report.json").read_text())
+    assert decide(tmp_path, ours, theirs).promote
+    decision = decide(tmp_path, ours, theirs, accepted=accepted)
+    assert decision.reason == (
+        "Refused by slice language=zh: the champion was judged on 60 such rows when it went live, and these frozen "
+        "rows have 10, fewer than 30; add some, or name it in gate.dropped_slices."
+    )
+    assert decide(tmp_path, ours, theirs, Gate(dropped_slices=("language=zh",)), accepted=accepted).promote
+    stricter = json.loads(json.dumps(accepted))
+    stricter["slices"] = [each | {"rows": 12} for each in stricter["slices"]]
+    stricter["min_slice_rows"] = 10  # a larger evaluation.min_slice_rows since then loses no slice
+    assert decide(tmp_path, ours, theirs, accepted=stricter).promote
+    content = json.loads((ours.folder / "report.json").read_text()) | {"sliced_by": []}
+    (ours.folder / "report.json").write_text(json.dumps(content))
+    assert decide(tmp_path, ours, theirs, accepted=accepted).promote  # nobody asks for the column any more
 
 
 def test_a_small_slice_is_not_judged(tmp_path):
@@ -353,6 +399,24 @@ def test_a_bundle_that_is_too_slow_too_large_or_too_costly_is_refused_after_all(
     assert (
         "| size | **failed** | the bundle has 90.0 MB, at most 50 is allowed |"
         in (tmp_path / "again" / "decision.md").read_text()
+    )
+
+
+def test_the_calibration_of_the_engine_that_serves_is_held_to_the_limit(tmp_path):
+    """The trained network may keep it and int8 not."""
+    model = report(tmp_path / "a", right(20))
+    model = replace(model, metrics={**model.metrics, "expected_calibration_error": 0.03})
+    gate = Gate(max_calibration_error=0.05)
+    decision = decide(tmp_path, model, None, gate)
+    assert decision.promote
+    (tmp_path / "again").mkdir()
+    for error, passed in ((0.04, True), (0.06, False), (None, True)):
+        judged = judge_bundle(decision, Measured(20.0, 90.0, 9.0, 0.025, error), gate, tmp_path / "again")
+        assert judged.promote is passed
+    judged = judge_bundle(decision, Measured(20.0, 90.0, 9.0, 0.025, 0.06), gate, tmp_path / "again")
+    assert judged.reason == (
+        "Refused by engine's calibration: expected_calibration_error of the engine that serves 0.0600, at most 0.05 is "
+        "allowed."
     )
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class BehaviourFinding:
     """One capability: failed cases of both models, and the p-value of "the candidate is worse" after Holm.
 
-    What is of the champion is None where there is none, or where it was tried on other cases.
+    What is of the champion is None where there is none, or where it was tried on other cases; `templates` is how many
+    voices there are then: of few, not even a loss of all of them would be significant.
     """
 
     capability: str
@@ -30,6 +31,11 @@ class BehaviourFinding:
     failures: int
     champion_failures: int | None = None
     adjusted: float | None = None
+    templates: int | None = None
+
+    def has_too_few(self, alpha: float) -> bool:
+        """Whether no outcome whatever could be shown to be worse."""
+        return self.templates is not None and 0.5**self.templates > alpha
 
 
 def compare_behaviour(
@@ -37,7 +43,7 @@ def compare_behaviour(
 ) -> list[BehaviourFinding]:
     """Every capability, with the exact McNemar test on the cases of both models where both were tried on them."""
     pairs = _pairs(candidate.folder, champion.folder) if champion and own.get("behaviour") else {}
-    adjusted = iter(holm([mcnemar_exact(lost, won) for won, lost, _ in pairs.values()]))
+    adjusted = iter(holm([mcnemar_exact(lost, won) for won, lost, _, _ in pairs.values()]))
     corrected = {capability: next(adjusted) for capability in pairs}
     return [
         BehaviourFinding(
@@ -46,13 +52,15 @@ def compare_behaviour(
             failures=item["failures"],
             champion_failures=pairs[item["capability"]][2] if item["capability"] in pairs else None,
             adjusted=corrected.get(item["capability"]),
+            templates=pairs[item["capability"]][3] if item["capability"] in pairs else None,
         )
         for item in own.get("behaviour", ())
     ]
 
 
-def _pairs(ours: Path, theirs: Path) -> dict[str, tuple[int, int, int]]:
-    """By capability: templates of which the candidate passes more cases, or the champion; cases that this one fails."""
+def _pairs(ours: Path, theirs: Path) -> dict[str, tuple[int, int, int, int]]:
+    """By capability: templates of which the candidate passes more cases, or the champion; cases that this one fails;
+    and all templates."""
     import pandas as pd
 
     if not (theirs / BEHAVIOUR).exists():
@@ -65,7 +73,7 @@ def _pairs(ours: Path, theirs: Path) -> dict[str, tuple[int, int, int]]:
             a, b = mine["passed"].to_numpy(), known["passed"].to_numpy()
             # Fillings of one template flip together: each template is one voice, for whom it has more passed cases.
             voices = (a.astype(int) - b.astype(int)) @ _of_template(mine["template"])
-            found[str(capability)] = int((voices > 0).sum()), int((voices < 0).sum()), int((~b).sum())
+            found[str(capability)] = int((voices > 0).sum()), int((voices < 0).sum()), int((~b).sum()), len(voices)
     return found
 
 
@@ -87,8 +95,14 @@ def behaviour_rules(found: Sequence[BehaviourFinding], gate: Gate) -> Iterator[G
         yield GateRule(
             "behaviour",
             True,
-            f"{len(tried)} capabilities, none shown to be worse than the champion's; most failures: {_share(worst)}",
+            f"{len(tried)} capabilities, none shown to be worse than the champion's{_untested(tried, gate)}; most "
+            f"failures: {_share(worst)}",
         )
+
+
+def _untested(tried: Sequence[BehaviourFinding], gate: Gate) -> str:
+    few = [each.capability for each in tried if each.has_too_few(gate.guard_alpha)]
+    return f" (too few templates to test: {', '.join(few)})" if few else ""
 
 
 def _failure(found: BehaviourFinding, gate: Gate) -> GateRule | None:

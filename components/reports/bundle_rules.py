@@ -12,18 +12,22 @@ from components.records import GateRule, PromotionDecision, as_json
 from components.reports.decision_file import DECISION
 from components.reports.decision_words import decision_in_words
 
+ENGINE_SENTENCE = "expected_calibration_error of the engine that serves {:.4f}"
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What was measured on the running bundle: one client that sends one text at a time, and all files of it.
 
-    `core_seconds` and `watt_hours` are of 1,000 texts; the latter is estimated from what a busy core is said to draw.
+    `calibration_error` is of its engine on the frozen rows; None where that has none. `core_seconds` and `watt_hours`
+    are of 1,000 texts; the latter is estimated from what a busy core is said to draw.
     """
 
     p95_ms: float
     megabytes: float
     core_seconds: float
     watt_hours: float
+    calibration_error: float | None = None
 
 
 def judge_bundle(decision: PromotionDecision, measured: Measured, gate: Gate, folder: Path) -> PromotionDecision:
@@ -34,8 +38,9 @@ def judge_bundle(decision: PromotionDecision, measured: Measured, gate: Gate, fo
             ("latency", measured.p95_ms, gate.max_latency_ms, "the bundle answers in {:.1f} ms (p95)"),
             ("size", measured.megabytes, gate.max_size_mb, "the bundle has {:.1f} MB"),
             ("cost", measured.core_seconds, gate.max_core_seconds, "1,000 texts take {:.1f} s of a core"),
+            ("engine's calibration", measured.calibration_error, gate.max_calibration_error, ENGINE_SENTENCE),
         )
-        if limit is not None
+        if limit is not None and value is not None
     ]
     if not rules:
         return decision
@@ -56,11 +61,16 @@ def judge_bundle(decision: PromotionDecision, measured: Measured, gate: Gate, fo
     return judged
 
 
-def measure_bundle(path: Path, p95_ms: float, core_seconds: float, watts: float) -> Measured:
+def measure_bundle(
+    path: Path, p95_ms: float, core_seconds: float, watts: float, calibration_error: float | None = None
+) -> Measured:
     """The size of a bundle's folder beside the latency and the work that its proof has found.
 
     Args:
         watts: what a busy core draws, its share of the memory and of the power supply included.
+        calibration_error: of the engine that serves.
     """
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-    return Measured(p95_ms, round(size / 1e6, 1), core_seconds, round(core_seconds * watts / 3600, 4))
+    return Measured(
+        p95_ms, round(size / 1e6, 1), core_seconds, round(core_seconds * watts / 3600, 4), calibration_error
+    )

@@ -173,9 +173,14 @@ def p_value_of(answers: Answers, bound: float, alpha: float) -> float:
 
     Args:
         alpha: the level that it will be held against, after what it is corrected for.
+
+    Returns:
+        1 where a margin cannot be tested: nothing is shown over so few documents, neither for a model nor against it.
     """
     if answers.is_share:
         return _share_test(answers.better, answers.worse, len(answers.rows), bound)[1]
+    if bound and has_too_few_documents(answers):
+        return 1.0
     pairs = answers.pairs()
     samples = pairs.samples_for(alpha)
     return bootstrap_difference(pairs, samples).p_value(bound) if bound else randomisation_test(pairs, samples)

@@ -115,4 +115,7 @@ def _behaviour(content: Mapping[str, Any]) -> Iterator[str]:
     yield from ("| capability | cases | failed | champion failed | p of worse, after Holm |", "|---|---|---|---|---|")
     for each in found:
         values = (each["capability"], each["cases"], each["failures"])
-        yield f"| {' | '.join(map(str, values))} | {_number(each['champion_failures'])} | {_number(each['adjusted'])} |"
+        templates = each.get("templates")
+        few = templates is not None and 0.5**templates > 1 - content["confidence"]
+        tested = f"too few templates to test: {templates}" if few else _number(each["adjusted"])
+        yield f"| {' | '.join(map(str, values))} | {_number(each['champion_failures'])} | {tested} |"

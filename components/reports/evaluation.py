@@ -74,6 +74,7 @@ def evaluate_model(
         "metrics": metrics,
         "intervals": intervals,
         "slices": _slices(task_type, predictions, settings),
+        "sliced_by": list(slice_columns(settings)),
         "documents": settings.documents,
         "min_slice_rows": settings.min_slice_rows,
         "behaviour": _behaviour(predictor, rows, settings, cases, folder),

@@ -14,7 +14,7 @@ from typing import Any
 
 from components.config import Gate
 from components.digests import canonical
-from components.records import EvaluationReport, GateRule, PromotionDecision, as_json
+from components.records import CALIBRATION, EvaluationReport, GateRule, PromotionDecision, as_json
 from components.reports.behaviour_rules import BehaviourFinding, behaviour_rules, compare_behaviour
 from components.reports.comparison import (
     OTHER,
@@ -22,7 +22,6 @@ from components.reports.comparison import (
     Comparison,
     Question,
     compare,
-    has_too_few_documents,
     join_answers,
     p_value_of,
 )
@@ -31,11 +30,16 @@ from components.reports.decision_words import decision_in_words
 from components.reports.evaluation import REPORT
 from components.reports.power import rows_needed
 from components.reports.seed_rules import seeds_rule
-from components.reports.slice_rules import SliceFinding, compare_slices, gap_rules, presence_rules, slice_rules
+from components.reports.slice_rules import (
+    SliceFinding,
+    compare_slices,
+    gap_rules,
+    presence_rules,
+    slice_rules,
+    vanished_rules,
+)
 from components.reports.slices import Gap
 from components.task_types import find_task_type
-
-CALIBRATION = "expected_calibration_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ def decide_promotion(
     best: Standard | None = None,
     earlier_decisions: int = 0,
     seeds: Sequence[EvaluationReport] = (),
+    accepted: Mapping[str, Any] | None = None,
 ) -> PromotionDecision:
     """Whether the candidate goes live, with every number behind it, also written to `folder`.
 
@@ -75,12 +80,13 @@ def decide_promotion(
         best: the best version ever accepted, where that is another one.
         earlier_decisions: how often the same frozen rows have decided before.
         seeds: the candidate's recipe with other seeds, on the same rows.
+        accepted: the content of the report with which the champion went live, on the frozen rows of its time.
 
     Raises:
         DataError: the reports are not about the same rows.
     """
     metric = candidate.primary_metric
-    made = _examine(candidate, champion, best, gate, earlier_decisions)
+    made = _examine(candidate, champion, best, gate, earlier_decisions, accepted or {})
     if champion is not None and seeds:
         made.rules.append(seeds_rule([candidate, *seeds], champion.report, gate))
     found = made.found
@@ -113,7 +119,12 @@ def decide_promotion(
 
 
 def _examine(
-    candidate: EvaluationReport, champion: Standard | None, best: Standard | None, gate: Gate, earlier: int
+    candidate: EvaluationReport,
+    champion: Standard | None,
+    best: Standard | None,
+    gate: Gate,
+    earlier: int,
+    accepted: Mapping[str, Any],
 ) -> _Findings:
     own = _content(candidate)
     task_type = find_task_type(candidate.task_type)
@@ -121,6 +132,7 @@ def _examine(
     rules = [_floor(metric, candidate.metrics[metric], gate), *_calibration(candidate, gate)]
     rules += _holdout_rules(gate, earlier)
     rules += presence_rules(own["slices"], gate)
+    rules += vanished_rules(own, accepted, gate)
     behaviour = compare_behaviour(candidate, own, champion.report if champion else None)
     rules += behaviour_rules(behaviour, gate)
     found_gaps, limited = gap_rules(candidate, own, gate)
@@ -193,7 +205,7 @@ def _ratchet(answers: Answers, best: Standard, gate: Gate) -> GateRule:
     change = answers.difference
     head = f"{answers.metric} {change:+.4f} against version {best.version}, the best ever accepted"
     if strict:
-        p_value = 1.0 if allowed and has_too_few_documents(answers) else p_value_of(answers, -allowed, gate.alpha)
+        p_value = p_value_of(answers, -allowed, gate.alpha)
         asked = f"not worse by more than {allowed:.4f}: p = {p_value:.2g}, at most {gate.alpha:.2g} is asked for"
         return GateRule("ratchet", p_value <= gate.alpha, f"{head}; {asked}", p_value)
     p_value = p_value_of(answers.turned(), allowed, gate.guard_alpha)

@@ -49,6 +49,34 @@ def _presence(name: str, item: Slice | None) -> GateRule:
     return GateRule(f"slice {name}", bool(item["judged"]), sentence)
 
 
+def vanished_rules(own: Mapping[str, Any], accepted: Mapping[str, Any], gate: Gate) -> list[GateRule]:
+    """A slice on which the champion was judged when it went live must not vanish with new frozen rows.
+
+    Candidate and champion are scored on the same rows, so that their two reports would never miss it.
+
+    Args:
+        own: the content of the candidate's report.json.
+        accepted: that of the report with which the champion went live; empty where it is not known.
+    """
+    found = {name_of(item): item for item in own["slices"]}
+    columns = own.get("sliced_by", [item["column"] for item in own["slices"]])
+    known = [item for item in accepted.get("slices", ()) if item["judged"] and item["column"] in columns]
+    # A larger evaluation.min_slice_rows is a decision of the run file's author, and loses no slice.
+    enough = min(own.get("min_slice_rows", 1), accepted.get("min_slice_rows", own.get("min_slice_rows", 1)))
+    silent = {*gate.dropped_slices, *gate.required_slices}  # the latter have a rule of their own
+    return [
+        GateRule(
+            f"slice {name_of(item)}",
+            False,
+            f"the champion was judged on {item['rows']} such rows when it went live, and these frozen rows have "
+            f"{found[name_of(item)]['rows'] if name_of(item) in found else 'none'}, fewer than {enough}; add some, or "
+            "name it in gate.dropped_slices",
+        )
+        for item in known
+        if name_of(item) not in silent and found.get(name_of(item), {"rows": 0})["rows"] < enough
+    ]
+
+
 def name_of(item: Slice) -> str:
     """What a slice is called in the run file and in the decision."""
     return f"{item['column']}={item['value']}"

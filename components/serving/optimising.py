@@ -24,7 +24,7 @@ from components.models.inference import Predictor, open_predictor
 from components.models.model_directory import GoldenRow, read_golden, write_golden
 from components.monitoring.reference import FOLDER as REFERENCE
 from components.monitoring.reference import Said, write_reference
-from components.records import EngineTrial, EvaluationReport, OptimisedModel, ValidatedDataset, as_json
+from components.records import CALIBRATION, EngineTrial, EvaluationReport, OptimisedModel, ValidatedDataset, as_json
 from components.training.devices import cpu_flags, usable_threads
 
 ENGINE = "engine"
@@ -119,15 +119,15 @@ def _try(place: _Place, name: str, folder: Path) -> EngineTrial:
 def _measure(place: _Place, name: str, predictor: Predictor, files: Path, drift: float) -> EngineTrial:
     rows, metric = place.frozen_rows, place.report.primary_metric
     began = time.perf_counter()
-    score = place.report.metrics[metric]
+    scores = place.report.metrics
     if name != "torch":
         windows = predictor.encode(rows)
         answers = predictor.conclude(rows, windows, predictor.outputs_of(windows.features))
-        score = predictor.task_type.metrics([row["label"] for row in rows], answers, predictor.spec)[metric]
+        scores = predictor.task_type.metrics([row["label"] for row in rows], answers, predictor.spec)
     else:
         predictor.predict(rows[:LATENCY_REPEATS])
     seconds = time.perf_counter() - began
-    loss = place.report.metrics[metric] - score
+    loss = place.report.metrics[metric] - scores[metric]
     accepted, reason = _judge(place, name, loss, drift)
     if accepted and name != "torch":  # what the monitor compares with, while the answers are at hand
         write_reference(predictor, place.model, name, Said(rows, windows, answers), files.parent / REFERENCE)
@@ -140,9 +140,10 @@ def _measure(place: _Place, name: str, predictor: Predictor, files: Path, drift:
         megabytes=round(size, 1),
         milliseconds=round(_latency(predictor, place.frozen_rows), 3),
         rows_per_second=round(count / seconds, 1),
-        score=score,
+        score=scores[metric],
         loss=loss,
         largest_difference=drift,
+        calibration_error=scores.get(CALIBRATION),
     )
 
 

@@ -20,6 +20,7 @@ from components.tracking.bundles import fetch_engine, log_bundle, log_engines, w
 from components.tracking.curves import LiveCurves, send_history
 from components.tracking.data_inputs import log_dataset
 from components.tracking.decisions import (
+    accepted_report,
     changed_decisions,
     earlier_decisions,
     log_approval,
@@ -59,6 +60,7 @@ __all__ = [
     "LiveCurves",
     "OpenRun",
     "Rejection",
+    "accepted_report",
     "changed_decisions",
     "close_run",
     "close_stale_runs",

@@ -21,6 +21,7 @@ from components.tracking.places import artifact_errors, place_of, say_what_came_
 
 TEST_ROWS = "test_rows"  # tag of a run: the digest of the frozen rows that decided about it
 MOST_RUNS = 10_000  # that one set of frozen rows is believed to have decided about
+REPORT_FILE = "evaluation/report.json"
 SEEN = "decision/seen"  # each decision about a run that the ledger names, by the digest of its decision.json
 DECIDED = ("passed", "promoted", "refused", "waiting")
 
@@ -89,6 +90,19 @@ def _is_there(settings: Settings, run_id: str, digest: str) -> bool:
 def log_expiry(settings: Settings, run_id: str, why: str) -> None:
     """Say that nobody has approved it in time."""
     say_what_came_of_it(place_of(settings, run_id), "refused", why)
+
+
+@mlflow_errors
+def accepted_report(settings: Settings, run_id: str) -> dict[str, Any] | None:
+    """The report.json with which a version was judged; None where its run has none any more."""
+    from mlflow.artifacts import list_artifacts, load_dict
+
+    with artifact_errors(settings):
+        found = list_artifacts(run_id=run_id, artifact_path="evaluation", tracking_uri=settings.tracking_uri)
+        if REPORT_FILE not in [each.path for each in found or ()]:
+            return None
+        content: dict[str, Any] = load_dict(f"{open_store(settings).get_run(run_id).info.artifact_uri}/{REPORT_FILE}")
+    return content
 
 
 @mlflow_errors
