@@ -45,11 +45,12 @@ def monitor(run_file: str) -> Any:
     apply_settings(settings)
     config = read_or_tell(settings, Path(run_file))
     try:
-        found, action = judge(find_subject(run_file, settings))
+        judged = judge(find_subject(run_file, settings))
     except ProjectError as error:
         _tell(config, settings, run_file, error)
         raise
-    artifacts.publish_text(config.name, "monitor", report_in_words(found, action))
+    found, action = judged.look, judged.action
+    artifacts.publish_text(config.name, "monitor", f"{report_in_words(found, action)}\n{judged.pictures}")
     name = found.verdict.capitalize() if found.verdict else NOT_JUDGED
     return Completed(name=name, message=found.reason[:500], data=report_content(found, action))
 

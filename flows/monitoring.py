@@ -54,7 +54,8 @@ def monitor_model(model: str, settings: Settings, window: str | None, as_json_ob
     since, rows = (None, None) if window is None else _window(window)
     subject = find_subject(model, settings)
     if window is None:
-        found, action = judge(subject)
+        judged = judge(subject)
+        found, action = judged.look, judged.action
     else:
         found, action = look(watched(subject), Memory(subject.version.version), since=since, rows=rows), ""
     if as_json_object:
@@ -63,8 +64,17 @@ def monitor_model(model: str, settings: Settings, window: str | None, as_json_ob
         console.print_markdown(report_in_words(found, action))
 
 
-def judge(subject: Subject) -> tuple[Look, str]:
-    """Judge the next window, remember it, show it in MLflow, and do what follows; returns what was done, in words.
+@dataclass(frozen=True)
+class Judged:
+    """A look, what was done because of it in words, and its pictures as markdown."""
+
+    look: Look
+    action: str = ""
+    pictures: str = ""
+
+
+def judge(subject: Subject) -> Judged:
+    """Judge the next window, remember it, show it in MLflow, and do what follows.
 
     Raises:
         ProjectError: a log or a reference cannot be read, or MLflow is away.
@@ -77,13 +87,12 @@ def judge(subject: Subject) -> tuple[Look, str]:
         seen = watched(subject)
         found = look(seen, memory)
         if found.verdict is None:
-            return found, ""
+            return Judged(found)
         memory = learn(seen, memory, found)
         remember(subject.folder, memory)  # before anything is done: a window is judged once, whatever happens next
         action, memory = act(subject, found, memory)
         remember(subject.folder, memory)
-        record(subject, found, action)
-    return found, action
+        return Judged(found, action, record(subject, found, action))
 
 
 def find_subject(model: str, settings: Settings) -> Subject:
@@ -129,21 +138,26 @@ def watched(subject: Subject) -> Watched:
     )
 
 
-def record(subject: Subject, found: Look, action: str) -> None:
-    """Show a look in MLflow; an MLflow that is away changes nothing about what was found."""
-    from components.monitoring.monitor_plots import draw_look
-    from components.tracking import log_look
+def record(subject: Subject, found: Look, action: str) -> str:
+    """Show a look in MLflow; an MLflow that is away changes nothing about what was found.
+
+    Returns:
+        The pictures, and where MLflow has them, as markdown for Prefect.
+    """
+    from components.monitoring.monitor_plots import draw_look, pictures_in_markdown
+    from components.tracking import log_look, run_page
 
     content = report_content(found, action)
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "report.md").write_text(report_in_words(found, action), encoding="utf-8")
         (folder / "report.json").write_text(canonical(content), encoding="utf-8")
-        draw_look(found, folder)
+        pictures, page = pictures_in_markdown(draw_look(found, folder)), None
         try:
-            log_look(subject.settings, subject.version, content, folder)
+            page = run_page(subject.settings, log_look(subject.settings, subject.version, content, folder))
         except ProjectError as error:
             log.warning("The monitor's report is not in MLflow: %s", error.problem)
+    return pictures + (f"\nAll windows are in [MLflow]({page}).\n" if page else "")
 
 
 @contextmanager

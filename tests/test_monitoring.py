@@ -20,7 +20,7 @@ from components.monitoring.comparison import Baselines, compare
 from components.monitoring.judging import Look, Watched, learn, look
 from components.monitoring.measuring import entropy, label_of
 from components.monitoring.memory import CALM, Episode, Memory, recall, remember, verdict_of
-from components.monitoring.monitor_plots import draw_look
+from components.monitoring.monitor_plots import draw_look, pictures_in_markdown
 from components.monitoring.monitor_report import report_content, report_in_words
 from components.monitoring.projections import project_scores, project_tokens, score_directions, token_directions
 from components.monitoring.reach import why_no_retraining
@@ -453,6 +453,9 @@ def test_a_report_is_complete_in_words_as_json_and_in_pictures(subject, tmp_path
     assert {each["measure"] for each in content["findings"]} >= {"labels", "latency", "errors", "texts"}
     drawn = draw_look(found, tmp_path / "drawn")
     assert [path.name for path in drawn] == ["effects.png", "distributions.png", "labels.png"]
+    shown = pictures_in_markdown(drawn)
+    assert shown.count("](data:image/png;base64,iVBOR") == 3  # a PNG begins so
+    assert len(shown) < 400_000
 
 
 def test_a_window_without_anything_in_common_with_its_baseline_is_no_crash(subject):

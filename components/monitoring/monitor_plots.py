@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_LABELS = 20
+LARGEST_PICTURE = 200_000  # bytes within a text, which is a row of a database
 COLOURS = {"alarm": ORANGE, "watch": "#e6b566", "ok": BLUE}
 PANELS = (("confidence", "confidence"), ("entropy", "entropy, share of the largest"), ("characters", "characters"))
 
@@ -36,6 +38,13 @@ def draw_look(look: Look, folder: Path) -> list[Path]:
         if "label" in table and "label" in look.window.rows:
             drawn.append(draw_labels(look.window.rows["label"], table["label"], name, folder / "labels.png"))
     return drawn
+
+
+def pictures_in_markdown(pictures: Sequence[Path]) -> str:
+    """Pictures within a text in markdown, for pages that can show no file of ours, such as those of Prefect."""
+    small = [path for path in pictures if path.stat().st_size <= LARGEST_PICTURE]
+    encoded = ((path.stem, b64encode(path.read_bytes()).decode()) for path in small)
+    return "\n\n".join(f"![{name}](data:image/png;base64,{text})" for name, text in encoded) + "\n" * bool(small)
 
 
 def draw_effects(findings: Sequence[Finding], title: str, path: Path) -> Path:
