@@ -23,7 +23,6 @@ from components.reports.comparison import (
     Question,
     compare,
     join_answers,
-    p_value_of,
 )
 from components.reports.decision_file import DECISION
 from components.reports.decision_words import decision_in_words
@@ -39,15 +38,9 @@ from components.reports.slice_rules import (
     vanished_rules,
 )
 from components.reports.slices import Gap
+from components.reports.standard_rules import Standard as Standard
+from components.reports.standard_rules import metric_rule, ratchet_rule
 from components.task_types import find_task_type
-
-
-@dataclass(frozen=True, slots=True)
-class Standard:
-    """A version that the candidate is compared with, and its scores on the same frozen rows."""
-
-    version: int
-    report: EvaluationReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +134,9 @@ def _examine(
         return _Findings(rules, gaps=found_gaps, behaviour=behaviour)
     answers = join_answers(task_type, candidate, champion.report, own.get("documents"))
     found = compare(answers, Question(gate.bound, gate.alpha, gate.confidence, gate.power))
-    rules.append(_test_rule(found, candidate, champion.report, gate))
+    rules.append(metric_rule(found, candidate, champion.report, gate))
     if best is not None:
-        rules.append(_ratchet(join_answers(task_type, candidate, best.report, own.get("documents")), best, gate))
+        rules.append(ratchet_rule(join_answers(task_type, candidate, best.report, own.get("documents")), best, gate))
     slices = compare_slices(answers, own["slices"], _content(champion.report)["slices"], gate)
     rules += slice_rules(slices, metric, gate)
     return _Findings(rules, found, answers, slices, found_gaps, behaviour)
@@ -178,42 +171,6 @@ def _holdout_rules(gate: Gate, earlier: int) -> Iterator[GateRule]:
             "" if earlier < meant else "; new frozen rows are asked for (data.test), the champion is scored on them too"
         )
         yield GateRule("holdout", earlier < meant, sentence + rest)
-
-
-def _test_rule(found: Comparison, candidate: EvaluationReport, champion: EvaluationReport, gate: Gate) -> GateRule:
-    metric = candidate.primary_metric
-    asked = "better" if gate.mode == "superiority" else "not worse"
-    asked += f" by more than {gate.margin:.4f}" if gate.margin else ""
-    low, high = found.interval
-    sentence = (
-        f"{metric} {candidate.metrics[metric]:.4f} against {champion.metrics[metric]:.4f}, {found.difference:+.4f} "
-        f"({gate.confidence:.0%} interval {low:+.4f} to {high:+.4f}); {asked}: p = {found.p_value:.2g} "
-        f"({found.test}), at most {gate.alpha:.2g} is asked for; the candidate is better on {found.better} rows, worse "
-        f"on {found.worse}"
-    )
-    return GateRule(gate.mode, found.p_value <= gate.alpha, sentence, found.p_value)
-
-
-def _ratchet(answers: Answers, best: Standard, gate: Gate) -> GateRule:
-    """Whoever may be a little worse than the champion must not be so against the best: small drops would add up.
-
-    Under non-inferiority the candidate has to show that it is not worse, as against the champion; under superiority,
-    where it has beaten the champion, it must only not be shown to be worse.
-    """
-    strict = gate.mode == "non_inferiority"
-    allowed = gate.max_total_drop if gate.max_total_drop is not None else gate.margin * strict
-    change = answers.difference
-    head = f"{answers.metric} {change:+.4f} against version {best.version}, the best ever accepted"
-    if strict:
-        p_value = p_value_of(answers, -allowed, gate.alpha)
-        asked = f"not worse by more than {allowed:.4f}: p = {p_value:.2g}, at most {gate.alpha:.2g} is asked for"
-        return GateRule("ratchet", p_value <= gate.alpha, f"{head}; {asked}", p_value)
-    p_value = p_value_of(answers.turned(), allowed, gate.guard_alpha)
-    by = f" by more than {allowed:.4f}" if allowed else ""
-    shown = f"{'shown' if p_value <= gate.guard_alpha else 'not shown'} to be worse{by}: p = {p_value:.2g}"
-    return GateRule(
-        "ratchet", p_value > gate.guard_alpha, f"{head}; {shown}, refused up to {gate.guard_alpha:.2g}", p_value
-    )
 
 
 def _reason(rules: list[GateRule], champion: Standard | None) -> str:
