@@ -147,3 +147,17 @@ def test_holm_multiplies_by_how_many_are_left():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_mcnemar_and_holm_are_those_of_statsmodels_on_published_data():
+    """Literals of statsmodels 0.15.
+
+    The two approval ratings of 1,600 Britons of Agresti, Categorical Data Analysis, 2nd edition, table 10.1: 150 and 86
+    changed their minds (two-sided, `mcnemar(exact=True)`). The 15 p-values of Benjamini and Hochberg, Controlling the
+    false discovery rate, JRSS B 57 (1995), section 4 (`multipletests(method="holm")`).
+    """
+    assert 2 * mcnemar_exact(150, 86) == pytest.approx(3.7159361395713866e-05)
+    assert tango_score_test(150, 86, 1600, 0.0) == pytest.approx(1.5491e-05, rel=1e-3)  # z = 4.17 there
+    published = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719]
+    adjusted = [0.0015, 0.0056, 0.0247, 0.1140, 0.2211, 0.2780, 0.2780, 0.2780, 0.3213, *[1.0] * 6]
+    assert holm([*published, 0.6528, 0.7590, 1.0]) == pytest.approx(adjusted, abs=5e-5)
