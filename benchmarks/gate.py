@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import pandas as pd
 
+from benchmarks.gate_metrics import answers, drawn, other_metrics_weeks, stated_power, words
 from benchmarks.report import Table, machine, write_result
 from components.config import Gate
 from components.records import EvaluationReport
@@ -46,7 +47,7 @@ def main() -> None:
     generator = np.random.default_rng(20_261_121)
     parts: list[Callable[[], Table]] = [
         lambda: accuracy_weeks(weeks, generator),
-        lambda: f1_weeks(weeks, generator),
+        lambda: other_metrics_weeks(weeks, generator),
         lambda: document_weeks(weeks, generator),
         lambda: margin_weeks(weeks, generator),
         lambda: slice_weeks(weeks, generator),
@@ -61,7 +62,12 @@ def main() -> None:
         print(f"  ({time.perf_counter() - began:.0f} s)")
         began = time.perf_counter()
     goal = "false promotions at most 5 % at confidence 0.95; a decision about 5,000 rows in less than 2 s"
-    content = {"command": "python benchmarks/gate.py", "machine": machine(), "goal": goal, "weeks": weeks}
+    content = {
+        "command": f"python benchmarks/gate.py --weeks {weeks}",
+        "machine": machine(),
+        "goal": goal,
+        "weeks": weeks,
+    }
     write_result("gate", content, tables)
     print(f"{time.perf_counter() - started:.0f} s")
 
@@ -91,56 +97,6 @@ def _wins_and_losses(rows: int, gain: float, weeks: int, generator: np.random.Ge
     return won, lost
 
 
-def _answers(truth: Any, right: Any, classes: int, generator: np.random.Generator) -> Any:
-    """A model's answers: right on these rows, a wrong class elsewhere."""
-    return np.where(right, truth, (truth + generator.integers(1, classes, len(truth))) % classes)
-
-
-def _words(codes: Any) -> list[str]:
-    return [f"class {code}" for code in codes]
-
-
-def _macro_f1(truths: Any, said: Any) -> Any:
-    return class_statistic("macro_f1", truths, said)
-
-
-def _drawn(rows: int, gain: float, generator: np.random.Generator, groups: Any = None) -> tuple[Any, Any, Any]:
-    """Truth and two models' answers; rows of a group are hard or easy together, but differ between the models."""
-    truth = generator.choice(5, rows, p=[0.4, 0.3, 0.15, 0.1, 0.05])
-    places = np.arange(rows) if groups is None else groups
-    hard = generator.normal(size=places.max() + 1)[places]
-    said = []
-    for lift in (gain, 0.0):
-        own = generator.normal(size=places.max() + 1)[places]
-        share = np.clip(0.85 + lift, 0, 1)
-        right = 0.8 * hard + 0.6 * own < _quantile(share)
-        said.append(_answers(truth, right, 5, generator))
-    return truth, said[0], said[1]
-
-
-def _quantile(share: float) -> float:
-    from scipy.stats import norm
-
-    return float(norm.ppf(share))
-
-
-def f1_weeks(weeks: int, generator: np.random.Generator) -> Table:
-    """Approximate randomisation on macro F1 of five classes, the rarest with one row in twenty."""
-    table = Table(
-        f"Macro F1 of 5 unequal classes, 400 frozen rows: share of {weeks:,} weeks",
-        ("true difference of accuracy", "the gate (approximate randomisation)", "higher score wins"),
-    )
-    for gain in (0.0, 0.03, 0.06):
-        passed, higher = 0, 0
-        for week in range(weeks):
-            truth, ours, theirs = _drawn(400, gain, generator)
-            pairs = pair_up(_macro_f1, _words(truth), _words(ours), _words(theirs))
-            passed += randomisation_test(pairs, samples=500, seed=week) <= ALPHA
-            higher += pairs.difference > 0
-        table.add(f"{gain:+.0%}", f"{passed / weeks:.1%}", f"{higher / weeks:.1%}")
-    return table
-
-
 def document_weeks(weeks: int, generator: np.random.Generator) -> Table:
     """Eight rows a document, right or wrong together: who counts rows believes to have eight times the evidence."""
     table = Table(
@@ -154,8 +110,8 @@ def document_weeks(weeks: int, generator: np.random.Generator) -> Table:
         "higher score wins": 0,
     }
     for week in range(weeks):
-        truth, ours, theirs = _drawn(400, 0.0, generator, groups)
-        columns = _words(truth), _words(ours), _words(theirs)
+        truth, ours, theirs = drawn(400, 0.0, generator, groups)
+        columns = words(truth), words(ours), words(theirs)
         pairs = pair_up(lambda t, s: class_statistic("accuracy", t, s), *columns, groups.tolist())
         won = int(((ours == truth) & (theirs != truth)).sum())
         lost = int(((ours != truth) & (theirs == truth)).sum())
@@ -171,21 +127,25 @@ def margin_weeks(weeks: int, generator: np.random.Generator) -> Table:
     """Non-inferiority: the candidate that is worse by just the margin, which must not pass, and the equal one."""
     table = Table(
         f"Non-inferiority with a margin of 2 points: share of {weeks:,} weeks promoted",
-        ("metric and test", "true difference", "the gate"),
+        ("metric and test", "true difference", "the gate", "its stated power"),
     )
     for gain in (-0.02, 0.0):
         won, lost = _wins_and_losses(1000, gain, weeks, generator)
         passed = [tango_score_test(int(a), int(b), 1000, -0.02) <= ALPHA for a, b in zip(won, lost, strict=True)]
-        table.add("accuracy, Tango, 1,000 rows", f"{gain:+.0%}", f"{np.mean(passed):.1%}")
+        stated = f"{stated_power(gain, -0.02, np.sqrt(won + lost + 1) / 1000):.1%}"
+        table.add("accuracy, Tango, 1,000 rows", f"{gain:+.0%}", f"{np.mean(passed):.1%}", stated)
     fewer = min(weeks, 1000)
     for gain in (-0.02, 0.0):
-        count = 0
+        count, deviations = 0, []
         for week in range(fewer):
-            truth, ours, theirs = _drawn(1000, gain, generator)
-            columns = _words(truth), _words(ours), _words(theirs)
+            truth, ours, theirs = drawn(1000, gain, generator)
+            columns = words(truth), words(ours), words(theirs)
             pairs = pair_up(lambda t, s: class_statistic("accuracy", t, s), *columns)
-            count += bootstrap_difference(pairs, 500, week).p_value(-0.02) <= ALPHA
-        table.add(f"accuracy, BCa bootstrap, 1,000 rows, {fewer:,} weeks", f"{gain:+.0%}", f"{count / fewer:.1%}")
+            found = bootstrap_difference(pairs, 500, week)
+            count += found.p_value(-0.02) <= ALPHA
+            deviations.append(found.deviation)
+        name, stated = f"accuracy, BCa bootstrap, 1,000 rows, {fewer:,} weeks", stated_power(gain, -0.02, deviations)
+        table.add(name, f"{gain:+.0%}", f"{count / fewer:.1%}", f"{stated:.1%}")
     return table
 
 
@@ -342,7 +302,7 @@ def _made_up(task_type: str, rows: int, classes: int, drawn: Any, own: Any) -> t
         truths, said = ([json.dumps([[int(start), int(start) + 5, "X"]]) for start in each] for each in (starts, moved))
         return truths, said
     truth = drawn.integers(0, classes, rows)
-    return _words(truth), _words(_answers(truth, own.random(rows) < 0.9, classes, own))
+    return words(truth), words(answers(truth, own.random(rows) < 0.9, classes, own))
 
 
 if __name__ == "__main__":

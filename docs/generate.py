@@ -135,7 +135,8 @@ def benchmark_page() -> str:
     lines = [BENCHMARK_NOTE, "# Benchmarks", "", _BENCHMARKS, ""]
     for path in sorted((HERE.parent / "benchmarks" / "results").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        lines += [f"## {path.stem}", "", f"`python benchmarks/{result['benchmark']}.py`, {result['date']}.", ""]
+        command = result.get("command", f"python benchmarks/{result['benchmark']}.py")
+        lines += [f"## {path.stem}", "", f"`{command}`, {result['date']}.", ""]
         if result.get("goal"):
             lines += [f"Goal: {result['goal']}.", ""]
         lines += [f"Machine: {_machine(result['machine'])}.", "", *result["tables"], ""]
