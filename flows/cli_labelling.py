@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from components.errors import ConfigError
 from flows.command_line import Json, Name, command, this_installation
 
 
@@ -19,8 +20,11 @@ class QueueFormat(StrEnum):
 @command
 def label_queue(
     name: Name,
-    input: Annotated[Path, typer.Option(help="CSV, JSONL or Parquet with unlabelled texts: the pool.")],
     output: Annotated[Path, typer.Option(help="File to write: .csv, or .json for Label Studio.")],
+    input: Annotated[Path | None, typer.Option(help="CSV, JSONL or Parquet with unlabelled texts: the pool.")] = None,
+    from_log: Annotated[
+        bool, typer.Option("--from-log", help="Or what the endpoint was asked, where serving.log_texts wrote it down.")
+    ] = False,
     rows: Annotated[int, typer.Option(min=1, max=100_000, help="Rows to label, at most.")] = 100,
     format: Annotated[QueueFormat, typer.Option(help="csv; or label-studio: with predictions.")] = QueueFormat.csv,
     version: Annotated[int | None, typer.Option(help="Version that proposes; default: the champion.")] = None,
@@ -30,6 +34,8 @@ def label_queue(
     """Choose the rows of a pool whose labels would teach most: uncertain, novel, and unlike each other."""
     from flows.labelling import write_label_queue
 
+    if (input is None) is not from_log:
+        raise ConfigError("The pool is either a file or the log.", "name --input FILE, or --from-log.")
     write_label_queue(
         name,
         this_installation(),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def write_label_queue(
     name: str,
     settings: Settings,
-    source: Path,
+    source: Path | None,
     target: Path,
     *,
     rows: int,
@@ -31,15 +31,20 @@ def write_label_queue(
 ) -> None:
     """Write the most useful rows of a pool for people to label.
 
+    Args:
+        source: the pool; None takes the texts in the request log.
+
     Raises:
         ProjectError: no version is live, its rows are not here, or the pool has nothing to label.
     """
     from components.labelling.known_rows import rows_behind
-    from components.labelling.pool import known_texts, left_out_in_words, read_pool
+    from components.labelling.pool import known_texts, left_out_in_words, read_logged_pool, read_pool
     from components.labelling.queue import make_queue, truth_column
     from components.labelling.queue_files import Origin, require_ending, write_queue
     from components.models.model_directory import read_golden, read_manifest
     from components.models.prediction import require_folder
+    from components.monitoring.request_lines import find_logs
+    from components.serving.places import places_of
     from components.task_types import find_task_type
     from components.tracking import read_recipe
 
@@ -51,10 +56,13 @@ def write_label_queue(
     column = truth_column(find_task_type(manifest.task_type))
     recipe, _ = read_recipe(settings, found)
     texts = list(read_golden(model)[0].row)
-    named = named_columns(columns)
-    similarity = recipe.run_config().validation.near_duplicate_similarity
-    known = known_texts(rows_behind(recipe, None, settings), texts, similarity)
-    pool = read_pool(source, {text: named.get(text, text) for text in texts}, known)
+    named, config = named_columns(columns), recipe.run_config()
+    known = known_texts(rows_behind(recipe, None, settings), texts, config.validation.near_duplicate_similarity)
+    if source is None:
+        own = places_of(settings, name).requests or Path()
+        pool = read_logged_pool(find_logs(config.monitor.log, own, config.folder), texts, known)
+    else:
+        pool = read_pool(source, {text: named.get(text, text) for text in texts}, known)
     queue = make_queue(model, pool, known, rows)
     files = write_queue(target, kind, queue, Origin(name, found.version, manifest.labels, column))
     if as_json_object:

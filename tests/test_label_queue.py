@@ -14,7 +14,7 @@ import pytest
 
 from components.errors import ConfigError, DataError
 from components.labelling.known_rows import rows_behind
-from components.labelling.pool import KnownTexts, known_texts, read_pool
+from components.labelling.pool import KnownTexts, known_texts, read_logged_pool, read_pool
 from components.labelling.queue import QueuedRow, make_queue, truth_column
 from components.labelling.queue_files import Origin, label_studio_interface, require_ending, write_queue
 from components.labelling.usefulness import choose, entropy, novelty, share_of_uncertain
@@ -95,6 +95,38 @@ def test_a_pool_of_known_rows_alone_has_nothing_to_label(tmp_path):
     source = write_jsonl(tmp_path / "pool.jsonl", [{"text": "a b"}, {"text": "c d"}])
     with pytest.raises(DataError, match="no row to label: of 2 rows 2 in the training data"):
         read_pool(source, TEXT, known(["a b", "c d"], []))
+
+
+def test_what_was_asked_and_written_down_is_a_pool(tmp_path):
+    def line(number: int, *texts: str, page: str = "/predict") -> str:
+        rows = {"texts": [{"text": text, "top_k": 3} for text in texts]} if texts else {}
+        return json.dumps({"page": page, "request": f"r{number}", "rows": [], **rows}) + "\n"
+
+    log = tmp_path / "requests-shop.jsonl"
+    log.write_text(
+        line(3, "new wish", "trained on") + line(4) + '{"half a line\n' + line(5, "corrected", page="/feedback")
+    )
+    (tmp_path / "requests-shop.jsonl.1").write_text(line(1, "old wish", " ") + line(2, "New  wish"))
+    pool = read_logged_pool([log], ["text"], known(["trained on"], []))
+    assert [dict(row) for row in pool.rows] == [{"text": "new wish"}, {"text": "old wish"}]
+    assert pool.names == ("requests-shop.jsonl:r3", "requests-shop.jsonl:r1")
+    assert (pool.total, dict(pool.left_out)) == (5, {"without a text": 1, "in the training data": 1, "there twice": 1})
+    log.write_text(line(4))
+    (tmp_path / "requests-shop.jsonl.1").unlink()
+    with pytest.raises(DataError, match=r"No texts are in requests-shop\.jsonl") as caught:
+        read_logged_pool([log], ["text"], known([], []))
+    assert "serving.log_texts" in caught.value.hint
+
+
+@pytest.mark.parametrize("options", [[], ["--input", "pool.csv", "--from-log"]])
+def test_the_pool_is_a_file_or_the_log(options, capsys, monkeypatch):
+    from flows.cli import app
+
+    monkeypatch.setattr("sys.argv", ["rebert", "label-queue", "shop", "--output", "queue.csv", *options])
+    with pytest.raises(SystemExit) as caught:
+        app()
+    assert caught.value.code == 2
+    assert "The pool is either a file or the log." in capsys.readouterr().err
 
 
 def test_a_missing_column_names_the_option(tmp_path):

@@ -1,9 +1,9 @@
-"""The pool: unlabelled rows of a file, without those that are labelled, frozen, or there twice."""
+"""The pool: unlabelled rows of a file or the request log, without those that are labelled, frozen, or there twice."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow as pa
 from components.data.text import letters_of_all, normalise_all
 from components.errors import DataError
 from components.models.prediction import one_file, rows_of
+from components.monitoring.request_lines import read_texts
 from components.records import SPLITS, Split, ValidatedDataset
 from components.validation.near_duplicates import find_near_duplicates
 
@@ -28,7 +29,10 @@ NO_TEXT, TWICE, TRAINED_ON, HELD_OUT, NEARLY = (
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """`rows` are what the model reads, `names` are their `file:line`; `left_out` counts the others by the reason."""
+    """`rows` are what the model reads, `names` are their `file:line` or `log:request`.
+
+    `left_out` counts the others by the reason.
+    """
 
     rows: tuple[Mapping[str, str], ...]
     names: tuple[str, ...]
@@ -71,19 +75,50 @@ def read_pool(source: Path, columns: Mapping[str, str], known: KnownTexts) -> Po
     """
     file = one_file(source)
     found = rows_of(file, columns, {})
-    left_out = Counter({NO_TEXT: sum(row is None for _, row, _ in found)})
-    whole = [(line, row) for line, row, _ in found if row is not None]
+    return _pool_of(file.name, [(f"{file.name}:{line}", row) for line, row, _ in found], columns, known)
+
+
+def read_logged_pool(logs: Sequence[Path], columns: Sequence[str], known: KnownTexts) -> Pool:
+    """What the endpoint was asked and wrote down with its texts, without what is not worth a look.
+
+    Args:
+        logs: request logs, by the names that they are written under.
+        columns: the texts of a row, by our names.
+
+    Raises:
+        DataError: a log cannot be read, no texts are in it, or no row is left.
+    """
+    found = list(read_texts(logs))
+    if not found:
+        raise DataError(
+            f"No texts are in {', '.join(log.name for log in logs)}.",
+            "have some written down: set serving.log_texts of the run file, such as 0.05, and serve the version again.",
+        )
+    rows = [(name, _texts_of(row, columns)) for name, row in found]
+    return _pool_of(" and ".join(log.name for log in logs), rows, columns, known)
+
+
+def _texts_of(row: Mapping[str, Any], columns: Sequence[str]) -> Mapping[str, str] | None:
+    texts = {name: str(row.get(name) or "") for name in columns}
+    return texts if all(text.strip() for text in texts.values()) else None
+
+
+def _pool_of(
+    source: str, found: Sequence[tuple[str, Mapping[str, str] | None]], columns: Iterable[str], known: KnownTexts
+) -> Pool:
+    left_out = Counter({NO_TEXT: sum(row is None for _, row in found)})
+    whole = [(name, row) for name, row in found if row is not None]
     reasons = _reasons([tuple(row[name] for name in columns) for _, row in whole], known)
     left_out.update(reason for reason in reasons if reason)
-    kept = [(line, row) for (line, row), reason in zip(whole, reasons, strict=True) if not reason]
+    kept = [each for each, reason in zip(whole, reasons, strict=True) if not reason]
     if not kept:
         raise DataError(
-            f"{file.name} has no row to label: of {len(found):,} rows {left_out_in_words(left_out)}.",
+            f"{source} has no row to label: of {len(found):,} rows {left_out_in_words(left_out)}.",
             "name a file with other texts.",
         )
     return Pool(
         rows=tuple(row for _, row in kept),
-        names=tuple(f"{file.name}:{line}" for line, _ in kept),
+        names=tuple(name for name, _ in kept),
         left_out={reason: count for reason, count in left_out.items() if count},
         total=len(found),
     )

@@ -17,7 +17,7 @@ from typing import Any
 from components.errors import ConfigError, DataError
 
 PAGES = ("/predict",)
-BATCH = "/batch"
+BATCH, FEEDBACK = "/batch", "/feedback"
 HASH_BYTES = 8
 OURS = 428  # a status above is a fault of ours: 429 and 5xx; 4xx below are the client's
 
@@ -65,6 +65,23 @@ def read_requests(
     return sorted(found.values(), key=lambda request: request.time)
 
 
+def read_texts(paths: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The texts that were written down of what was asked (`serving.log_texts`), the newest first, with log and request.
+
+    Raises:
+        DataError: a log is there and cannot be read.
+    """
+    for path in paths:
+        for line in _lines_backwards(path):
+            try:
+                content = json.loads(line)
+                asked = () if content["page"] == FEEDBACK else content["texts"]  # what people labelled already
+                found = [(f"{path.name}:{content['request']}", row) for row in asked]
+            except (ValueError, KeyError, TypeError):
+                continue  # most lines have no texts
+            yield from ((name, row) for name, row in found if isinstance(row, dict))
+
+
 def find_logs(named: Sequence[str] | None, own: Path, folder: Path) -> list[Path]:
     """The logs that a run file names, or the one of the home folder.
 
@@ -109,6 +126,13 @@ def log_files(path: Path) -> list[Path]:
 
 
 def _backwards(path: Path, pages: Sequence[str]) -> Iterator[Request]:
+    for line in _lines_backwards(path):
+        request = _request(line, pages)
+        if request is not None:
+            yield request
+
+
+def _lines_backwards(path: Path) -> Iterator[bytes]:
     for file in log_files(path):
         try:
             lines = file.read_bytes().splitlines()  # 20 MiB at most
@@ -118,10 +142,7 @@ def _backwards(path: Path, pages: Sequence[str]) -> Iterator[Request]:
             raise DataError(
                 f"{file} cannot be read: {error.strerror}.", "let this user read the request log."
             ) from error
-        for line in reversed(lines):
-            request = _request(line, pages)
-            if request is not None:
-                yield request
+        yield from reversed(lines)
 
 
 def _request(line: bytes, pages: Sequence[str]) -> Request | None:
