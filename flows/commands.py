@@ -17,6 +17,7 @@ from flows import console, servers
 from flows.progress import RunLog
 
 if TYPE_CHECKING:
+    from components.registry import LedgerEvent
     from service.requests import AskedOfAll
 
 
@@ -117,7 +118,7 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
     else:
         console.print_markdown(decision_in_words(decision))
         if decision["promote"] and not any(e.alias == "champion" and e.after == chosen.version for e in events):
-            console.print_text(_why_not_live(name, settings, chosen.version))
+            console.print_text(_why_not_live(name, settings, chosen.version, events))
     if events:
         rows = [
             (
@@ -132,13 +133,16 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
         console.print_table("ledger (UTC)", ("when", "what", "alias", "version", "why"), rows)
 
 
-def _why_not_live(name: str, settings: Settings, version: int) -> str:
+def _why_not_live(name: str, settings: Settings, version: int, events: Sequence[LedgerEvent]) -> str:
     """What became of a version that has passed the gate and was never live."""
     from components import registry
 
     for waiting in registry.waiting_versions(settings, name):
         if waiting.version == version:
             return f"It waits for approval until {waiting.until[:16].replace('T', ' ')} UTC, or has waited in vain."
+    late = [event.why for event in events if event.action == "refuse" and event.before == version]
+    if late:
+        return f"{late[-1]} Run its run file again."
     return "It has passed the gate and never went live: its run ended before that. Run its run file again."
 
 
