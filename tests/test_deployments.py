@@ -127,6 +127,7 @@ def test_an_alarm_asks_for_a_run_within_the_limits_of_triggers(server, tmp_path:
     from components.errors import OrchestrationError
     from flows.alarms import ask_for_run
     from flows.monitoring import Subject
+    from flows.triggers import state_since
     from tests.bundles import registered
 
     home, url = server
@@ -143,6 +144,7 @@ def test_an_alarm_asks_for_a_run_within_the_limits_of_triggers(server, tmp_path:
     body = {"flows": {"name": {"any_": ["retrain"]}}, "deployments": {"name": {"any_": ["watched"]}}}
     found = httpx.post(f"{url}/flow_runs/filter", json=body).json()
     assert [run["parameters"]["cause"] for run in found] == ["the monitor: accuracy"]
+    assert state_since("watched", settings, "2026-01-01T00:00:00+00:00") == ""  # it has not begun
     deployments.pause_model("watched", settings, paused=True)
     with pytest.raises(OrchestrationError, match="The runs of 'watched' are paused"):
         ask_for_run(subject, "accuracy")
