@@ -286,6 +286,8 @@ def test_a_run_shows_its_data_its_scores_and_the_decision(
     settings: Settings, run_id: str, dataset: ValidatedDataset, tmp_path: Path
 ) -> None:
     report, trained, decided = outcomes_of_a_run(tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "release.json").write_text("{}")
     for _ in range(2):  # a step that is tried again changes nothing
         tracking.log_dataset(settings, run_id, dataset)
         tracking.log_training(settings, run_id, trained)
@@ -306,6 +308,7 @@ def test_a_run_shows_its_data_its_scores_and_the_decision(
     found = {path.relative_to(settings.artifacts).as_posix().partition("artifacts/")[2] for path in all_files(settings)}
     assert {"README.md", "validation/validation.md", "evaluation/report.json", "training/history.jsonl"} <= found
     assert not [name for name in found if name.endswith(("train.parquet", "step.json"))]
+    assert tracking.fetch_release(settings, run_id) is None  # of another version of rebert
 
 
 def test_hundreds_of_daily_files_fit_into_what_mlflow_takes(
