@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from prefect import task
 
@@ -19,6 +17,7 @@ from components.records import (
     ValidatedDataset,
 )
 from components.serving.proving import Proof
+from components.step_store import temporary_folder
 from flows import artifacts
 from flows.engines import choose_engine
 from flows.job import Job
@@ -86,8 +85,8 @@ def check_bundle(
 
     measured = measure_bundle(built.path, proof.p95_ms, proof.core_seconds, job.config.gate.core_watts)
     log_measured(job.settings, version.run_id, measured)
-    with TemporaryDirectory() as place:
-        judged = judge_bundle(decision, measured, job.config.gate, Path(place))
+    with temporary_folder() as place:
+        judged = judge_bundle(decision, measured, job.config.gate, place)
         if judged is not decision:
             log_decision(job.settings, version.run_id, judged)
             artifacts.publish_file(job.config.name, "decision", judged.folder / "decision.md")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from prefect import task
 
@@ -33,11 +32,11 @@ from components.step_parts import (
     train_step,
     validate_step,
 )
-from components.step_store import Step
+from components.step_store import Step, temporary_folder
 from flows import artifacts
 from flows.job import Job
 from flows.task_options import STORED
-from flows.tracked import record_rejection
+from flows.tracked import recorded
 
 log = logging.getLogger("rebert.flows")
 
@@ -61,8 +60,7 @@ def validate(job: Job) -> ValidatedDataset:
             found=find_validated(job.inputs, job.store),
         )
     except RejectedData as error:
-        record_rejection(job, step.digest, error)
-        raise
+        raise recorded(job, step.digest, error) from error
     artifacts.publish_checks(job.config.name, dataset.checks)
     return dataset
 
@@ -165,8 +163,7 @@ def register(
         card = write_model_card(job.config, dataset, model, report)
         tracking.log_dataset(job.settings, run_id, dataset)
         tracking.log_training(job.settings, run_id, model)
-        with TemporaryDirectory() as place:
-            pictures = Path(place)
+        with temporary_folder() as pictures:
             draw_evaluation(report.folder / "report.json", pictures)
             if model.best_epoch:  # where something was learned
                 draw_training(model.history, report.primary_metric, model.best_epoch, pictures / "training.png")

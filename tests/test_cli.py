@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ from typer.testing import CliRunner
 
 from components.planning import STEPS
 from components.step_store import model_lock
+from flows import running
 from flows.cli import app
+from flows.results import RunResult
 from tests.deliveries import rows, write_csv, write_run_file
 
 COMMANDS = (
@@ -80,6 +84,14 @@ def test_a_bad_run_file_is_two_kinds_of_lines_and_exit_code_2(tmp_path):
     assert time.perf_counter() - begun < 3.0  # goal 1 s on a quiet machine
 
 
+def test_a_bad_run_file_has_the_keys_of_every_result(tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: reviews\ndata: {train: a.csv}\n")
+    result = json.loads(rebert("run", "bad.yaml", "--json", folder=tmp_path).stdout)
+    assert set(result) == {field.name for field in fields(RunResult)} | {"error"}
+    assert (result["outcome"], result["model"], result["steps"]) == ("failed", None, [])
+    assert result["reason"] == result["error"]["problem"]
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -105,6 +117,7 @@ def test_a_wrong_column_rejects_the_delivery(run_file, tiny_base):
     assert (done.returncode, result["outcome"]) == (2, "rejected"), done.stderr
     assert "it has: 'text', 'label'" in result["error"]["problem"]
     assert Path(result["report"], "validation.md").exists()
+    assert result["run_id"]
 
 
 def test_plan_does_nothing_and_says_what_a_run_would_do(run_file):
@@ -121,6 +134,24 @@ def test_a_second_run_of_a_model_ends_at_once(run_file):
         done = rebert("run", run_file.name, folder=run_file.parent)
     assert done.returncode == 2
     assert f"Another run of 'reviews' is at work (process {os.getpid()})" in done.stderr
+
+
+def test_a_home_that_cannot_be_written_is_one_sentence(run_file):
+    (run_file.parent / "home").write_text("a file where a folder should be")
+    done = rebert("run", run_file.name, "--json", folder=run_file.parent)
+    assert (done.returncode, json.loads(done.stdout)["outcome"]) == (2, "failed"), done.stderr
+    assert "cannot be written" in done.stderr.splitlines()[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_disk_that_gets_full_anywhere_in_a_run_is_one_sentence(run_file, settings, monkeypatch, capsys):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(running, "_execute", full)
+    content, code = running.execute_run(run_file, settings)
+    assert (code, content["outcome"]) == (2, "failed")
+    assert f"The disk that holds {settings.home} is full." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [("explain", "nobody"), ("rollback", "nobody"), ("serve", "nobody")])
