@@ -71,7 +71,7 @@ def prove(job: Job, version: RegisteredVersion, built: Bundle) -> Proof:
     with job.log.step("prove") as note:
         proof = prove_bundle(job.settings, built, fetch_model(job.settings, version), check=check)
         note.detail = artifacts.proof_in_words(proof)
-    artifacts.publish_text(job.config.name, "proof", artifacts.proof_table(proof))
+    artifacts.publish_text(job.config.name, "proof", artifacts.as_table(proof))
     return proof
 
 
@@ -85,6 +85,7 @@ def check_bundle(
 
     measured = measure_bundle(built.path, proof.p95_ms, proof.core_seconds, job.config.gate.core_watts)
     log_measured(job.settings, version.run_id, measured)
+    artifacts.publish_text(job.config.name, "measured", artifacts.as_table(measured))
     with temporary_folder() as place:
         judged = judge_bundle(decision, measured, job.config.gate, place)
         if judged is not decision:
@@ -106,4 +107,5 @@ def promote(job: Job, version: RegisteredVersion, built: Bundle, decision: Promo
         write_release(job.settings, version.name, built)
         log_promotion(job.settings, version.run_id)
         note.detail = f"version {version.version} is the champion"
+    artifacts.publish_text(job.config.name, "promotion", f"{note.detail}, served by `{built.tag}`. {decision.reason}")
     return get_version(job.settings, version.name, version.version)

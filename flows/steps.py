@@ -70,12 +70,14 @@ def tokenize(job: Job, dataset: ValidatedDataset) -> TokenizedDataset:
     """Token ids in an Arrow store."""
     from components.training.training_process import tokenize_in_process
 
-    return job.perform(
+    tokens = job.perform(
         tokenize_step(job.inputs, dataset),
         TokenizedDataset,
         lambda folder: tokenize_in_process(job.process, job.config, dataset, job.base, folder),
         artifacts.tokens_in_words,
     )
+    artifacts.publish_text(job.config.name, "tokens", artifacts.tokens_table(tokens))
+    return tokens
 
 
 # No time limit of Prefect's: it does not stop torch. The child process that trains has its own watchdog.
@@ -132,13 +134,16 @@ def evaluate_best(job: Job, dataset: ValidatedDataset) -> EvaluationReport | Non
 
 
 def _score_again(job: Job, dataset: ValidatedDataset, model: Champion, title: str) -> EvaluationReport:
-    return job.perform(
+    report = job.perform(
         evaluate_step(job.inputs, dataset, model.digest),
         EvaluationReport,
         lambda folder: score(job, dataset, model.folder, folder),
         artifacts.report_in_words,
         title=title,
     )
+    text = f"Version {model.version}. {artifacts.scores_table(report)}"
+    artifacts.publish_text(job.config.name, title.replace(" ", "-"), text)
+    return report
 
 
 def score(job: Job, dataset: ValidatedDataset, model: Path, folder: Path) -> EvaluationReport:
@@ -235,4 +240,6 @@ def prune(job: Job, keep: int) -> int:
     except (ProjectError, OSError) as error:
         log.warning("Not all that could go was removed: %s", error)
         return 0
-    return sum(removal.size for removal in found)
+    freed = sum(removal.size for removal in found)
+    artifacts.publish_text(job.config.name, "removed", f"{len(found)} things that nobody needs, {freed / 1e6:,.1f} MB")
+    return freed
