@@ -17,6 +17,7 @@ from flows import console, servers
 from flows.progress import RunLog
 
 if TYPE_CHECKING:
+    from components.tracking import Rejection
     from service.requests import AskedOfAll
 
 
@@ -92,6 +93,9 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
     from components.tracking import last_rejection, read_decision
 
     rejection = last_rejection(settings, name) if version is None else None
+    if rejection and not registry.versions(settings, name):
+        _explain_first_rejection(name, rejection, as_json_object)
+        return
     chosen = _chosen(name, settings, version)
     decision = read_decision(settings, chosen.run_id)
     events = [e for e in registry.read_moves(settings, name) if chosen.version in (e.before, e.after)]
@@ -102,10 +106,7 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
         console.print_json({**facts, "decision": decision, "ledger": ledger, "last_delivery_rejected": rejected})
         return
     if rejection:
-        console.print_text(
-            f"The last delivery, {rejection.time[:16]} UTC, was rejected: {rejection.reason}\n"
-            f"Its report is in MLflow run {rejection.run_id}. Before that:\n"
-        )
+        console.print_text(f"{_in_words(rejection)} Before that:\n")
     aliases = f" ({', '.join(chosen.aliases)})" if chosen.aliases else ""
     console.print_text(f"{name} version {chosen.version}{aliases}, MLflow run {chosen.run_id}\n")
     if decision is None:
@@ -126,6 +127,22 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
             for event in events
         ]
         console.print_table("ledger (UTC)", ("when", "what", "alias", "version", "why"), rows)
+
+
+def _explain_first_rejection(name: str, rejection: Rejection, as_json_object: bool) -> None:
+    """All that there is to say of a model of which nothing but stopped deliveries is known."""
+    if as_json_object:
+        none = {"version": None, "run_id": None, "aliases": (), "decision": None, "ledger": ()}
+        console.print_json({"model": name, **none, "last_delivery_rejected": as_json(rejection)})
+        return
+    console.print_text(f"{_in_words(rejection)}\nNo version of '{name}' has been made yet.")
+
+
+def _in_words(rejection: Rejection) -> str:
+    return (
+        f"The last delivery, {rejection.time[:16]} UTC, was rejected: {rejection.reason}\n"
+        f"Its report is in MLflow run {rejection.run_id}."
+    )
 
 
 def _why_not_live(name: str, settings: Settings, version: int) -> str:
