@@ -28,6 +28,13 @@ def test_a_reference_page_is_what_the_code_makes(page):
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == _generator().PAGES[page](), "run 'make docs'"
 
 
+def test_a_benchmark_is_named_with_the_arguments_it_was_run_with():
+    command = _generator()._command
+    assert command({"benchmark": "gate"}) == "python benchmarks/gate.py"
+    ran = {"benchmark": "quality", "arguments": ["--seeds", "5", "--only", "two words"]}
+    assert command(ran) == "python benchmarks/quality.py --seeds 5 --only 'two words'"
+
+
 @pytest.mark.parametrize("path", RUN_FILES, ids=lambda path: path.name)
 def test_a_shipped_run_file_is_valid(path):
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
