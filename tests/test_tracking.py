@@ -114,6 +114,9 @@ def test_parameters_are_what_a_type_of_model_has(dataset: ValidatedDataset) -> N
     params = tracking.run_params(asked, dataset, base)
     assert not [name for name in params if name.startswith("training.")]
     assert len(params["task.names"]) == 500
+    assert (params["model.window_overlap"], "evaluation.documents" in params) == (8, False)
+    passages = CONFIG.model_copy(update={"evaluation": CONFIG.evaluation.model_copy(update={"documents": "title"})})
+    assert tracking.run_params(passages, dataset, base)["evaluation.documents"] == "title"
 
 
 def test_how_rows_are_read_is_a_metric(settings: Settings, run_id: str) -> None:
