@@ -166,8 +166,10 @@ def keep_live(job: Job) -> Bundle | None:
     return bundle
 
 
-def serve_model(name: str, settings: Settings, host: str | None, port: int | None) -> None:
+def serve_model(name: str, settings: Settings, host: str | None, port: int | None, as_json_object: bool) -> None:
     """Serve the champion until Ctrl-C or SIGTERM; an endpoint that dies is started again.
+
+    As JSON, one object says where, once it answers for the first time.
 
     Raises:
         RegistryError: there is no champion.
@@ -178,7 +180,13 @@ def serve_model(name: str, settings: Settings, host: str | None, port: int | Non
 
     file = endpoint_log(settings, name)
 
+    told = False
+
     def say(url: str, bundle: Bundle) -> None:
+        nonlocal told
+        if as_json_object and not told:
+            console.print_json({"model": name, "version": bundle.version, "address": url})
+        told = True
         console.say(f"{name} version {bundle.version} at {url} (log: {file}; Ctrl-C ends it)")
         if not settings.keys.exists() and not _is_loopback(
             host or read_bundle_release(bundle.path / "src").serving.host

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from components import tracking
 from components.errors import OrchestrationError, RegistryError, RejectedData
+from components.records import Bundle
 from components.settings import Settings
 from flows import commands, doctor
 from flows.running import prepare_prefect
+from flows.serving import serve_model
 from tests.bundles import tiny_config
 
 SECRET = "hunter2"
@@ -48,6 +52,20 @@ def test_a_first_delivery_that_was_rejected_is_explained(
     assert (found["version"], found["last_delivery_rejected"]["run_id"]) == (None, run_id)
     with pytest.raises(RegistryError, match="There is no model 'other'"):
         commands.explain_decision("other", settings, None, False)
+
+
+def test_a_served_model_is_one_object_however_often_its_endpoint_starts(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def serve(*_: object, on_ready: Callable[[str, Bundle], None], **__: object) -> None:
+        for _start in range(2):
+            on_ready("http://127.0.0.1:3000", Bundle("shop:3", tmp_path, 3, "m" * 64))
+
+    monkeypatch.setattr("components.serving.keeper.serve", serve)
+    serve_model("shop", settings, "127.0.0.1", None, True)
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"model": "shop", "version": 3, "address": "http://127.0.0.1:3000"}
+    assert told.err.count("shop version 3 at http://127.0.0.1:3000") == 2
 
 
 def test_the_page_of_a_server_is_named_without_its_password(
