@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -37,6 +38,12 @@ def rebert(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+def processor_seconds() -> float:
+    """What the processes that this one has started and seen end have taken of the processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.fixture
 def run_file(tmp_path, tiny_base):
     write_csv(tmp_path / "week-1.csv", rows(60, seed=1))
@@ -46,13 +53,13 @@ def run_file(tmp_path, tiny_base):
 
 def test_help_answers_at_once_and_lists_every_command(tmp_path):
     seconds = []
-    for _ in range(3):
-        begun = time.perf_counter()
+    for _ in range(5):
+        before = processor_seconds()
         done = rebert("--help", folder=tmp_path)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(processor_seconds() - before)
     assert done.returncode == 0
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
-    assert min(seconds) < 1.0  # 0.1 s on a quiet machine; the bound leaves room for a busy one
+    assert min(seconds) < 0.3  # half of that, as a rule; a busy machine takes longer by the clock, not of the processor
 
 
 def test_help_imports_nothing_heavy(tmp_path):
