@@ -155,16 +155,20 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def failures_of_a_full_disk(folder: Path) -> Iterator[None]:
-    """As `disk_errors`, and whatever else fails while the disk is full: a database or a server seldom says why."""
+    """As `disk_errors`, and whatever else fails while the disk is full: a database or a server seldom says why.
+
+    The disk of temporary files counts as well: SQLite uses it.
+    """
     try:
         with disk_errors(folder):
             yield
     except ProjectError:
         raise
     except Exception as error:
-        if is_full(folder):
-            raise _full(folder) from error
-        raise
+        full = next((place for place in (folder, Path(tempfile.gettempdir())) if is_full(place)), None)
+        if full is None:
+            raise
+        raise _full(full) from error
 
 
 @contextmanager

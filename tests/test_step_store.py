@@ -170,6 +170,12 @@ def test_whatever_fails_while_the_disk_is_full_is_a_full_disk(tmp_path, monkeypa
     left = 4096
     with pytest.raises(StorageError, match="is full"), failures_of_a_full_disk(tmp_path):
         raise RuntimeError("the database answers 500")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path.parent))
+    with (
+        pytest.raises(StorageError, match=rf"holds {tmp_path.parent} is full"),
+        failures_of_a_full_disk(tmp_path / "new"),
+    ):
+        raise RuntimeError("unable to open database file")
     with pytest.raises(BusyError), failures_of_a_full_disk(tmp_path):
         raise BusyError("Somebody else is at work.", "wait.")
 
