@@ -63,7 +63,6 @@ def main() -> None:
         began = time.perf_counter()
     goal = "false promotions at most 5 % at confidence 0.95; a decision about 5,000 rows in less than 2 s"
     content = {
-        "command": f"python benchmarks/gate.py --weeks {weeks}",
         "machine": machine(),
         "goal": goal,
         "weeks": weeks,

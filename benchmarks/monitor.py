@@ -108,9 +108,7 @@ def main() -> None:
     for table in tables:
         table.show()
     content = {
-        "command": f"python benchmarks/monitor.py --years {options.years} --repeats {options.repeats} "
-        f"--labelled {options.labelled}",
-        "arguments": {name: str(value) for name, value in vars(options).items()},
+        "settings": {name: str(value) for name, value in vars(options).items()},
         "machine": machine(),
         "goal": GOAL,
         "delay": {"windows": DELAY, "share": FOUND, "kept": not late, "late": late},

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -71,7 +73,9 @@ def write_result(name: str, content: dict[str, Any], tables: list[Table]) -> Pat
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     when = datetime.now(UTC).strftime("%Y-%m-%d")
-    full = {"benchmark": name, "date": when, **content, "tables": [table.markdown() for table in tables]}
+    arguments = [re.sub(r"(^|=)/.*/", r"\1", word) for word in sys.argv[1:]]  # where things lie here helps nobody
+    ran = {"arguments": arguments, "date": when}
+    full = {"benchmark": name, **ran, **content, "tables": [table.markdown() for table in tables]}
     path.write_text(json.dumps(full, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
     print(f"\nwritten to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
     return path

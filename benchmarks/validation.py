@@ -1,8 +1,10 @@
 """How long a delivery takes to validate, how much memory it needs, and how well near-duplicates are found.
 
     python benchmarks/validation.py [--rows 1000000] [--near-rows 100000]
+    python benchmarks/validation.py --dirty FOLDER
 
-The texts are words of examples/banking77 drawn at random, so that nothing in them is really a duplicate.
+The texts are words of examples/banking77 drawn at random: nothing in them is really a duplicate. The second form
+prints what is found in dirty files with a manifest, and writes no result.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dirty_files import examine, table_of
 from report import Table, machine, write_result
 
 SEED = 7
@@ -151,7 +154,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--near-rows", type=int, default=100_000)
     parser.add_argument("--validate", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--dirty", type=Path, help="a folder of dirty files with their manifest; see dirty_files.py")
     options = parser.parse_args()
+    if options.dirty:
+        table_of(list(examine(options.dirty.resolve()))).show()
+        return
     if options.validate:
         print(json.dumps(validate(options.validate)))
         return

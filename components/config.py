@@ -170,7 +170,7 @@ class Training(Section):
     head_learning_rate: float | None = Field(
         None, gt=0, le=1, description="Peak learning rate of the new head alone; left out: learning_rate."
     )
-    warmup_share: Share = Field(0.1, description="Share of the steps in which the learning rate rises.")
+    warmup_share: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
     weight_decay: float = Field(0.01, ge=0, description="Decay of weights, not of biases and norms.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of a label's weight spread over the others.")
     class_weights: Literal["none", "balanced"] = Field(

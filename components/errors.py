@@ -51,12 +51,14 @@ class RejectedData(DataError):
         problem: the first reason, in one sentence.
         hint: the remedy of that reason.
         report: folder that holds `validation.md`, `validation.json` and the failing rows.
+        run_id: the MLflow run that keeps the report; None where there is none yet, or MLflow is away.
     """
 
-    def __init__(self, problem: str, hint: str, report: str = "") -> None:
+    def __init__(self, problem: str, hint: str, report: str = "", run_id: str | None = None) -> None:
         super().__init__(problem, hint)
-        self.args = (problem, hint, report)
+        self.args = (problem, hint, report, run_id)
         self.report = report
+        self.run_id = run_id
 
 
 class BaseModelError(ProjectError):

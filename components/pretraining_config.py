@@ -131,7 +131,9 @@ class Phase(Section):
 class PretrainingSettings(Section):
     """What all phases share."""
 
-    warmup_share: Share = Field(0.1, description="Share of each phase's steps in which the learning rate rises.")
+    warmup_share: float = Field(
+        0.1, ge=0, lt=1, description="Share of each phase's steps in which the learning rate rises."
+    )
     weight_decay: float = Field(0.01, ge=0, description="Decay of weights, not of biases and norms.")
     evaluations: int = Field(5, ge=1, le=1000, description="Measurements on the held-out documents in each phase.")
     device: Device = Field("auto", description="auto takes a GPU where there is one.")

@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from components.digests import canonical, digest_of
-from components.errors import BusyError, StorageError
+from components.errors import BusyError, ProjectError, StorageError
 from components.records import as_json
 
 MARKER = "step.json"
@@ -136,23 +137,85 @@ def write_whole(path: Path, text: str) -> None:
     draft.replace(path)
 
 
+LEAST_FREE = 1 << 20  # bytes; with less, what fails has most likely failed for it
+
+
 @contextmanager
-def storage_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or read-only disk, or a file where a folder should be, into a StorageError; other errors pass."""
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into a StorageError; other errors pass."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(
-                f"The disk that holds {folder} is full.",
-                "free some space, or set REBERT_HOME to a folder on a larger disk; finished steps are kept.",
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
-            raise StorageError(
-                f"{error.filename or folder} cannot be written: {error.strerror}.",
-                "make it writable, or set REBERT_HOME to another folder.",
-            ) from error
+            raise _full(folder) from error
+        if error.errno == errno.EROFS:
+            raise _unwritable(error, folder) from error
         raise
+
+
+@contextmanager
+def failures_of_a_full_disk(folder: Path) -> Iterator[None]:
+    """As `disk_errors`, and whatever else fails while the disk is full: a database or a server seldom says why.
+
+    The disk of temporary files counts as well: SQLite uses it.
+    """
+    try:
+        with disk_errors(folder):
+            yield
+    except ProjectError:
+        raise
+    except Exception as error:
+        full = next((place for place in (folder, Path(tempfile.gettempdir())) if is_full(place)), None)
+        if full is None:
+            raise
+        raise _full(full) from error
+
+
+@contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """As `disk_errors`, and also a folder without rights, or a file where a folder should be."""
+    try:
+        with disk_errors(folder):
+            yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+            raise _unwritable(error, folder) from error
+        raise
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder is full now."""
+    return folder.exists() and shutil.disk_usage(folder).free < LEAST_FREE
+
+
+def _full(folder: Path) -> StorageError:
+    return StorageError(
+        f"The disk that holds {folder} is full.",
+        "free some space, or set REBERT_HOME (for temporary files TMPDIR) to a folder on a larger disk; "
+        "finished steps are kept.",
+    )
+
+
+def _unwritable(error: OSError, folder: Path) -> StorageError:
+    return StorageError(
+        f"{error.filename or folder} cannot be written: {error.strerror}.",
+        "make it writable, or set REBERT_HOME to another folder.",
+    )
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for a moment, where the system keeps temporary files.
+
+    Raises:
+        StorageError: the disk is full, or cannot be written.
+    """
+    try:
+        place = Path(tempfile.gettempdir())  # the first that a byte can be written to
+    except FileNotFoundError as error:
+        raise StorageError(f"{error.strerror}.", "free some space, or set TMPDIR to a folder that has some.") from error
+    with disk_errors(place), tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @contextmanager

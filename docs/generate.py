@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,13 +136,17 @@ def benchmark_page() -> str:
     lines = [BENCHMARK_NOTE, "# Benchmarks", "", _BENCHMARKS, ""]
     for path in sorted((HERE.parent / "benchmarks" / "results").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        command = result.get("command", f"python benchmarks/{result['benchmark']}.py")
-        lines += [f"## {path.stem}", "", f"`{command}`, {result['date']}.", ""]
+        lines += [f"## {path.stem}", "", f"`{_command(result)}`, {result['date']}.", ""]
         if result.get("goal"):
             lines += [f"Goal: {result['goal']}.", ""]
         lines += [f"Machine: {_machine(result['machine'])}.", "", *result["tables"], ""]
         lines += [result["note"], ""] if result.get("note") else []
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _command(result: dict[str, Any]) -> str:
+    """What was run; older results do not say with which arguments."""
+    return shlex.join(["python", f"benchmarks/{result['benchmark']}.py", *result.get("arguments", [])])
 
 
 def _machine(found: dict[str, Any]) -> str:

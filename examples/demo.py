@@ -36,6 +36,7 @@ WEEK_1_ROWS, WEEK_2_ROWS, WEEK_3_ROWS = 700, 600, 250
 VALIDATION_ROWS, TEST_ROWS = 231, 924
 SHUFFLED_SHARE = 0.7
 PORT = 3000
+SERVERS = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL")  # of other work: nothing of the demo belongs there
 
 Rows = list[dict[str, str]]
 
@@ -52,7 +53,8 @@ class Week:
 
 
 def main() -> None:
-    """Live through the three weeks."""
+    """Live through the three weeks, with no server of other work."""
+    left_out = [name for name in SERVERS if os.environ.pop(name, None)]
     begun = time.monotonic()
     collect_rarely()
     rows = prepare()
@@ -81,7 +83,7 @@ def main() -> None:
     finally:
         server.terminate()
         server.wait(timeout=30)
-    closing_table(weeks, time.monotonic() - begun, port)
+    closing_table(weeks, time.monotonic() - begun, port, in_any_shell(left_out))
 
 
 def prepare() -> Rows:
@@ -207,8 +209,15 @@ def _served_version(url: str) -> int | None:
         return None
 
 
-def closing_table(weeks: Sequence[Week], seconds: float, port: int) -> None:
-    """What happened, and what to type next."""
+def in_any_shell(left_out: Sequence[str]) -> str:
+    """What calls `rebert` as the demo does, also where the servers of other work are named."""
+    servers = [f"-u {name}" for name in left_out]
+    words = [*(["env", *servers] if servers else []), f"REBERT_HOME={os.environ['REBERT_HOME']}"]
+    return " ".join([*words, str(Path(sys.executable).parent / "rebert")])
+
+
+def closing_table(weeks: Sequence[Week], seconds: float, port: int, rebert: str) -> None:
+    """What happened, and what to type next; `rebert` calls it in any shell."""
     from rich.console import Console
     from rich.table import Table
 
@@ -223,8 +232,6 @@ def closing_table(weeks: Sequence[Week], seconds: float, port: int) -> None:
     Console(width=110).print(table)
     for week in weeks:
         say(f"  {week.delivery}: {week.result['reason']}", plain=True)
-    home = f"REBERT_HOME={os.environ['REBERT_HOME']}"
-    rebert = f"{home} {Path(sys.executable).parent / 'rebert'}"
     say(f"Done in {seconds:.0f} seconds. Try:")
     for what, line in (
         ("compare the runs in the MLflow UI", f"{rebert} ui"),

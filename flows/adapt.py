@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from prefect import flow
@@ -18,6 +17,7 @@ from components.records import BaseModel, EvaluationReport, as_json
 from components.registry.single_flight import single_flight
 from components.run_files import read_pretraining_file, read_run_file
 from components.settings import apply_settings, read_settings
+from components.step_store import temporary_folder
 from flows import artifacts, steps
 from flows.job import Job, find_base_model, open_job
 from flows.pretrain import run_pretraining
@@ -63,9 +63,9 @@ def adapt(pretraining_file: str, run_file: str, seeds: int = 5) -> Any:
         numbers = [second.training.seed + offset for offset in range(seeds)]
         with job.process:
             before, after = _tune(job, job.base, "untouched", numbers), _tune(job, adapted, "adapted", numbers)
-        with TemporaryDirectory() as place:
-            found = compare_bases(numbers, before, after, Path(place))
-            tracking.log_adaptation(settings, str(made.run_id), found, Path(place))
+        with temporary_folder() as place:
+            found = compare_bases(numbers, before, after, place)
+            tracking.log_adaptation(settings, str(made.run_id), found, place)
     artifacts.publish_text(second.name, "adaptation", as_markdown(found))
     return Completed(
         name=found.verdict.capitalize(),

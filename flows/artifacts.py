@@ -24,6 +24,7 @@ from components.records import (
     TrainedModel,
     ValidatedDataset,
 )
+from components.reports.bundle_rules import Measured
 from components.serving.proving import Proof
 
 log = logging.getLogger("rebert.flows")
@@ -121,6 +122,16 @@ def tokens_in_words(tokens: TokenizedDataset) -> str:
     return ", ".join([parts[0], *([parts[1]] if cut else []), *([parts[2]] if lost else [])])
 
 
+def tokens_table(tokens: TokenizedDataset) -> str:
+    """What the model reads of each split, as markdown."""
+    counts = (tokens.rows, tokens.tokens, tokens.windows, tokens.long_rows, tokens.cut_rows, tokens.unreachable_rows)
+    rows = "".join(
+        f"| {split} | {' | '.join(f'{count.get(split, 0):,}' for count in counts)} |\n" for split in tokens.rows
+    )
+    head = "| split | rows | tokens | windows | rows in several windows | rows cut | answers out of reach |\n"
+    return f"At most {tokens.max_length} tokens at once.\n\n{head}|---|---|---|---|---|---|---|\n{rows}"
+
+
 def training_in_words(model: TrainedModel) -> str:
     if not model.best_epoch:
         return f"nothing to learn: the base model as it is, on {model.device}"
@@ -160,9 +171,9 @@ def engines_table(model: OptimisedModel) -> str:
     return f"{head}|---|---|---|---|---|---|---|\n{rows}"
 
 
-def proof_table(proof: Proof) -> str:
+def as_table(measured: Proof | Measured) -> str:
     """What was measured on the running bundle, as markdown."""
-    rows = "".join(f"| {name.replace('_', ' ')} | {value} |\n" for name, value in asdict(proof).items())
+    rows = "".join(f"| {name.replace('_', ' ')} | {value} |\n" for name, value in asdict(measured).items())
     return f"| | |\n|---|---|\n{rows}"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows import console
-from flows.command_line import AsOf, Json, Name, RunFile, command, day_of, this_installation
+from flows.command_line import AsOf, Json, Name, RunFile, command, day_of, failed_run, this_installation
 
 
 @command
@@ -43,7 +44,7 @@ def plan(run_file: RunFile, as_of: AsOf = None, json: Json = False) -> None:
     show_plan(run_file, day_of(as_of), this_installation(), json)
 
 
-@command
+@partial(command, failed=failed_run)
 def run(run_file: RunFile, as_of: AsOf = None, json: Json = False) -> None:
     """Validate, fine-tune, evaluate and decide; promote only what is really better."""
     from components.run_files import read_run_file, with_data_of
@@ -71,7 +72,7 @@ def replay(
     raise typer.Exit(replay_version(name, version, this_installation(), tolerance, anyway, json))
 
 
-@command
+@partial(command, failed=failed_run)
 def pretrain(run_file: RunFile, json: Json = False) -> None:
     """Make a base model from raw text; promote it when it is better on held-out text."""
     from components.run_files import read_pretraining_file

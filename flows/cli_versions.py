@@ -17,11 +17,12 @@ def serve(
     name: Name,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: this machine only.")] = None,
+    json: Json = False,
 ) -> None:
     """Serve the champion over HTTP; later promotions and rollbacks reach it by themselves."""
     from flows.serving import serve_model
 
-    serve_model(name, this_installation(), host, port)
+    serve_model(name, this_installation(), host, port, json)
 
 
 @command
@@ -58,7 +59,7 @@ def explain(
     json: Json = False,
 ) -> None:
     """Say why a version was promoted or refused."""
-    from flows.commands import explain_decision
+    from flows.explaining import explain_decision
 
     explain_decision(name, this_installation(), version, json)
 

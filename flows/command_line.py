@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import date
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import typer
 
@@ -42,7 +42,24 @@ trial = typer.Typer(help="A version tried beside the live one.", no_args_is_help
 app.add_typer(trial, name="trial")
 
 
-def command(function: Callable[P, None], group: typer.Typer = app, name: str | None = None) -> Callable[P, None]:
+def failed(error: ProjectError) -> dict[str, Any]:
+    """What `--json` prints of a user's mistake."""
+    return {"outcome": "failed", "error": console.error_content(error)}
+
+
+def failed_run(error: ProjectError) -> dict[str, Any]:
+    """What `--json` prints where a run file cannot be read: the keys of every run's result."""
+    from flows import results
+
+    return results.failed(None, error)
+
+
+def command(
+    function: Callable[P, None],
+    group: typer.Typer = app,
+    name: str | None = None,
+    failed: Callable[[ProjectError], dict[str, Any]] = failed,
+) -> Callable[P, None]:
     """Register a command; a user's mistake ends it with two lines and exit code 2, a bug with a traceback and 1."""
 
     @wraps(function)
@@ -52,7 +69,7 @@ def command(function: Callable[P, None], group: typer.Typer = app, name: str | N
         except ProjectError as error:
             console.show_error(error)
             if kwargs.get("json"):
-                console.print_json({"outcome": "failed", "error": console.error_content(error)})
+                console.print_json(failed(error))
             raise typer.Exit(2) from None
 
     return group.command(name)(guarded)

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import ConfigError, RegistryError, ServingError
-from components.records import RegisteredVersion, as_json
+from components.records import as_json
 from components.settings import Settings, without_passwords
 from components.step_store import storage_errors, write_whole
 from components.supervision.programs import Program
 from flows import console, servers
+from flows.explaining import chosen_version
 from flows.progress import RunLog
 
 if TYPE_CHECKING:
-    from components.registry import LedgerEvent
     from service.requests import AskedOfAll
 
 
@@ -90,76 +90,6 @@ def list_models(settings: Settings, as_json_object: bool) -> None:
         console.print_text("No models yet: start with 'rebert init DATA', then 'rebert run FILE'.")
 
 
-def explain_decision(name: str, settings: Settings, version: int | None, as_json_object: bool) -> None:
-    """Why a version was promoted or refused, and what the ledger says of it."""
-    from components import registry
-    from components.reports.decision_words import decision_in_words
-    from components.tracking import last_rejection, read_decision
-
-    rejection = last_rejection(settings, name) if version is None else None
-    chosen = _chosen(name, settings, version)
-    decision = read_decision(settings, chosen.run_id)
-    events = [e for e in registry.read_moves(settings, name) if chosen.version in (e.before, e.after)]
-    if as_json_object:
-        ledger = [as_json(event) for event in events]
-        facts = {"model": name, "version": chosen.version, "run_id": chosen.run_id, "aliases": chosen.aliases}
-        rejected = as_json(rejection) if rejection else None
-        console.print_json({**facts, "decision": decision, "ledger": ledger, "last_delivery_rejected": rejected})
-        return
-    if rejection:
-        console.print_text(
-            f"The last delivery, {rejection.time[:16]} UTC, was rejected: {rejection.reason}\n"
-            f"Its report is in MLflow run {rejection.run_id}. Before that:\n"
-        )
-    aliases = f" ({', '.join(chosen.aliases)})" if chosen.aliases else ""
-    console.print_text(f"{name} version {chosen.version}{aliases}, MLflow run {chosen.run_id}\n")
-    if decision is None:
-        console.print_text("Nothing has been decided about it: its run ended before the gate. Run its run file again.")
-    else:
-        console.print_markdown(decision_in_words(decision))
-        if decision["promote"] and not any(e.alias == "champion" and e.after == chosen.version for e in events):
-            console.print_text(_why_not_live(name, settings, chosen.version, events))
-    if events:
-        rows = [
-            (
-                event.time[:19],
-                event.action,
-                event.alias,
-                f"{event.before or 'none'} → {event.after or 'none'}",
-                event.why,
-            )
-            for event in events
-        ]
-        console.print_table("ledger (UTC)", ("when", "what", "alias", "version", "why"), rows)
-
-
-def _why_not_live(name: str, settings: Settings, version: int, events: Sequence[LedgerEvent]) -> str:
-    """What became of a version that has passed the gate and was never live."""
-    from components import registry
-
-    for waiting in registry.waiting_versions(settings, name):
-        if waiting.version == version:
-            return f"It waits for approval until {waiting.until[:16].replace('T', ' ')} UTC, or has waited in vain."
-    late = [event.why for event in events if event.action == "refuse" and event.before == version]
-    if late:
-        return f"{late[-1]} Run its run file again."
-    return "It has passed the gate and never went live: its run ended before that. Run its run file again."
-
-
-def _chosen(name: str, settings: Settings, version: int | None) -> RegisteredVersion:
-    from components import registry
-
-    if version is not None:
-        return registry.get_version(settings, name, version)
-    found: Sequence[RegisteredVersion] = registry.versions(settings, name)
-    if not found:
-        known = ", ".join(registry.list_models(settings)) or "none"
-        raise RegistryError(
-            f"There is no model '{name}'; registered are: {known}.", "name one of them, or run its run file."
-        )
-    return found[0]
-
-
 def predict_rows(
     name: str,
     settings: Settings,
@@ -178,7 +108,7 @@ def predict_rows(
     if version is None:
         live = registry.champion(settings, name)
         if live is None:
-            newest = _chosen(name, settings, None).version
+            newest = chosen_version(name, settings, None).version
             raise RegistryError(f"No version of '{name}' is live.", f"name one with --version; the newest is {newest}.")
         version = live.version
     found = registry.get_version(settings, name, version)

@@ -97,6 +97,7 @@ def error_content(error: ProjectError) -> dict[str, str]:
 def print_json(content: Mapping[str, Any]) -> None:
     """One JSON object on stdout."""
     sys.stdout.write(json.dumps(content, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.flush()  # whoever reads a pipe may wait for it while the command goes on
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

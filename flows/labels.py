@@ -11,7 +11,7 @@ from components.validation.noisy_rows import LabelNoise
 from flows import artifacts
 from flows.job import Job
 from flows.task_options import STORED
-from flows.tracked import record_rejection
+from flows.tracked import recorded
 
 
 @task(name="label noise", retries=1, retry_delay_seconds=5, timeout_seconds=4 * 3600, tags=["data"], **STORED)
@@ -30,7 +30,6 @@ def look_at_labels(job: Job, dataset: ValidatedDataset) -> LabelNoise | None:
             lambda made: f"about {made.share:.1%} wrong, {made.suspects:,} suspects, {made.removed:,} removed",
         )
     except RejectedData as error:
-        record_rejection(job, step.digest, error)
-        raise
+        raise recorded(job, step.digest, error) from error
     artifacts.publish_file(job.config.name, "label-noise", found.folder / "label_noise.md")
     return found

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from components.config import RunConfig
 from components.digests import canonical
@@ -24,6 +23,7 @@ from components.monitoring.request_lines import find_logs
 from components.records import RegisteredVersion
 from components.run_files import read_run_file
 from components.settings import Settings
+from components.step_store import storage_errors, temporary_folder
 from flows import console
 from flows.alarms import act
 from flows.references import find_reference
@@ -148,8 +148,7 @@ def record(subject: Subject, found: Look, action: str) -> str:
     from components.tracking import log_look, run_page
 
     content = report_content(found, action)
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with temporary_folder() as folder:
         (folder / "report.md").write_text(report_in_words(found, action), encoding="utf-8")
         (folder / "report.json").write_text(canonical(content), encoding="utf-8")
         pictures, page = pictures_in_markdown(draw_look(found, folder)), None
@@ -164,8 +163,6 @@ def record(subject: Subject, found: Look, action: str) -> str:
 def _alone(subject: Subject) -> Iterator[None]:
     """One look at a model at a time."""
     from filelock import FileLock
-
-    from components.step_store import storage_errors
 
     with storage_errors(subject.folder):
         subject.folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ It is what Prefect itself would start in such a case, but Prefect starts it with
 and leaves it behind when the command is killed. This one starts while we still import and plan, and ends with us: the
 system closes its standard input when we die, also by `kill -9`.
 
-    python -m flows.own_server NUMBER-OF-A-LISTENING-SOCKET
+    python -m flows.own_server NUMBER-OF-A-LISTENING-SOCKET FOLDER-OF-ITS-DATABASE
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from components.errors import OrchestrationError
 from components.garbage import collect_rarely
 from components.processes.ending import end_process
 from components.settings import Settings
-from components.step_store import storage_errors
+from components.step_store import failures_of_a_full_disk, is_full, storage_errors
 
 START_SECONDS = 180.0  # ten in a new home, and on busy cores a minute
 END_SECONDS = 5.0
@@ -59,7 +60,7 @@ class OwnServer:
         with closing(socket.create_server(("127.0.0.1", 0), backlog=WAITING)) as listening, self._log.open("wb") as log:
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
             self._process = subprocess.Popen(
-                (sys.executable, "-m", "flows.own_server", str(listening.fileno())),
+                (sys.executable, "-m", "flows.own_server", str(listening.fileno()), str(settings.prefect_home)),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -74,11 +75,13 @@ class OwnServer:
 
         Raises:
             OrchestrationError: it ended instead, or takes too long.
+            StorageError: it ended because the disk is full.
         """
         import httpx
 
         try:
-            httpx.get(f"{self.url}/health", timeout=START_SECONDS).raise_for_status()
+            with failures_of_a_full_disk(self._log.parent):
+                httpx.get(f"{self.url}/health", timeout=START_SECONDS).raise_for_status()
         except httpx.HTTPError as error:
             last = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
             raise OrchestrationError(
@@ -106,14 +109,15 @@ def address_for_prefect(server: OwnServer | None) -> Iterator[None]:
         del os.environ[ADDRESS]
 
 
-def main(listening: int) -> None:
+def main(listening: int, home: Path) -> None:
     """Serve Prefect's API on a socket that is already open, until the standard input ends."""
     collect_rarely()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import uvicorn
     from prefect.server.api.server import create_app
 
-    config = uvicorn.Config(again_soon(create_app()), log_level="error", lifespan="on")
+    app = not_again_when_full(again_soon(create_app()), home)
+    config = uvicorn.Config(app, log_level="error", lifespan="on")
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=listening)])
 
 
@@ -143,6 +147,21 @@ def again_soon(app: App) -> App:
     return answer
 
 
+def not_again_when_full(app: App, home: Path) -> App:
+    """The app, with 507 in place of 500 while the disk is full: the client asks again for minutes after a 500."""
+
+    async def answer(scope: Scope, receive: Any, send: Callable[[Scope], Awaitable[None]]) -> None:
+        async def sent(message: Scope) -> None:
+            if message.get("status") == HTTPStatus.INTERNAL_SERVER_ERROR and is_full(home):
+                log = scope["path"].endswith("/logs/")  # each line that is refused would be a traceback on the screen
+                message["status"] = (HTTPStatus.CREATED if log else HTTPStatus.INSUFFICIENT_STORAGE).value
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    return answer
+
+
 def _end_with_parent() -> None:
     while os.read(0, 1024):
         pass
@@ -150,4 +169,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from components.digests import digest_code, digest_once
 from components.errors import BundleError
@@ -11,7 +10,7 @@ from components.monitoring.reference import FOLDER, Reference, make_reference, r
 from components.records import OptimisedModel, RegisteredVersion, ValidatedDataset
 from components.serving.releases import read_release, reference_of
 from components.settings import Settings
-from components.step_store import Step
+from components.step_store import Step, temporary_folder
 from flows import console
 from flows.job import Job
 
@@ -58,8 +57,8 @@ def find_reference(settings: Settings, version: RegisteredVersion) -> Reference 
         known = read_reference(folder)
     if known is not None:
         return known
-    with TemporaryDirectory() as scratch:
-        rows = Path(scratch) / "rows.parquet"
+    with temporary_folder() as scratch:
+        rows = scratch / "rows.parquet"
         return _make(settings, version, rows, folder) if fetch_predictions(settings, version.run_id, rows) else None
 
 

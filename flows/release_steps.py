@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from prefect import task
 
@@ -19,6 +17,7 @@ from components.records import (
     ValidatedDataset,
 )
 from components.serving.proving import Proof
+from components.step_store import temporary_folder
 from flows import artifacts
 from flows.engines import choose_engine
 from flows.job import Job
@@ -72,7 +71,7 @@ def prove(job: Job, version: RegisteredVersion, built: Bundle) -> Proof:
     with job.log.step("prove") as note:
         proof = prove_bundle(job.settings, built, fetch_model(job.settings, version), check=check)
         note.detail = artifacts.proof_in_words(proof)
-    artifacts.publish_text(job.config.name, "proof", artifacts.proof_table(proof))
+    artifacts.publish_text(job.config.name, "proof", artifacts.as_table(proof))
     return proof
 
 
@@ -93,8 +92,9 @@ def check_bundle(
     error = optimised.trials[-1].calibration_error
     measured = measure_bundle(built.path, proof.p95_ms, proof.core_seconds, job.config.gate.core_watts, error)
     log_measured(job.settings, version.run_id, measured)
-    with TemporaryDirectory() as place:
-        judged = judge_bundle(decision, measured, job.config.gate, Path(place))
+    artifacts.publish_text(job.config.name, "measured", artifacts.as_table(measured))
+    with temporary_folder() as place:
+        judged = judge_bundle(decision, measured, job.config.gate, place)
         if judged is not decision:
             log_decision(job.settings, version.run_id, judged)
             artifacts.publish_file(job.config.name, "decision", judged.folder / "decision.md")
@@ -115,4 +115,5 @@ def promote(job: Job, version: RegisteredVersion, built: Bundle, decision: Promo
         write_release(job.settings, version.name, built)
         log_promotion(job.settings, version.run_id)
         note.detail = f"version {version.version} is the champion"
+    artifacts.publish_text(job.config.name, "promotion", f"{note.detail}, served by `{built.tag}`. {decision.reason}")
     return get_version(job.settings, version.name, version.version)

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from components.errors import ProjectError, RejectedData
 from components.records import EvaluationReport, PromotionDecision, RegisteredVersion, as_json
-from flows.job import Job
+from flows import console
 from flows.progress import StepOutcome
+
+if TYPE_CHECKING:
+    from flows.job import Job
 
 Outcome = Literal["promoted", "waiting", "refused", "unchanged", "rejected", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The end of a run. `version` is the candidate's; where there is none, the champion's, if any."""
+    """The end of a run. `version` is the candidate's; where there is none, the champion's, if any.
+
+    `metrics` and `bundle` are that version's. `model` is None where its run file cannot be read.
+    """
 
     outcome: Outcome
-    model: str
+    model: str | None
     reason: str
     version: int | None = None
     run_id: str | None = None
@@ -30,16 +37,35 @@ class RunResult:
 
 
 def unchanged(job: Job, reason: str) -> RunResult:
-    """Nothing to do; `reason` names what was compared."""
-    champion = job.champion
+    """Nothing to do; `reason` names what was compared. Steps that were only looked up count as reused."""
+    from components.serving.releases import read_bundle_release, read_release
+
+    champion, live = job.champion, read_release(job.settings, job.config.name)
+    looked_up = [StepOutcome(step.name, "reused", 0.0, step.reason) for step in job.plan().steps]
     return RunResult(
         "unchanged",
         job.config.name,
         reason,
         version=champion.version if champion else None,
         run_id=champion.run_id if champion else None,
-        steps=tuple(job.log.steps),
+        metrics=read_bundle_release(live.path / "src").metrics if champion and live else {},
+        bundle=live.tag if champion and live else None,
+        steps=tuple(job.log.steps or looked_up),
     )
+
+
+def failed(name: str | None, error: ProjectError, steps: Sequence[StepOutcome] = ()) -> dict[str, Any]:
+    """What ended on something that a person can mend, as the content of a result, with the error."""
+    rejected = error if isinstance(error, RejectedData) else None
+    result = RunResult(
+        "rejected" if rejected else "failed",
+        name,
+        error.problem,
+        run_id=rejected.run_id if rejected else None,
+        report=rejected.report if rejected else None,
+        steps=tuple(steps),
+    )
+    return as_json(result) | {"error": console.error_content(error)}
 
 
 def refused(job: Job, version: RegisteredVersion, report: EvaluationReport, decision: PromotionDecision) -> RunResult:

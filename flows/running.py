@@ -11,16 +11,17 @@ from threading import Thread
 from typing import Any, cast
 
 from components.config import RunConfig
-from components.errors import OrchestrationError, ProjectError, RejectedData
+from components.errors import OrchestrationError, ProjectError
 from components.processes.compute_process import ComputeProcess
 from components.records import as_json
 from components.run_files import read_pretraining_file, read_run_file, with_data_of
 from components.settings import Settings, without_passwords
+from components.step_store import failures_of_a_full_disk, storage_errors
 from flows import console
 from flows.computing import process_of_command, start_ahead
 from flows.own_server import OwnServer, address_for_prefect
 from flows.progress import RunLog, current_log
-from flows.results import RunResult
+from flows.results import RunResult, failed, unchanged
 
 MENDABLE = 2
 HEALTH_SECONDS = 5
@@ -55,11 +56,12 @@ def execute_run(
     log = RunLog(listener)
     current_log.set(log)
     try:
-        return (_pretrain(run_file, settings) if pretraining else _execute(run_file, settings, log, as_of)), 0
+        with failures_of_a_full_disk(settings.home):
+            return (_pretrain(run_file, settings) if pretraining else _execute(run_file, settings, log, as_of)), 0
     except ProjectError as error:
         listener.close()
         console.show_error(error)
-        return _failure(_name_of(run_file, pretraining), error, log), MENDABLE
+        return failed(_name_of(run_file, pretraining), error, log.steps), MENDABLE
     finally:
         listener.close()
 
@@ -120,18 +122,12 @@ def adapt_model(pretraining_file: Path, run_file: Path, seeds: int, settings: Se
     current_log.set(log)
     content: dict[str, Any]
     try:
-        server = own_server(settings)
-        with address_for_prefect(server):
-            from flows.adapt import adapt
-
-        if server:
-            server.wait()
-        content = cast(dict[str, Any], adapt(str(pretraining_file), str(run_file), seeds))
-        code = 0
+        with failures_of_a_full_disk(settings.home):
+            content, code = _adapt(pretraining_file, run_file, seeds, settings), 0
     except ProjectError as error:
         listener.close()
         console.show_error(error)
-        content, code = _failure(read_run_file(run_file).name, error, log), MENDABLE
+        content, code = failed(read_run_file(run_file).name, error, log.steps), MENDABLE
     finally:
         listener.close()
     if as_json_object:
@@ -139,6 +135,16 @@ def adapt_model(pretraining_file: Path, run_file: Path, seeds: int, settings: Se
     elif code == 0:
         console.print_text(f"{content['outcome']}: {content['reason']}")
     return code
+
+
+def _adapt(pretraining_file: Path, run_file: Path, seeds: int, settings: Settings) -> dict[str, Any]:
+    server = own_server(settings)
+    with address_for_prefect(server):
+        from flows.adapt import adapt
+
+    if server:
+        server.wait()
+    return cast(dict[str, Any], adapt(str(pretraining_file), str(run_file), seeds))
 
 
 def _import_ahead() -> None:
@@ -154,7 +160,6 @@ def _nothing_to_do(
     from components.registry.single_flight import single_flight
     from flows.job import open_job
     from flows.notifying import reported
-    from flows.results import unchanged
     from flows.serving import keep_live
 
     with single_flight(settings, config.name), reported(config, settings, run_file) as report:
@@ -174,8 +179,10 @@ def prepare_prefect(settings: Settings) -> None:
 
     Raises:
         OrchestrationError: the server that PREFECT_API_URL names does not answer, or does not let us in.
+        StorageError: the folder cannot be made.
     """
-    settings.prefect_home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder of the path only
+    with storage_errors(settings.prefect_home):
+        settings.prefect_home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder of the path only
     if settings.prefect_api_url is None:
         return
     import httpx
@@ -195,18 +202,6 @@ def prepare_prefect(settings: Settings) -> None:
             f"Prefect at {where} does not let you in.",
             "set PREFECT_API_AUTH_STRING=USER:PASSWORD, or PREFECT_API_AUTH_STRING_FILE to a file that holds it.",
         )
-
-
-def _failure(name: str, error: ProjectError, log: RunLog) -> dict[str, Any]:
-    rejected = isinstance(error, RejectedData)
-    result = RunResult(
-        "rejected" if rejected else "failed",
-        name,
-        error.problem,
-        report=error.report if isinstance(error, RejectedData) else None,
-        steps=tuple(log.steps),
-    )
-    return as_json(result) | {"error": console.error_content(error)}
 
 
 def _print_result(content: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from components.settings import Settings
 from flows import console
 
 if TYPE_CHECKING:
+    from components.serving.releases import Kept
     from flows.job import Job
 
 log = logging.getLogger("rebert.serving")
@@ -110,13 +111,23 @@ def bundle_of(settings: Settings, version: RegisteredVersion) -> Bundle:
     """The bundle of a version, from the store or built again."""
     from components.registry import fetch_model
     from components.serving.bundling import find_bundle, rebuild_bundle
-    from components.tracking import fetch_engine
 
     found = find_bundle(settings, version)
-    if found is None:
-        model, engine = fetch_model(settings, version), fetch_engine(settings, version.run_id, version.digest)
-        found = rebuild_bundle(settings, version, model, engine)
-    return found
+    return found or rebuild_bundle(settings, version, fetch_model(settings, version), _kept(settings, version))
+
+
+def _kept(settings: Settings, version: RegisteredVersion) -> Kept:
+    from components import tracking
+    from components.registry import reference_folder
+    from components.serving.releases import Kept
+
+    reference = reference_folder(settings, version)
+    there = reference.exists() or tracking.fetch_reference(settings, version.run_id, reference)
+    return Kept(
+        tracking.fetch_release(settings, version.run_id),
+        tracking.fetch_engine(settings, version.run_id, version.digest),
+        reference if there else None,
+    )
 
 
 def keep_live(job: Job) -> Bundle | None:
@@ -129,6 +140,7 @@ def keep_live(job: Job) -> Bundle | None:
     from components.serving.bundling import build_bundle
     from components.serving.proving import prove_bundle
     from components.serving.releases import Evidence, engine_of, read_bundle_release, reference_of, write_release
+    from components.tracking import log_bundle
     from flows.engines import choose_engine_again
 
     config, settings = job.config, job.settings
@@ -148,13 +160,16 @@ def keep_live(job: Job) -> Bundle | None:
     evidence = Evidence(facts.metrics, facts.decision, engine, trials, reference)
     bundle = build_bundle(settings, config, champion, model, evidence)
     prove_bundle(settings, bundle, model)
+    log_bundle(settings, champion.run_id, bundle)
     write_release(settings, config.name, bundle)
     log.warning("The endpoint of '%s' has the limits of the run file now.", config.name)
     return bundle
 
 
-def serve_model(name: str, settings: Settings, host: str | None, port: int | None) -> None:
+def serve_model(name: str, settings: Settings, host: str | None, port: int | None, as_json_object: bool) -> None:
     """Serve the champion until Ctrl-C or SIGTERM; an endpoint that dies is started again.
+
+    As JSON, one object says where, once it answers for the first time.
 
     Raises:
         RegistryError: there is no champion.
@@ -165,7 +180,13 @@ def serve_model(name: str, settings: Settings, host: str | None, port: int | Non
 
     file = endpoint_log(settings, name)
 
+    told = False
+
     def say(url: str, bundle: Bundle) -> None:
+        nonlocal told
+        if as_json_object and not told:
+            console.print_json({"model": name, "version": bundle.version, "address": url})
+        told = True
         console.say(f"{name} version {bundle.version} at {url} (log: {file}; Ctrl-C ends it)")
         if not settings.keys.exists() and not _is_loopback(
             host or read_bundle_release(bundle.path / "src").serving.host

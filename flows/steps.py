@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from prefect import task
 
@@ -33,11 +32,11 @@ from components.step_parts import (
     train_step,
     validate_step,
 )
-from components.step_store import Step
+from components.step_store import Step, temporary_folder
 from flows import artifacts
 from flows.job import Job
 from flows.task_options import STORED
-from flows.tracked import record_rejection
+from flows.tracked import recorded
 
 log = logging.getLogger("rebert.flows")
 
@@ -61,8 +60,7 @@ def validate(job: Job) -> ValidatedDataset:
             found=find_validated(job.inputs, job.store),
         )
     except RejectedData as error:
-        record_rejection(job, step.digest, error)
-        raise
+        raise recorded(job, step.digest, error) from error
     artifacts.publish_checks(job.config.name, dataset.checks)
     return dataset
 
@@ -72,12 +70,14 @@ def tokenize(job: Job, dataset: ValidatedDataset) -> TokenizedDataset:
     """Token ids in an Arrow store."""
     from components.training.training_process import tokenize_in_process
 
-    return job.perform(
+    tokens = job.perform(
         tokenize_step(job.inputs, dataset),
         TokenizedDataset,
         lambda folder: tokenize_in_process(job.process, job.config, dataset, job.base, folder),
         artifacts.tokens_in_words,
     )
+    artifacts.publish_text(job.config.name, "tokens", artifacts.tokens_table(tokens))
+    return tokens
 
 
 # No time limit of Prefect's: it does not stop torch. The child process that trains has its own watchdog.
@@ -134,13 +134,16 @@ def evaluate_best(job: Job, dataset: ValidatedDataset) -> EvaluationReport | Non
 
 
 def _score_again(job: Job, dataset: ValidatedDataset, model: Champion, title: str) -> EvaluationReport:
-    return job.perform(
+    report = job.perform(
         evaluate_step(job.inputs, dataset, model.digest),
         EvaluationReport,
         lambda folder: score(job, dataset, model.folder, folder),
         artifacts.report_in_words,
         title=title,
     )
+    text = f"Version {model.version}. {artifacts.scores_table(report)}"
+    artifacts.publish_text(job.config.name, title.replace(" ", "-"), text)
+    return report
 
 
 def score(job: Job, dataset: ValidatedDataset, model: Path, folder: Path) -> EvaluationReport:
@@ -165,8 +168,7 @@ def register(
         card = write_model_card(job.config, dataset, model, report)
         tracking.log_dataset(job.settings, run_id, dataset)
         tracking.log_training(job.settings, run_id, model)
-        with TemporaryDirectory() as place:
-            pictures = Path(place)
+        with temporary_folder() as pictures:
             draw_evaluation(report.folder / "report.json", pictures)
             if model.best_epoch:  # where something was learned
                 draw_training(model.history, report.primary_metric, model.best_epoch, pictures / "training.png")
@@ -246,4 +248,6 @@ def prune(job: Job, keep: int) -> int:
     except (ProjectError, OSError) as error:
         log.warning("Not all that could go was removed: %s", error)
         return 0
-    return sum(removal.size for removal in found)
+    freed = sum(removal.size for removal in found)
+    artifacts.publish_text(job.config.name, "removed", f"{len(found)} things that nobody needs, {freed / 1e6:,.1f} MB")
+    return freed

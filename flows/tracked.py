@@ -45,8 +45,11 @@ def tracked_run(
         yield run_id
 
 
-def record_rejection(job: Job, digest: str, error: RejectedData) -> None:
-    """Show a stopped delivery in Prefect and in MLflow; an MLflow that is away must not hide the reason."""
+def recorded(job: Job, digest: str, error: RejectedData) -> RejectedData:
+    """The error with its MLflow run, after a stopped delivery is shown there and in Prefect.
+
+    An MLflow that is away must not hide the reason.
+    """
     from components import tracking
 
     report = Path(error.report, "validation.md")
@@ -58,3 +61,5 @@ def record_rejection(job: Job, digest: str, error: RejectedData) -> None:
         tracking.finish_run(job.settings, run_id, "FAILED")
     except ProjectError as away:
         log.warning("The rejection is not in MLflow: %s", away.problem)
+        return error
+    return RejectedData(error.problem, error.hint, error.report, run_id)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from components import registry, tracking
 from components.errors import BundleError, StorageError
 from components.models.model_directory import verify_model
 from components.records import Bundle
@@ -18,6 +19,7 @@ from components.serving.bundling import build_bundle, bundle_sources
 from components.serving.releases import Evidence, read_bundle_release
 from components.serving.requirements import pinned_requirements
 from components.settings import Settings
+from flows.serving import bundle_of
 from tests.bundles import registered, tiny_config, tiny_settings
 
 NOT_FOR_SERVING = {"prefect", "mlflow", "mlflow-skinny", "great-expectations", "datasets", "accelerate", "pandas"}
@@ -127,3 +129,25 @@ def test_a_module_that_the_bundle_lacks_stops_the_build_and_leaves_nothing(
     with pytest.raises(BundleError, match=r"No module named 'components\.models\.golden'"):
         build_bundle(settings, config, registered(config, 1), support_model, Evidence())
     assert files_of(settings.bento_home) == set()
+
+
+def test_a_bundle_that_is_built_again_elsewhere_says_what_the_first_one_said(
+    settings: Settings, support_model: Path, tmp_path: Path
+):
+    config = tiny_config(max_texts=7)
+    run_id = tracking.start_run(settings, config, "t" * 64)
+    version = registry.register_model(settings, run_id, support_model)
+    reference = tmp_path / "reference"
+    reference.mkdir()
+    (reference / "reference.json").write_text("{}")
+    evidence = Evidence({"accuracy": 0.91}, "Better.", reference=reference)
+    first = build_bundle(settings, config, version, support_model, evidence)
+    said = read_bundle_release(first.path / "src")
+    tracking.log_bundle(settings, run_id, first)
+    tracking.log_reference(settings, run_id, reference)
+    shutil.rmtree(settings.bento_home)
+    again = bundle_of(settings, version)
+    assert again == first
+    assert read_bundle_release(again.path / "src") == said
+    assert said.serving.max_texts == 7
+    assert (again.path / "src" / "reference" / "reference.json").exists()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,9 @@ from typer.testing import CliRunner
 
 from components.planning import STEPS
 from components.step_store import model_lock
+from flows import running
 from flows.cli import app
+from flows.results import RunResult
 from tests.deliveries import rows, write_csv, write_run_file
 
 COMMANDS = (
@@ -33,6 +38,12 @@ def rebert(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+def processor_seconds() -> float:
+    """What the processes that this one has started and seen end have taken of the processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.fixture
 def run_file(tmp_path, tiny_base):
     write_csv(tmp_path / "week-1.csv", rows(60, seed=1))
@@ -42,13 +53,13 @@ def run_file(tmp_path, tiny_base):
 
 def test_help_answers_at_once_and_lists_every_command(tmp_path):
     seconds = []
-    for _ in range(3):
-        begun = time.perf_counter()
+    for _ in range(5):
+        before = processor_seconds()
         done = rebert("--help", folder=tmp_path)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(processor_seconds() - before)
     assert done.returncode == 0
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
-    assert min(seconds) < 1.0  # 0.1 s on a quiet machine; the bound leaves room for a busy one
+    assert min(seconds) < 0.3  # half of that, as a rule; a busy machine takes longer by the clock, not of the processor
 
 
 def test_help_imports_nothing_heavy(tmp_path):
@@ -80,6 +91,14 @@ def test_a_bad_run_file_is_two_kinds_of_lines_and_exit_code_2(tmp_path):
     assert time.perf_counter() - begun < 3.0  # goal 1 s on a quiet machine
 
 
+def test_a_bad_run_file_has_the_keys_of_every_result(tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: reviews\ndata: {train: a.csv}\n")
+    result = json.loads(rebert("run", "bad.yaml", "--json", folder=tmp_path).stdout)
+    assert set(result) == {field.name for field in fields(RunResult)} | {"error"}
+    assert (result["outcome"], result["model"], result["steps"]) == ("failed", None, [])
+    assert result["reason"] == result["error"]["problem"]
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -105,6 +124,7 @@ def test_a_wrong_column_rejects_the_delivery(run_file, tiny_base):
     assert (done.returncode, result["outcome"]) == (2, "rejected"), done.stderr
     assert "it has: 'text', 'label'" in result["error"]["problem"]
     assert Path(result["report"], "validation.md").exists()
+    assert result["run_id"]
 
 
 def test_plan_does_nothing_and_says_what_a_run_would_do(run_file):
@@ -121,6 +141,24 @@ def test_a_second_run_of_a_model_ends_at_once(run_file):
         done = rebert("run", run_file.name, folder=run_file.parent)
     assert done.returncode == 2
     assert f"Another run of 'reviews' is at work (process {os.getpid()})" in done.stderr
+
+
+def test_a_home_that_cannot_be_written_is_one_sentence(run_file):
+    (run_file.parent / "home").write_text("a file where a folder should be")
+    done = rebert("run", run_file.name, "--json", folder=run_file.parent)
+    assert (done.returncode, json.loads(done.stdout)["outcome"]) == (2, "failed"), done.stderr
+    assert "cannot be written" in done.stderr.splitlines()[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_disk_that_gets_full_anywhere_in_a_run_is_one_sentence(run_file, settings, monkeypatch, capsys):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(running, "_execute", full)
+    content, code = running.execute_run(run_file, settings)
+    assert (code, content["outcome"]) == (2, "failed")
+    assert f"The disk that holds {settings.home} is full." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [("explain", "nobody"), ("rollback", "nobody"), ("serve", "nobody")])

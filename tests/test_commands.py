@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from components.errors import OrchestrationError
+from components import tracking
+from components.errors import OrchestrationError, RegistryError, RejectedData
+from components.records import Bundle
 from components.settings import Settings
 from flows import commands, doctor
 from flows.running import prepare_prefect
+from flows.serving import serve_model
+from tests.bundles import tiny_config
 
 SECRET = "hunter2"
 
@@ -29,6 +36,36 @@ def test_a_prefect_server_that_is_away_is_named_without_its_password(settings: S
     with pytest.raises(OrchestrationError, match=r"Prefect at http://127\.0\.0\.1:9/api does not answer") as caught:
         prepare_prefect(away)
     assert SECRET not in str(caught.value)
+
+
+def test_a_first_delivery_that_was_rejected_is_explained(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = tracking.start_run(settings, tiny_config("shop"), "t" * 64)
+    tracking.log_rejection(settings, run_id, RejectedData("2 rows have no text.", "fill them in."))
+    commands.explain_decision("shop", settings, None, False)
+    told = capsys.readouterr().out
+    assert "was rejected: 2 rows have no text." in told
+    assert "No version of 'shop' has been made yet." in told
+    commands.explain_decision("shop", settings, None, True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["version"], found["last_delivery_rejected"]["run_id"]) == (None, run_id)
+    with pytest.raises(RegistryError, match="There is no model 'other'"):
+        commands.explain_decision("other", settings, None, False)
+
+
+def test_a_served_model_is_one_object_however_often_its_endpoint_starts(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def serve(*_: object, on_ready: Callable[[str, Bundle], None], **__: object) -> None:
+        for _start in range(2):
+            on_ready("http://127.0.0.1:3000", Bundle("shop:3", tmp_path, 3, "m" * 64))
+
+    monkeypatch.setattr("components.serving.keeper.serve", serve)
+    serve_model("shop", settings, "127.0.0.1", None, True)
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"model": "shop", "version": 3, "address": "http://127.0.0.1:3000"}
+    assert told.err.count("shop version 3 at http://127.0.0.1:3000") == 2
 
 
 def test_the_page_of_a_server_is_named_without_its_password(

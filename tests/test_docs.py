@@ -28,10 +28,31 @@ def test_a_reference_page_is_what_the_code_makes(page):
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == _generator().PAGES[page](), "run 'make docs'"
 
 
+def test_a_benchmark_is_named_with_the_arguments_it_was_run_with():
+    command = _generator()._command
+    assert command({"benchmark": "gate"}) == "python benchmarks/gate.py"
+    ran = {"benchmark": "quality", "arguments": ["--seeds", "5", "--only", "two words"]}
+    assert command(ran) == "python benchmarks/quality.py --seeds 5 --only 'two words'"
+
+
 @pytest.mark.parametrize("path", RUN_FILES, ids=lambda path: path.name)
 def test_a_shipped_run_file_is_valid(path):
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert (read_pretraining_file if is_pretraining(content) else read_run_file)(path).name
+
+
+@pytest.mark.parametrize("path", RUN_FILES, ids=lambda path: path.name)
+def test_every_key_of_a_shipped_run_file_has_its_comment(path):
+    """On its line, or on the one above; a key that only begins a section may go without."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    bare = [
+        f"{path.name}:{number + 1}: {line.strip()}"
+        for number, line in enumerate(lines)
+        if re.match(r"\s*(- )?\w+: +[^#\s]", line)
+        and not re.search(r"\s#", line)
+        and not (number and lines[number - 1].strip().startswith("#") and line.startswith(" "))
+    ]
+    assert bare == []
 
 
 def test_the_full_example_has_every_key():

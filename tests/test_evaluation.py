@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -33,6 +35,16 @@ def evaluated(tmp_path, model):
 
 def test_the_same_rows_and_settings_have_the_same_digest(evaluated):
     assert evaluated("one").digest == evaluated("two").digest
+
+
+def test_the_mistakes_are_a_table_the_most_confident_first(evaluated):
+    folder = evaluated("one").folder
+    table = pd.read_csv(folder / "mistakes.csv")
+    assert list(table.columns) == ["row_id", "text", "label", "predicted", "score"]
+    assert len(table) > 1
+    assert (table["label"] != table["predicted"]).all()
+    assert table["score"].is_monotonic_decreasing
+    assert table.to_dict("records") == json.loads((folder / "report.json").read_text())["mistakes"]
 
 
 def test_slices_that_are_judged_otherwise_are_another_report(evaluated):

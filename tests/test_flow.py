@@ -12,7 +12,7 @@ from components import registry
 from components.errors import ConfigError, RegistryError, RejectedData, ReplayError
 from components.records import as_json
 from components.run_files import read_run_file
-from components.serving.releases import read_release
+from components.serving.releases import read_bundle_release, read_release
 from components.settings import environment_of, read_settings
 from flows.approving import approve_version
 from flows.job import open_job
@@ -92,6 +92,12 @@ def test_week_1_again_has_nothing_to_do(place):
     assert result["outcome"] == "unchanged"
     assert "champion version 1" in result["reason"]
     assert log.steps == []
+    live = read_release(settings, "reviews")
+    assert result["bundle"] == live.tag
+    assert result["metrics"] == read_bundle_release(live.path / "src").metrics
+    assert "accuracy" in result["metrics"]
+    assert {(step["outcome"], step["seconds"]) for step in result["steps"]} == {("reused", 0.0)}
+    assert [step["name"] for step in result["steps"]][::10] == ["validate", "promote"]
     assert registry.versions(settings, "reviews") == before
 
 
@@ -174,6 +180,8 @@ def test_week_3_a_bad_delivery_is_rejected_and_nothing_moves(place):
     with pytest.raises(RejectedData, match="neutral") as caught:
         run(folder)
     assert Path(caught.value.report, "validation.md").exists()
+    kept = registry.open_store(settings).get_run(caught.value.run_id)
+    assert (kept.data.tags["decision"], kept.info.status) == ("rejected", "FAILED")
     assert as_json(registry.champion(settings, "reviews")) == before
 
 
@@ -282,8 +290,11 @@ def test_every_step_left_an_artifact_to_read(place):
 
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(limit=200)
-    named = {f"reviews-{step}" for step in ("validation", "training", "evaluation", "decision", "proof")}
-    assert named <= {artifact.key for artifact in found}
+        tasks = client.read_task_runs(limit=200)
+    done = [task for task in tasks if task.state_name == "Completed"]
+    assert {task.name.rpartition("-")[0] for task in done} >= {"tokenize", "evaluate champion", "check bundle"}
+    shown = {artifact.task_run_id for artifact in found}
+    assert [task.name for task in done if task.id not in shown] == []
     assert any("exact McNemar test" in each.data for each in found if each.key == "reviews-decision")
 
 

@@ -24,6 +24,16 @@ def report(tmp_path: Path) -> EvaluationReport:
             {"label": label, "precision": 0.9, "recall": 0.8, "f1": 0.7 + place / 10, "support": 50}
             for place, label in enumerate(LABELS)
         ],
+        "mistakes": [
+            {
+                "row_id": f"test.csv:{n}",
+                "text": f"text {n}\n" + "很" * 200,
+                "label": "good",
+                "predicted": "bad",
+                "score": 0.99,
+            }
+            for n in range(9)
+        ],
         "slices": [
             {"column": "channel", "value": "a|b", "rows": 80, "score": 0.9, "judged": True},
             {"column": "channel", "value": "phone", "rows": 3, "score": 1.0, "judged": False},
@@ -69,12 +79,14 @@ def test_a_person_reads_what_it_is_and_where_it_ends(card: str) -> None:
         "| **accuracy** | 0.9123 | 0.8500 to 0.9500 |",
         "| channel | `a\\|b` | 0.9000 | 80 |",
         "3 (too few to judge)",
+        f"| text 4 {'很' * 72}… | good | bad | 0.99 |",
         "7 rows were set aside",
         "at most 3, the weights of epoch 2 kept",
         "nothing else was examined for bias",
         'load_model("models:/shop@champion")',
     ):
         assert part in card
+    assert "text 5" not in card
 
 
 def test_a_model_without_slices_has_no_section_for_them(

@@ -22,7 +22,7 @@ from components.reports.evaluation import evaluate_model
 from components.serving import optimising
 from components.serving.bundling import rebuild_bundle
 from components.serving.optimising import engines_to_try, optimise_model
-from components.serving.releases import read_bundle_release
+from components.serving.releases import Kept, read_bundle_release
 from tests.training_data import rows_of, write_dataset
 
 AMX, PLAIN = frozenset({"amx_bf16", "avx512_bf16"}), frozenset({"avx2"})
@@ -168,7 +168,7 @@ def test_a_run_keeps_its_engine_for_a_bundle_that_is_built_again(settings, tiny_
     assert read_facts(fetched) == read_facts(found.engine_folder)
     assert tracking.fetch_engine(settings, run_id, "0" * 64) is None
     version = RegisteredVersion("shop", 3, run_id, model_digest(tiny_model), created=True)
-    bundle = rebuild_bundle(settings, version, tiny_model, fetched)
+    bundle = rebuild_bundle(settings, version, tiny_model, Kept(engine=fetched))
     assert read_bundle_release(bundle.path / "src").engine == "openvino"
     assert read_facts(bundle.path / "src" / "engine") == read_facts(fetched)
     assert not (bundle.path / "src" / "model" / "model.safetensors").exists()

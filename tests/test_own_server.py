@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import psutil
@@ -15,7 +16,7 @@ import pytest
 
 from components.errors import OrchestrationError
 from flows import own_server
-from flows.own_server import OwnServer, address_for_prefect, again_soon
+from flows.own_server import OwnServer, address_for_prefect, again_soon, not_again_when_full
 
 COMMAND = """
 import os, pathlib, time
@@ -87,3 +88,22 @@ def test_who_is_turned_away_is_asked_back_soon_and_after_three_times_waits_its_o
         asyncio.run(app({"path": path}, None, hear))
     waits = [dict(headers).get(b"retry-after") for headers in heard]
     assert waits == [None, b"0.2", b"0.4", b"0.2", b"0.8", None, b"0.2"]
+
+
+@pytest.mark.parametrize(
+    ("free", "path", "status"),
+    [(1 << 30, "/api/task_runs/", 500), (4096, "/api/task_runs/", 507), (4096, "/api/logs/", 201)],
+)
+def test_a_full_disk_is_not_asked_again(monkeypatch, tmp_path, free, path, status):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    heard: list[dict] = []
+
+    async def broken(scope, receive, send):
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def hear(message):
+        heard.append(message)
+
+    asyncio.run(not_again_when_full(broken, tmp_path)({"path": path}, None, hear))
+    assert heard[0]["status"] == status

@@ -223,6 +223,7 @@ def test_a_bad_run_file_is_refused_without_heavy_imports(run_file):
             "FILE:7: task.n_best: input should be greater than or equal to 1, not 0",
         ),
         ("question_answering", "task: {best: 3}", "unknown key 'task.best'; did you mean 'n_best'?"),
+        ("regression", "training: {warmup_share: 1.0}", "FILE:7: training.warmup_share: input should be less than 1"),
         ("regression", "task: {low: 3, high: 2}", "FILE:7: task: low must be less than high"),
         ("regression", "validation: {severity: {label_balance: warn}}", "there is no check 'label_balance'"),
         ("multi_label", "validation: {severity: {broken_labels: warn}}", "may be stop or quarantine, not warn"),

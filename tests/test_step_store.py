@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import errno
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import Timeout
 
 from components.errors import BusyError, StorageError
-from components.step_store import MARKER, Step, StepStore, model_lock, storage_errors, write_whole
+from components.step_store import (
+    MARKER,
+    Step,
+    StepStore,
+    failures_of_a_full_disk,
+    model_lock,
+    storage_errors,
+    temporary_folder,
+    write_whole,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +160,32 @@ def test_a_small_file_is_replaced_as_a_whole(tmp_path):
     write_whole(path, "new")
     assert path.read_text() == "new"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_whatever_fails_while_the_disk_is_full_is_a_full_disk(tmp_path, monkeypatch):
+    left = 10 << 20
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=left))
+    with pytest.raises(RuntimeError, match="database"), failures_of_a_full_disk(tmp_path):
+        raise RuntimeError("the database answers 500")
+    left = 4096
+    with pytest.raises(StorageError, match="is full"), failures_of_a_full_disk(tmp_path):
+        raise RuntimeError("the database answers 500")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path.parent))
+    with (
+        pytest.raises(StorageError, match=rf"holds {tmp_path.parent} is full"),
+        failures_of_a_full_disk(tmp_path / "new"),
+    ):
+        raise RuntimeError("unable to open database file")
+    with pytest.raises(BusyError), failures_of_a_full_disk(tmp_path):
+        raise BusyError("Somebody else is at work.", "wait.")
+
+
+def test_a_full_disk_for_temporary_files_is_a_clear_error(monkeypatch):
+    with pytest.raises(StorageError, match="is full") as caught, temporary_folder() as folder:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder / "curve.png"))
+    assert "TMPDIR" in caught.value.hint
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/no-such-folder"])
+    with pytest.raises(StorageError, match="No usable temporary directory") as caught, temporary_folder():
+        pass
+    assert "TMPDIR" in caught.value.hint

@@ -114,6 +114,9 @@ def test_parameters_are_what_a_type_of_model_has(dataset: ValidatedDataset) -> N
     params = tracking.run_params(asked, dataset, base)
     assert not [name for name in params if name.startswith("training.")]
     assert len(params["task.names"]) == 500
+    assert (params["model.window_overlap"], "evaluation.documents" in params) == (8, False)
+    passages = CONFIG.model_copy(update={"evaluation": CONFIG.evaluation.model_copy(update={"documents": "title"})})
+    assert tracking.run_params(passages, dataset, base)["evaluation.documents"] == "title"
 
 
 def test_how_rows_are_read_is_a_metric(settings: Settings, run_id: str) -> None:
@@ -286,6 +289,8 @@ def test_a_run_shows_its_data_its_scores_and_the_decision(
     settings: Settings, run_id: str, dataset: ValidatedDataset, tmp_path: Path
 ) -> None:
     report, trained, decided = outcomes_of_a_run(tmp_path)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "release.json").write_text("{}")
     for _ in range(2):  # a step that is tried again changes nothing
         tracking.log_dataset(settings, run_id, dataset)
         tracking.log_training(settings, run_id, trained)
@@ -306,6 +311,7 @@ def test_a_run_shows_its_data_its_scores_and_the_decision(
     found = {path.relative_to(settings.artifacts).as_posix().partition("artifacts/")[2] for path in all_files(settings)}
     assert {"README.md", "validation/validation.md", "evaluation/report.json", "training/history.jsonl"} <= found
     assert not [name for name in found if name.endswith(("train.parquet", "step.json"))]
+    assert tracking.fetch_release(settings, run_id) is None  # of another version of rebert
 
 
 def test_hundreds_of_daily_files_fit_into_what_mlflow_takes(

@@ -405,6 +405,21 @@ def test_the_tokenizer_counts_what_needs_several_windows_and_what_is_unknown(val
     assert "are longer than 32 tokens and will be read in several windows" in outcome.check("windowed_rows")["sentence"]
     assert outcome.check("windowed_rows")["severity"] == "warn"
     assert "unknown to the tokenizer of 'tiny'" in outcome.rejection.problem
+    assert outcome.check("windowed_rows")["rows"] == 100  # the longest of all
+    assert outcome.check("windowed_rows")["examples"][0] in lines(range(50))
+    assert outcome.quarantined().keys() == {
+        row for row, why in outcome.quarantined().items() if "unknown_tokens" in why
+    }
+    assert len(outcome.quarantined()) == 100
+
+
+def test_the_rows_with_the_most_unknown_tokens_are_named_first(validated, tiny_base):
+    rows = reviews(200)
+    for number, row in enumerate(rows):
+        row["text"] += " " + "漢" * {7: 20, 9: 30}.get(number, number % 2 * 4)
+    outcome = validated(rows, base=BaseModel("tiny", tiny_base, "", ""), max_unknown_token_share=0.01)
+    assert outcome.check("unknown_tokens")["examples"][:2] == lines([9, 7])
+    assert "worst of them. First: train.jsonl:10, train.jsonl:8, " in outcome.rejection.problem
 
 
 def test_the_same_rows_have_the_same_digest_wherever_they_lie(tmp_path):

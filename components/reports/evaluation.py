@@ -2,11 +2,12 @@
 
 `predictions.parquet` keeps what was said about every row, `report.json` everything that a person or a plot wants:
 slices, the worst mistakes, the most confident first, and what the task type has to show, such as a per-class table.
+`mistakes.csv` has those mistakes for whoever opens a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from components.digests import canonical, digest_file, digest_of
 from components.models.inference import Predictor
 from components.models.model_directory import model_digest
 from components.records import EvaluationReport
+from components.reports.mistakes import worst_mistakes
 from components.reports.slices import slice_columns, slice_values
 from components.reports.statistics import bootstrap_scores, interval, mean_statistic
 from components.task_types import Row, TaskType
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
 REPORT = "report.json"
 PREDICTIONS = "predictions.parquet"
 BEHAVIOUR = "behaviour.parquet"  # where behaviour was asked for
-FILES = (PREDICTIONS, REPORT, BEHAVIOUR)
+MISTAKES = "mistakes.csv"
+FILES = (PREDICTIONS, REPORT, BEHAVIOUR, MISTAKES)
 CONFIDENCE = 0.95
-MOST_MISTAKES = 50
 
 
 def evaluate_model(
@@ -70,6 +72,8 @@ def evaluate_model(
     predictions.to_parquet(folder / PREDICTIONS, index=False)
     metrics = task_type.metrics(truths, answers, spec)
     intervals = _intervals(task_type, truths, said, settings)
+    mistakes = worst_mistakes(task_type, predictions)
+    mistakes.to_csv(folder / MISTAKES, index=False)
     report = {
         "metrics": metrics,
         "intervals": intervals,
@@ -78,7 +82,7 @@ def evaluate_model(
         "documents": settings.documents,
         "min_slice_rows": settings.min_slice_rows,
         "behaviour": _behaviour(predictor, rows, settings, cases, folder),
-        "mistakes": _mistakes(task_type, predictions),
+        "mistakes": mistakes.to_dict("records"),
         **task_type.details(truths, answers, spec),
     }
     (folder / REPORT).write_text(canonical(report), encoding="utf-8")
@@ -147,11 +151,3 @@ def _parts(predictions: pd.DataFrame, column: str, task_type: TaskType) -> Itera
     values = slice_values(predictions, column, task_type.texts)
     if values is not None:
         yield from ((value, (values == value).to_numpy()) for value in sorted(values.unique()))
-
-
-def _mistakes(task_type: TaskType, predictions: pd.DataFrame) -> list[Mapping[str, Any]]:
-    wrong = predictions[~predictions["correct"]]
-    wrong = wrong.sort_values(["quality", "score"], ascending=[True, False], kind="stable").head(MOST_MISTAKES)
-    texts = [name for name in task_type.texts if name in wrong.columns]
-    rows: list[Mapping[str, Any]] = wrong[["row_id", *texts, "label", "predicted", "score"]].to_dict("records")
-    return rows

@@ -16,6 +16,7 @@ from components.config import RunConfig
 from components.models.model_directory import Manifest, read_golden, read_manifest
 from components.records import EvaluationReport, TrainedModel, ValidatedDataset
 from components.reports.metric_words import HUB_METRICS, begin_with_capital, metric_number, metric_words
+from components.reports.mistakes import mistake_cells
 from components.task_types import find_task_type
 from components.validation.feedback_words import feedback_in_words
 
@@ -57,6 +58,7 @@ def write_model_card(
         _purpose(manifest),
         _scores(report, content),
         _slices(content["slices"]),
+        _mistakes(content.get("mistakes", [])),
         _data(dataset, manifest),
         _training(config, manifest, model),
         _limits(manifest),
@@ -217,6 +219,12 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> str:
         for row in slices
     ]
     return f"## Scores by slice\n\n{_table(('column', 'value', 'score', 'rows'), rows)}" if rows else ""
+
+
+def _mistakes(mistakes: Sequence[Mapping[str, Any]]) -> str:
+    head, rows = mistake_cells(mistakes)
+    more = "More of them: `evaluation/mistakes.csv`."
+    return f"## Mistakes it was surest of\n\n{_table(head, rows)}\n\n{more}" if rows else ""
 
 
 def _usage(manifest: Manifest, model: Path) -> str:

@@ -30,6 +30,7 @@ from components.serving.releases import (
     REFERENCE,
     RELEASE,
     Evidence,
+    Kept,
     Release,
     engine_of,
     read_bundle_release,
@@ -70,24 +71,36 @@ def find_bundle(settings: Settings, version: RegisteredVersion) -> Bundle | None
     return None
 
 
-def rebuild_bundle(settings: Settings, version: RegisteredVersion, model: Path, engine: Path | None = None) -> Bundle:
+def rebuild_bundle(settings: Settings, version: RegisteredVersion, model: Path, kept: Kept) -> Bundle:
     """A bundle of a version that the store lost, or never had on this machine.
 
-    Its limits are those of the newest bundle of the same model, or the defaults where there is none.
+    It says what the first one said. Where the run has left nothing of that, its limits are those of the newest bundle
+    of the same model, or the defaults.
 
     Args:
         settings: where the store is.
         version: the registered version that is bundled.
         model: its model directory.
-        engine: the built engine that its run has left; torch serves where there is none.
+        kept: what its run has left; torch serves where that holds no engine.
 
     Raises:
         BundleError: the model directory is damaged, or BentoML cannot build from it.
         StorageError: the disk is full, or a folder cannot be written.
     """
+    said = kept.release or _like_the_newest(settings, version)
+    own = {
+        "version": version.version,
+        "run_id": version.run_id,
+        "model_digest": version.digest,
+        "engine": _engine_name(kept.engine),
+    }
+    return _bundle_of(settings, said.model_copy(update=own), model, kept.engine, kept.reference)
+
+
+def _like_the_newest(settings: Settings, version: RegisteredVersion) -> Release:
     others = (facts for path in _newest_first(settings, version.name, "*") if (facts := _facts_of(path)))
     like = next(others, None)
-    facts = Release(
+    return Release(
         name=version.name,
         version=version.version,
         run_id=version.run_id,
@@ -96,9 +109,7 @@ def rebuild_bundle(settings: Settings, version: RegisteredVersion, model: Path, 
         metrics={},
         decision="",
         serving=like.serving if like else Serving(),
-        engine=_engine_name(engine),
     )
-    return _bundle_of(settings, facts, model, engine)
 
 
 def _newest_first(settings: Settings, name: str, pattern: str) -> list[Path]:

@@ -59,6 +59,18 @@ class Release(BaseModel):
     trials: tuple[EngineTrial, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a run has left of its version's bundle for those that build it again; None where it left none.
+
+    `engine` and `reference` are the folders of `Evidence`.
+    """
+
+    release: Release | None = None
+    engine: Path | None = None
+    reference: Path | None = None
+
+
 def read_bundle_release(source: Path) -> Release:
     """What the bundle says whose `src` folder is given.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.config import RunConfig
 from components.processes.compute_process import ComputeProcess
 from components.processes.orders import Order, ProgressListener, computing_order, record
 from components.records import EvaluationReport, OptimisedModel, ValidatedDataset, as_json
+from components.step_store import temporary_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def check_registered_in_process(process: ComputeProcess, model: Path) -> float:
         BundleError: an answer is not the trainer's.
     """
     order = _order("check", "The check of the registered model", {"model": str(model)}, "check.log")
-    with TemporaryDirectory() as folder:
-        return process.do(order, Path(folder), Agreement).difference
+    with temporary_folder() as folder:
+        return process.do(order, folder, Agreement).difference
 
 
 def check(job: Mapping[str, Any], _: ProgressListener | None) -> Agreement:

@@ -16,7 +16,7 @@ This package and `components/registry/` are the only homes of mlflow.
     pretraining   the phases of a pretraining, its examples, samples of its guesses
 """
 
-from components.tracking.bundles import fetch_engine, log_bundle, log_engines, was_bundled
+from components.tracking.bundles import fetch_engine, fetch_release, log_bundle, log_engines, was_bundled
 from components.tracking.curves import LiveCurves, send_history
 from components.tracking.data_inputs import log_dataset
 from components.tracking.decisions import (
@@ -68,6 +68,7 @@ __all__ = [
     "fetch_engine",
     "fetch_predictions",
     "fetch_reference",
+    "fetch_release",
     "finish_run",
     "last_rejection",
     "log_adaptation",

@@ -6,10 +6,13 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pydantic import ValidationError
+
 from components.errors import BundleError
 from components.models.engines import read_facts
 from components.records import Bundle, OptimisedModel
 from components.registry.store import mlflow_errors, open_store
+from components.serving.releases import RELEASE, Release
 from components.settings import Settings
 from components.tracking.places import artifact_errors, place_of
 
@@ -57,8 +60,27 @@ def fetch_engine(settings: Settings, run_id: str, model_digest: str) -> Path | N
 
 @mlflow_errors
 def log_bundle(settings: Settings, run_id: str, bundle: Bundle) -> None:
-    """Name the bundle that was made of a run's model."""
-    open_store(settings).set_tag(run_id, "bundle", bundle.tag)
+    """Name the bundle that was made of a run's model, and keep what it says: it may be built again elsewhere."""
+    client = open_store(settings)
+    client.set_tag(run_id, "bundle", bundle.tag)
+    with artifact_errors(settings):
+        client.log_artifact(run_id, str(bundle.path / "src" / RELEASE), "bundle")
+
+
+@mlflow_errors
+def fetch_release(settings: Settings, run_id: str) -> Release | None:
+    """What the bundle of a run says of itself; None where the run has left nothing that can be read."""
+    from mlflow.artifacts import list_artifacts, load_text
+
+    place = open_store(settings).get_run(run_id).info.artifact_uri
+    with artifact_errors(settings):
+        if not list_artifacts(run_id=run_id, artifact_path="bundle", tracking_uri=settings.tracking_uri):
+            return None
+        text = load_text(f"{place}/bundle/{RELEASE}")
+    try:
+        return Release.model_validate_json(text)
+    except ValidationError:  # of another version of rebert
+        return None
 
 
 @mlflow_errors

@@ -15,6 +15,7 @@ from components.errors import RegistryError
 from components.records import RegisteredVersion
 from components.registry.store import mlflow_errors, open_store
 from components.settings import Settings
+from components.step_store import temporary_folder
 from components.tracking.places import LONGEST_TAG, artifact_errors, place_of
 
 KIND, MONITORING = "rebert.kind", "monitoring"
@@ -85,8 +86,8 @@ def fetch_reference(settings: Settings, run_id: str, target: Path) -> bool:
 @mlflow_errors
 def fetch_predictions(settings: Settings, run_id: str, target: Path) -> bool:
     """Fetch the frozen rows of a run, with what was said about them, as the file `target`; False where it left none."""
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "evaluation"
+    with temporary_folder() as scratch:
+        folder = scratch / "evaluation"
         if not _fetch(settings, run_id, "evaluation", folder) or not (folder / "predictions.parquet").exists():
             return False
         target.parent.mkdir(parents=True, exist_ok=True)

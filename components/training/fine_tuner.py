@@ -195,7 +195,7 @@ def training_arguments(
         "gradient_accumulation_steps": training.accumulation_steps,
         "num_train_epochs": training.epochs,
         "learning_rate": training.learning_rate,
-        "warmup_steps": training.warmup_share,
+        "warmup_steps": training.warmup_share,  # below 1 it is a share, from 1 on a count
         "weight_decay": training.weight_decay,
         "optim": "adamw_torch_fused",
         "use_cpu": device == "cpu",

@@ -1,4 +1,4 @@
-"""Token ids in memory-mapped Arrow files, and the batches of similar length that training and evaluation take."""
+"""Token ids in memory-mapped Arrow files, and their batches: training draws them, evaluation sorts by length."""
 
 from __future__ import annotations
 

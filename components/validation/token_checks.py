@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from components.config import RunConfig
 from components.records import BaseModel
@@ -17,11 +18,16 @@ from components.validation.checks import REACH, Integers, Outcome, checks_of, ei
 
 SAMPLE_ROWS = 20_000  # evenly spread; a share is then known to within half a percentage point
 BATCH_ROWS = 1000
+WORST_ROWS = 100  # of the sample that are named where a share is too large
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """What the tokenizer makes of a sample of rows."""
+    """What the tokenizer makes of a sample of rows.
+
+    `longest_rows` are the longest of those in several windows, each with its tokens, `strangest_rows` those with the
+    largest shares of unknown tokens, each with that share; the worst first, counted from the first row.
+    """
 
     rows: int
     sampled: int
@@ -29,6 +35,8 @@ class TokenCounts:
     tokens: int
     unknown: int
     longest: int
+    longest_rows: tuple[tuple[int, int], ...] = ()
+    strangest_rows: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ def check_tokens(found: TokenFindings, rows: Integers, base: BaseModel, config: 
         config: the limits.
     """
     task_type = find_task_type(config.task_type)
-    outcomes = [_windowed(found.counts, config), _unknown(found.counts, base, config)]
+    outcomes = [_windowed(found.counts, rows, config), _unknown(found.counts, rows, base, config)]
     reached = [_reach(found.unreachable, rows, task_type.unreachable)] if REACH in checks_of(task_type) else []
     return outcomes + reached
 
@@ -102,44 +110,70 @@ def count_tokens(columns: Sequence[Any], tokenizer: Any, max_length: int) -> Tok
     """Count the tokens of a sample of rows, without cutting any."""
     total = len(columns[0])
     sample: Integers = np.unique(np.linspace(0, max(total - 1, 0), min(total, SAMPLE_ROWS)).astype(np.int64))
-    windowed = tokens = unknown = longest = 0
+    lengths: Integers = np.zeros(len(sample), np.int64)
+    unknown: Integers = np.zeros(len(sample), np.int64)
     for start in range(0, len(sample), BATCH_ROWS):
         places = pa.array(sample[start : start + BATCH_ROWS])
         words = [column.take(places).to_pylist() for column in columns]
         # Not verbose: it would warn of texts that are longer than the model's positions, which is what we count.
         encoded = tokenizer(*words, truncation=False, return_attention_mask=False, verbose=False)["input_ids"]
-        for ids in encoded:
-            windowed += len(ids) > max_length
-            longest = max(longest, len(ids))
-            tokens += len(ids)
-            unknown += ids.count(tokenizer.unk_token_id)
-    return TokenCounts(total, len(sample), windowed, tokens, unknown, longest)
+        lengths[start : start + BATCH_ROWS] = [len(ids) for ids in encoded]
+        unknown[start : start + BATCH_ROWS] = [ids.count(tokenizer.unk_token_id) for ids in encoded]
+    shares = unknown / np.maximum(lengths, 1)
+    return TokenCounts(
+        rows=total,
+        sampled=len(sample),
+        windowed=int((lengths > max_length).sum()),
+        tokens=int(lengths.sum()),
+        unknown=int(unknown.sum()),
+        longest=int(lengths.max(initial=0)),
+        longest_rows=tuple((int(sample[row]), int(lengths[row])) for row in _worst(lengths, above=max_length)),
+        strangest_rows=tuple((int(sample[row]), float(shares[row])) for row in _worst(shares, above=0)),
+    )
+
+
+def _worst(values: NDArray[Any], above: int) -> Integers:
+    """Places of the largest values, the largest first."""
+    order = np.argsort(-values, kind="stable")[:WORST_ROWS]
+    return order[values[order] > above]
 
 
 def _of(counts: TokenCounts) -> str:
     return f"{counts.sampled:,} rows" + (f" sampled of {counts.rows:,}" if counts.sampled < counts.rows else "")
 
 
-def _windowed(counts: TokenCounts, config: RunConfig) -> Outcome:
+def _named(worst: Mapping[int, str]) -> str:
+    return f" Named: the {len(worst):,} worst of them." if len(worst) > 1 else ""
+
+
+def _windowed(counts: TokenCounts, rows: Integers, config: RunConfig) -> Outcome:
     share = counts.windowed / max(counts.sampled, 1)
     limit = config.validation.max_windowed_share
+    worst = {} if share <= limit else {int(rows[row]): f"{tokens:,} tokens" for row, tokens in counts.longest_rows}
     return Outcome(
         "windowed_rows",
         passed=share <= limit,
         sentence=f"{counts.windowed:,} of {_of(counts)} ({share:.1%}) {either(counts.windowed, 'is', 'are')} longer "
         f"than {config.model.max_length} tokens and will be read in several windows; the longest has "
-        f"{counts.longest:,}; the limit is {limit:.1%} of the rows.",
+        f"{counts.longest:,}; the limit is {limit:.1%} of the rows.{_named(worst)}",
         hint="raise model.max_length, so that more is read at once, or validation.max_windowed_share.",
+        rows=np.array(list(worst), np.int64),
+        details=worst,
     )
 
 
-def _unknown(counts: TokenCounts, base: BaseModel, config: RunConfig) -> Outcome:
+def _unknown(counts: TokenCounts, rows: Integers, base: BaseModel, config: RunConfig) -> Outcome:
     share = counts.unknown / max(counts.tokens, 1)
     limit = config.validation.max_unknown_token_share
+    named = {} if share <= limit else dict(counts.strangest_rows)
+    worst = {int(rows[row]): f"{unknown:.0%} of its tokens are unknown" for row, unknown in named.items()}
     return Outcome(
         "unknown_tokens",
         passed=share <= limit,
         sentence=f"{counts.unknown:,} of {counts.tokens:,} tokens ({share:.1%}) in {_of(counts)} "
-        f"{either(counts.unknown, 'is', 'are')} unknown to the tokenizer of '{base.spec}'; the limit is {limit:.1%}.",
+        f"{either(counts.unknown, 'is', 'are')} unknown to the tokenizer of '{base.spec}'; the limit is {limit:.1%}."
+        f"{_named(worst)}",
         hint="choose a base model of the texts' language in model.base, or raise validation.max_unknown_token_share.",
+        rows=np.array(list(worst), np.int64),
+        details=worst,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from components.config import RunConfig
 from components.processes.compute_process import ComputeProcess
 from components.processes.orders import ProgressListener, computing_order, record
 from components.records import BaseModel, as_json
+from components.step_store import temporary_folder
 from components.validation.token_checks import TokenFindings
 
 ROWS = "rows.arrow"
@@ -40,8 +40,8 @@ def look_in_process(
         "tokens.log",
         "use fewer rows, or a faster machine.",
     )
-    with TemporaryDirectory() as place:
-        folder, table = Path(place), pa.table(dict(columns))
+    with temporary_folder() as folder:
+        table = pa.table(dict(columns))
         with pa.OSFile(str(folder / ROWS), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
         return process.do(order, folder, TokenFindings)
