@@ -18,6 +18,7 @@ from components.settings import Settings
 log = logging.getLogger("rebert.zombies")
 
 SILENT_SECONDS = 75
+FLOWS = ("adapt", "monitor", "pretrain", "retrain")  # ours; a shared server has runs of others
 STARTING_SECONDS = 900  # for a worker or a cluster to get a process going, an image fetched included
 SILENT = "rebert: a run without a sign of life is crashed"
 NOT_STARTED = "rebert: a run that never started is crashed"
@@ -67,6 +68,9 @@ def _automation(name: str, after: set[str], seconds: int, message: str) -> Any:
             after=after,
             expect={"prefect.flow-run.*"},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=ResourceSpecification(
+                {"prefect.resource.role": ["flow"], "prefect.resource.name": list(FLOWS)}
+            ),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -77,11 +81,19 @@ def _automation(name: str, after: set[str], seconds: int, message: str) -> Any:
 
 
 def _content(automation: Any) -> Any:
-    """What an automation does, without what the server adds to it."""
+    """What an automation does, and for whom, without what the server adds to it."""
     content = automation.model_dump(mode="json", include={"name", "enabled", "trigger", "actions"})
     trigger = content["trigger"]
-    parts = ("after", "expect", "match", "for_each")
-    return {**content, "trigger": {**trigger, "id": None, **{part: sorted(trigger[part]) for part in parts}}}
+    sets = {part: sorted(trigger[part]) for part in ("after", "expect", "for_each")}
+    labels = {part: _in_order(trigger[part]) for part in ("match", "match_related")}
+    return {**content, "trigger": {**trigger, "id": None, **sets, **labels}}
+
+
+def _in_order(specification: Any) -> Any:
+    """The labels of resources as lists in order: a server may say one value, or one specification, without its list."""
+    if isinstance(specification, list):
+        return [_in_order(each) for each in specification]
+    return {label: sorted([found] if isinstance(found, str) else found) for label, found in specification.items()}
 
 
 def close_dead_runs(settings: Settings) -> list[str]:
