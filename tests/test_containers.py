@@ -112,6 +112,30 @@ def test_who_depends_on_a_service_waits_until_it_is_well():
             assert name in SERVICES
 
 
+def documented_commands() -> list[tuple[str, set[str]]]:
+    """Each command for Compose in the documents, with the profiles that are enabled where a reader is by then."""
+    text = (PROJECT / "docs" / "containers.md").read_text(encoding="utf-8")
+    found, enabled = [], set[str]()
+    pattern = r"export COMPOSE_PROFILES=(\S+)|^docker compose (.+?)(?:\s+#.*)?$|`docker compose ([^`]+)`"
+    for profiles, line, inline in re.findall(pattern, text, re.MULTILINE):
+        enabled = set(profiles.split(",")) if profiles else enabled
+        if command := " ".join((line or inline).split()):
+            found.append((command, set(re.findall(r"--profile (\S+)", command)) or enabled))
+    return found
+
+
+@pytest.mark.parametrize(("command", "enabled"), documented_commands())
+def test_a_documented_command_has_the_profiles_of_all_that_its_services_need(command: str, enabled: set[str]):
+    there = {name for name, service in SERVICES.items() if enabled & set(service["profiles"])}
+    words = [word for word in re.sub(r"--profile \S+", "", command).split() if not word.startswith("-")]
+    named = [word for word in words[1:] if word in SERVICES][:1]
+    wanted = set(named) or there
+    assert wanted, "no profile is enabled, so nothing would happen"
+    while more := {need for name in wanted for need in SERVICES[name].get("depends_on", {})} - wanted:
+        wanted |= more
+    assert wanted - set(named) <= there
+
+
 def test_databases_and_the_store_are_not_published_and_have_no_way_out():
     assert COMPOSE["networks"]["back"]["internal"] is True
     for name in ("postgres", "s3"):
