@@ -22,7 +22,7 @@ from components.settings import Settings, apply_settings, without_passwords
 from components.supervision.keeping import Keeper, Watch
 from components.supervision.programs import Condition
 from flows import console, servers
-from flows.endpoints import ChampionEndpoint, find_champions, port_of
+from flows.endpoints import ChampionEndpoint, has_bundled_champion, port_of
 from flows.notifying import in_a_line
 from flows.server_access import prefect_password, require_closed
 from flows.up_screen import JsonLines, Lines, Screen, View
@@ -90,6 +90,7 @@ class Installation:
         self.error: ProjectError | None = None
         self._ready = False
         self._watcher: Watcher | None = None
+        self._troubles: dict[str, str] = {}
         self._chores: list[Callable[[], bool]] = [self._deploy, self._start_workers]
 
     def keep(self, ended: threading.Event) -> None:
@@ -149,17 +150,20 @@ class Installation:
             if self.mlflow.healthy and time.monotonic() - looked > CHORE_SECONDS:
                 looked = time.monotonic()
                 for look in (self._bury, self._watch_data, self._follow_champions, self._complete_moves):
-                    self._guarded(look)
+                    self._guarded(look.__name__, look)
             self._tell_when_ready(looked > 0)
 
-    def _guarded(self, look: Callable[[], None]) -> None:
-        """Do it; what goes wrong is said, and holds up nothing else."""
+    def _guarded(self, what: str, look: Callable[[], None]) -> None:
+        """Do it; what goes wrong is said, again only when it changes, and holds up nothing else."""
         try:
             look()
-        except ProjectError as error:
-            self.view.say(error.problem)
         except Exception as error:
-            self.view.say(in_a_line(error))
+            said = error.problem if isinstance(error, ProjectError) else in_a_line(error)
+            if self._troubles.get(what) != said:
+                self._troubles[what] = said
+                self.view.say(said)
+        else:
+            self._troubles.pop(what, None)
 
     def _deploy(self) -> bool:
         if not self.prefect.healthy:
@@ -187,24 +191,35 @@ class Installation:
         return True
 
     def _follow_champions(self) -> None:
-        """Give each model that has its first champion an endpoint."""
-        for name in find_champions(self.settings, self.endpoints):
-            from components.serving.releases import read_bundle_release
-            from flows.serving import live_bundle
+        """Give each model that has its first champion an endpoint; what is wrong with one holds up no other."""
+        from components import registry
 
-            wanted = read_bundle_release(live_bundle(name, self.settings).path / "src").serving
-            port = port_of(name, wanted.port, self.settings, wanted.host)
-            endpoint = ChampionEndpoint(name, self.settings, wanted.host, port, self.view.changed)
-            self.endpoints[name] = endpoint
-            self._start(endpoint)
+        for name in registry.list_models(self.settings):
+            if name not in self.endpoints:
+                self._guarded(f"endpoint of {name}", partial(self._give_endpoint, name))
+
+    def _give_endpoint(self, name: str) -> None:
+        from components.serving.releases import read_bundle_release
+        from flows.serving import live_bundle
+
+        if not has_bundled_champion(self.settings, name):
+            return
+        wanted = read_bundle_release(live_bundle(name, self.settings).path / "src").serving
+        port = port_of(name, wanted.port, self.settings, wanted.host)
+        endpoint = ChampionEndpoint(name, self.settings, wanted.host, port, self.view.changed)
+        self.endpoints[name] = endpoint
+        self._start(endpoint)
 
     def _complete_moves(self) -> None:
         """Tell endpoints of a champion whose promotion was killed half-way; the next run may be a week away."""
+        for name in self.endpoints:
+            self._guarded(f"move of {name}", partial(self._complete_move, name))
+
+    def _complete_move(self, name: str) -> None:
         from flows.serving import complete_move
 
-        for name in self.endpoints:
-            if version := complete_move(name, self.settings):
-                self.view.say(f"{name}: the interrupted move to version {version} is complete now.")
+        if version := complete_move(name, self.settings):
+            self.view.say(f"{name}: the interrupted move to version {version} is complete now.")
 
     def _bury(self) -> None:
         from flows.watching import see_to_the_dead

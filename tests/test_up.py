@@ -24,7 +24,7 @@ from components.errors import BusyError, ConfigError, ServingError
 from components.registry.store import open_store
 from components.settings import Settings
 from components.signs_of_life import sign_of_life
-from components.supervision import keeping
+from components.supervision import keeping, supervised
 from components.supervision.programs import Condition
 from flows import endpoints, servers, up, up_screen, up_start, zombies
 from flows.endpoints import port_of
@@ -356,15 +356,69 @@ def test_a_run_whose_process_died_is_crashed_and_the_next_goes_on(running_up: Up
     assert running_up.process.wait(60) == 0
 
 
+class Version:
+    """A champion, as the registry has it."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.run_id = name, f"run of {name}"
+
+
 def test_a_champion_without_a_bundle_has_no_endpoint(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     from components import registry
 
-    class Version:
-        def __init__(self, name: str) -> None:
-            self.name, self.run_id = name, f"run of {name}"
-
     live = {"shop": Version("shop"), "books-bert": Version("books-bert")}
-    monkeypatch.setattr(registry, "list_models", lambda _: ["books-bert", "new", "served", "shop"])
     monkeypatch.setattr(registry, "champion", lambda _, name: live.get(name))
     monkeypatch.setattr(tracking, "was_bundled", lambda _, run_id: run_id == "run of shop")
-    assert endpoints.find_champions(settings, known=["served"]) == ["shop"]
+    names = ["books-bert", "new", "shop"]
+    assert [name for name in names if endpoints.has_bundled_champion(settings, name)] == ["shop"]
+
+
+class Heard(Refused):
+    """A view that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.heard.append(text)
+
+
+def test_a_bad_model_denies_no_endpoint_to_the_others_and_is_told_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    from components import registry
+
+    def given(installation: up.Installation, name: str) -> None:
+        if name == "bad":
+            raise ServingError("The bundle bad:1 is damaged.", "promote the version again.")
+        installation.endpoints[name] = name
+
+    monkeypatch.setattr(registry, "list_models", lambda _: ["bad", "shop"])
+    monkeypatch.setattr(up.Installation, "_give_endpoint", given)
+    installation = up.Installation(settings, Wishes(prefect_port=1, mlflow_port=2), [], view := Heard())
+    for _ in range(2):
+        installation._follow_champions()
+    assert list(installation.endpoints) == ["shop"]
+    assert view.heard == ["The bundle bad:1 is damaged."]
+
+
+def test_an_endpoint_that_cannot_get_a_process_is_told_and_tried_again(settings, monkeypatch: pytest.MonkeyPatch):
+    from components.serving import keeper
+
+    def serve(*_: object, ended: Event, **__: object) -> None:
+        if len(told) < 3:
+            raise OSError(12, "Cannot allocate memory")
+        ended.wait()
+
+    told: list[Condition] = []
+    monkeypatch.setattr(keeper, "serve", serve)
+    monkeypatch.setattr(supervised, "RETRIES", (0.01,))
+    endpoint = endpoints.ChampionEndpoint("shop", settings, "127.0.0.1", 0, told.append)
+    endpoint.start()
+    ends = time.monotonic() + 10
+    while len(told) < 3 and time.monotonic() < ends:
+        time.sleep(0.01)
+    endpoint.stop()
+    assert [each.state for each in told[:3]] == ["starting", "failing", "starting"]
+    assert "Cannot allocate memory" in told[1].note
+    assert told[-1].state == "stopped"
