@@ -50,6 +50,7 @@ class ChampionEndpoint(Supervised):
                     self.port,
                     on_ready=self._is_ready,
                     on_death=self._has_died,
+                    on_swap=self._is_ready,
                     live=lambda: live_bundle(self.name, self.settings),
                     ended=self._end,
                 )
