@@ -31,7 +31,7 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What is live, and how much the registry has; all 0 before the first champion. `events` are moves of the champion."""
+    """What is live, how often that moved, and how much the registry has; all 0 before the first champion."""
 
     champion: int
     events: int
