@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from components.settings import Settings
 from flows import console
-from flows.deployments import FLOW, MONITOR, MONITOR_TAG, TAG, require_server
+from flows.deployed import FLOW, MONITOR, MONITOR_TAG, TAG, require_server
 
 COMING_RUNS = 3  # of each deployment, in the table of what is due
 

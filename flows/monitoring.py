@@ -150,17 +150,14 @@ def _ask_for_run(subject: Subject, named: str) -> str:
     """
     from prefect.client.orchestration import get_client
 
-    from flows.deployments import require_deployment, require_server
+    from flows.deployed import require_deployment, require_server, require_unpaused
     from flows.triggers import ask_for_run, in_words
 
     name = subject.config.name
     require_server(subject.settings)
     with get_client(sync_client=True) as client:
         deployment = require_deployment(client, name)
-        if deployment.paused:
-            raise OrchestrationError(
-                f"The runs of '{name}' are paused.", f"resume them: rebert schedule --resume {name}"
-            )
+        require_unpaused(deployment)
         wait = ask_for_run(client, deployment, subject.config.triggers, f"the monitor: {named}")
     return f"A run was asked for; it begins {f'not before {in_words(wait)}.' if wait else 'now.'}"
 

@@ -168,7 +168,8 @@ class Installation:
     def _deploy(self) -> bool:
         if not self.prefect.healthy:
             return False
-        from flows.deployments import FLOW, deploy, see_to_dead_runs
+        from flows.deployed import FLOW
+        from flows.deployments import deploy, see_to_dead_runs
 
         see_to_dead_runs()
         for path, config in self.configs:

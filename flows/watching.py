@@ -24,7 +24,7 @@ from components.run_files import read_run_file
 from components.settings import Settings
 from components.step_store import storage_errors, write_whole
 from flows import console
-from flows.deployments import TAG, require_server
+from flows.deployed import TAG, require_server
 from flows.notifying import sweep
 from flows.triggers import ask_for_run, in_words
 from flows.zombies import close_dead_runs

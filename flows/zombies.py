@@ -46,7 +46,7 @@ def require_automations(client: Any) -> list[str]:
         ),
     ):
         found = client.read_automations_by_name(wanted.name)
-        if found and _content(found[0]) == _content(wanted):
+        if found and content_of(found[0]) == content_of(wanted):
             continue
         for other in found:
             client.delete_automation(other.id)
@@ -80,7 +80,7 @@ def _automation(name: str, after: set[str], seconds: int, message: str) -> Any:
     )
 
 
-def _content(automation: Any) -> Any:
+def content_of(automation: Any) -> Any:
     """What an automation does, and for whom, without what the server adds to it."""
     content = automation.model_dump(mode="json", include={"name", "enabled", "trigger", "actions"})
     trigger = content["trigger"]

@@ -12,7 +12,7 @@ from components.settings import without_passwords
 from components.supervision.programs import Condition, Listener, State
 
 STABLE_SECONDS = 60.0  # what went well for so long was not at fault: the next pause is short again
-RETRIES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # seconds before what went wrong is tried again, the first, second, ... time
+RETRIES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # seconds before the first, second, ... retry
 
 
 class Supervised:
