@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from components.errors import ProjectError
 from components.settings import Settings
@@ -20,6 +21,7 @@ log = logging.getLogger("rebert.zombies")
 SILENT_SECONDS = 75
 FLOWS = ("adapt", "monitor", "pretrain", "retrain")  # ours; a shared server has runs of others
 STARTING_SECONDS = 900  # for a worker or a cluster to get a process going, an image fetched included
+TOLD = "crash-told"  # a tag of runs
 SILENT = "rebert: a run without a sign of life is crashed"
 NOT_STARTED = "rebert: a run that never started is crashed"
 
@@ -133,6 +135,21 @@ def crash_in_prefect(settings: Settings, flow_runs: Iterable[str]) -> None:
                 if run.state and run.state.is_running():
                     client.set_flow_run_state(run.id, Crashed(message="Its process died."))
     except Exception as error:  # a library's own errors are many, and none may end the watch
+        log.info("Prefect was not told: %s", error)
+
+
+def mark_told(settings: Settings, flow_run: str) -> None:
+    """Have Prefect know that somebody was told of a run's crash, for machines that share no home."""
+    if "-" not in flow_run or settings.prefect_api_url is None:
+        return
+    from prefect.client.orchestration import get_client
+
+    try:
+        with get_client(sync_client=True) as client:
+            known = client.read_flow_run(UUID(flow_run))
+            if TOLD not in known.tags:
+                client.update_flow_run(known.id, tags=[*known.tags, TOLD])
+    except Exception as error:  # a library's own errors are many; the notice itself was sent
         log.info("Prefect was not told: %s", error)
 
 
