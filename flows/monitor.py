@@ -37,7 +37,7 @@ def _crashed(_flow: Flow[..., Any], flow_run: FlowRun, _state: State[Any]) -> No
     with suppress(ConfigError):
         config = read_run_file(Path(run_file))
         if "crashed" in config.notify.of:
-            why = "The monitor's process died: killed, out of memory, or the machine is gone. It looks again as planned."
+            why = "The monitor's process died, as of a lack of memory, or with its machine. It looks again as planned."
             look = f"rebert monitor {shlex.quote(run_file)}"
             send_once(settings, Notice(config.name, "crashed", config.notify.to, why, look, f"run {flow_run.id}"))
 

@@ -72,6 +72,10 @@ def test_each_process_knows_its_own_secrets_alone(settings: Settings, monkeypatc
         "MLFLOW_BACKEND_STORE_URI": "postgresql+psycopg2://rebert:mlflows-word@db/mlflow",
         "MLFLOW_ARTIFACTS_DESTINATION": "s3://models/rebert",
         "AWS_SECRET_ACCESS_KEY": "stores-word",
+        "PREFECT_API_DATABASE_CONNECTION_URL": "postgresql+asyncpg://rebert:older-word@db/prefect",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL_FILE": "/run/secrets/prefects-file",
+        "MLFLOW_BACKEND_STORE_URI_FILE": "/run/secrets/mlflows-file",
+        "PGPASSWORD": "databases-word",
     }
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
@@ -81,10 +85,11 @@ def test_each_process_knows_its_own_secrets_alone(settings: Settings, monkeypatc
 
     def words(program) -> set[str]:
         known = " ".join(program.environment.values())
-        return {word for word in ("open-sesame", "prefects-word", "mlflows-word", "stores-word") if word in known}
+        planted = ("open-sesame", "older-word", "prefects-word", "mlflows-word", "stores-word", "databases-word")
+        return {word for word in (*planted, "prefects-file", "mlflows-file") if word in known}
 
-    assert words(prefect) == {"open-sesame", "prefects-word"}
-    assert words(mlflow) == {"mlflows-word", "stores-word"}
+    assert words(prefect) == {"open-sesame", "older-word", "prefects-word", "prefects-file", "databases-word"}
+    assert words(mlflow) == {"mlflows-word", "stores-word", "mlflows-file", "databases-word"}
     assert words(worker) == {"prefects-word"}
     for program in (prefect, mlflow, worker):
         assert not [value for value in secrets.values() if "word" in value and value in program.command]
