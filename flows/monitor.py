@@ -31,7 +31,7 @@ def _run_name() -> str:
     return f"monitor {Path(flow_run.parameters['run_file']).stem}"
 
 
-def _crashed(_flow: Flow[..., Any], flow_run: FlowRun, _state: State[Any]) -> None:
+def _crashed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect calls it
     """Prefect's hook, called by the worker whose child died."""
     settings, run_file = settings_of(flow_run), flow_run.parameters["run_file"]
     with suppress(ConfigError):

@@ -2,7 +2,8 @@
 
 A flow that is at work sends Prefect a heartbeat every 30 s; by itself Prefect does nothing when they stop. The
 automation made here does: after 75 s without one, two and a half of them, the run is crashed. Then whatever it left
-open in MLflow is closed as killed. Its lock is free at once on its own machine, and after as long on others.
+open in MLflow is closed as killed, where it gave no sign of life there either. Its lock is free at once on its own
+machine, and after as long on others.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ def close_dead_runs(settings: Settings) -> list[str]:
         found = open_runs(settings)
         over = _over(settings, {run.flow_run for run in found if run.flow_run})
         for run in found:
-            if run.dead or run.flow_run in over:
+            # Prefect calls live runs crashed too, where its server was away for longer than the automation's patience.
+            if run.dead or (run.flow_run in over and run.silent):
                 close_run(settings, run.run_id)
                 closed.append(run.run_id)
         crash_in_prefect(settings, {run.flow_run for run in found if run.dead and run.flow_run} - over)

@@ -353,6 +353,18 @@ def test_what_waited_for_a_week_is_no_news(settings: Settings, receiver: Receive
     assert outbox.waiting() == []
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"state": "waiting"}', '{"state": "waiting", "notice": {"time": 1}}'])
+def test_a_damaged_file_holds_up_no_other_notice_and_no_run(run, receiver, settings: Settings, caplog, content: str):
+    outbox = notifying.outbox_of(settings, "reviews")
+    outbox.settle(outbox.claim(Notice("reviews", "failed", "ops", "why", "look", "event")), sent=False)
+    (outbox.folder / "failed-0000000000000000.json").write_text(content)
+    for name in ("begun.json", "state.json"):
+        (outbox.folder / name).write_text(content)
+    run(PROMOTED)
+    assert [text.split("*")[1] for text in receiver.texts] == ["reviews: the run failed"]
+    assert "failed-0000000000000000.json is damaged" in caplog.text
+
+
 def test_a_test_message_reaches_whom_the_run_file_names(config, settings, receiver: Receiver, tmp_path, capsys):
     notifying.send_test(tmp_path / "reviews.yaml", settings)
     assert "You will be told of: failed, crashed" in receiver.texts[0]

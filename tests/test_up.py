@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 
@@ -217,7 +218,18 @@ def test_runs_of_dead_processes_are_closed_as_killed(settings: Settings):
     assert zombies.close_dead_runs(settings) == [dead_run]
     assert client.get_run(dead_run).info.status == "KILLED"
     assert client.get_run(open_run).info.status == "RUNNING"
-    assert tracking.open_runs(settings) == [tracking.OpenRun(open_run, dead=False, flow_run="")]
+    assert tracking.open_runs(settings) == [tracking.OpenRun(open_run, dead=False, flow_run="", silent=False)]
+
+
+@pytest.mark.parametrize("seconds", [20, 100])
+def test_a_run_that_prefect_calls_crashed_is_closed_when_it_is_silent_too(settings: Settings, monkeypatch, seconds):
+    client = open_store(settings)
+    run = client.create_run(client.create_experiment("shop")).info.run_id
+    last = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds")
+    client.set_tag(run, "rebert.alive", f"elsewhere 7 1 {last}")
+    client.set_tag(run, "rebert.flow_run", "flow-run")
+    monkeypatch.setattr(zombies, "_over", lambda *_: {"flow-run"})
+    assert zombies.close_dead_runs(settings) == ([run] if seconds == 100 else [])
 
 
 def tracking_sign(process: int) -> str:
