@@ -10,7 +10,9 @@ which are in its memory as it comes, Prefect ends the runs that held them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +25,10 @@ from components.run_files import read_run_file
 from components.settings import DEFAULTS, HEARTBEATS, OUR_LOG, RETRIED, Settings, environment_of, without_secrets
 from flows import console
 from flows.deployed import FLOW, MONITOR, MONITOR_TAG, TAG, find_deployment, remove_deployment, require_server
+from flows.receivers import unset_address
 from flows.zombies import content_of
+
+log = logging.getLogger("rebert.flows")
 
 OTHER_TYPES = ("docker", "kubernetes")  # of work pools, by whose names they are called: their workers are elsewhere
 OF_RUNS = (HEARTBEATS, OUR_LOG, RETRIED)  # settings that runs have also from workers that we have not started
@@ -50,6 +55,7 @@ def deploy_run_files(files: Sequence[Path], settings: Settings, as_json_object: 
     configs = [(path.resolve(), read_run_file(path)) for path in files]
     require_server(settings)
     see_to_dead_runs()
+    warn_of_addresses(config for _, config in configs)
     deployed = [each for path, config in configs for each in deploy(path, config, settings)]
     if as_json_object:
         from components.records import as_json
@@ -60,6 +66,15 @@ def deploy_run_files(files: Sequence[Path], settings: Settings, as_json_object: 
     console.print_table("", ("model", "flow", "", "schedule", "work pool"), rows)
     pools = sorted({each.work_pool for each in deployed})
     console.say(f"A worker carries it out: prefect worker start --pool {' or '.join(pools)}")
+
+
+def warn_of_addresses(configs: Iterable[RunConfig]) -> None:
+    """Say of whom nobody has the address here: the worker needs it, which may have another environment."""
+    for config in configs:
+        if name := unset_address(os.environ, config.notify.to):
+            log.warning(
+                "%s: notify.to needs %s or %s_FILE where its worker runs; here it is not set.", config.name, name, name
+            )
 
 
 def see_to_dead_runs() -> None:

@@ -169,9 +169,10 @@ class Installation:
         if not self.prefect.healthy:
             return False
         from flows.deployed import FLOW
-        from flows.deployments import deploy, see_to_dead_runs
+        from flows.deployments import deploy, see_to_dead_runs, warn_of_addresses
 
         see_to_dead_runs()
+        warn_of_addresses(config for _, config in self.configs)
         for path, config in self.configs:
             for found in deploy(path, config, self.settings):
                 what = f"{found.model}, {found.flow}" if found.flow != FLOW else found.model

@@ -24,7 +24,7 @@ from components.errors import BusyError, ConfigError, DataError, OrchestrationEr
 from components.notices import Begun, Notice, Outbox
 from components.run_files import read_run_file
 from components.settings import Settings, without_secrets
-from flows import notifying, servers
+from flows import deployments, doctor, due, notifying, servers
 from flows.crashes import tell_of_crashes
 from flows.notifying import failures_told, read_or_tell, reported, sweep
 from flows.results import RunResult
@@ -363,6 +363,22 @@ def test_a_damaged_file_holds_up_no_other_notice_and_no_run(run, receiver, setti
     run(PROMOTED)
     assert [text.split("*")[1] for text in receiver.texts] == ["reviews: the run failed"]
     assert "failed-0000000000000000.json is damaged" in caplog.text
+
+
+def test_a_webhook_that_is_named_and_not_set_is_seen_before_a_run_fails(
+    config, settings, monkeypatch, tmp_path, caplog
+):
+    here = replace(settings, prefect_api_url="http://prefect:4200/api")
+    files = {"reviews": tmp_path / "reviews.yaml", "gone": tmp_path / "gone.yaml"}
+    monkeypatch.setattr(due, "deployed_run_files", lambda _: files)
+    deployments.warn_of_addresses([config])
+    assert "reviews: notify.to needs REBERT_WEBHOOK_OPS" in caplog.text
+    found = {finding.subject: finding for finding in doctor._deployed(here)}
+    assert (found["reviews"].state, found["gone"].state) == ("bad", "bad")
+    assert "REBERT_WEBHOOK_OPS is not set" in found["reviews"].text
+    assert "rebert deploy --remove gone" in found["gone"].remedy
+    monkeypatch.setenv("REBERT_WEBHOOK_OPS_FILE", "/run/secrets/webhook")
+    assert [finding.state for finding in doctor._deployed(here)] == ["bad", "good"]
 
 
 def test_a_test_message_reaches_whom_the_run_file_names(config, settings, receiver: Receiver, tmp_path, capsys):
