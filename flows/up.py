@@ -9,22 +9,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from components.config import RunConfig
 from components.errors import ProjectError, ServingError
 from components.run_files import read_run_file
 from components.settings import Settings, apply_settings, without_passwords
-from components.supervision.keeping import Keeper, Watch
-from components.supervision.programs import Condition
+from components.supervision.keeping import Keeper
 from flows import console, servers
 from flows.endpoints import ChampionEndpoint, has_bundled_champion, port_of
 from flows.notifying import in_a_line
 from flows.server_access import prefect_password, require_closed
+from flows.up_parts import Part, mlflow_part, prefect_part, stop_at_once
 from flows.up_screen import JsonLines, Lines, Screen, View
 from flows.up_start import Wishes, free_port, free_ports, only_one, signals, warnings_to
 
@@ -34,19 +34,6 @@ if TYPE_CHECKING:
 POOL = "rebert"
 CHORE_SECONDS = 10.0  # between two looks at what is live and what has died
 FIRST_STARTS = 3  # of a server that never answered: then it is no use to go on
-
-
-class Part(Protocol):
-    """A server, a worker or an endpoint."""
-
-    condition: Condition
-
-    @property
-    def healthy(self) -> bool: ...
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
 
 
 def bring_up(run_files: Sequence[Path], settings: Settings, wishes: Wishes, as_json_lines: bool) -> None:
@@ -82,8 +69,8 @@ class Installation:
         self, settings: Settings, wishes: Wishes, configs: Sequence[tuple[Path, RunConfig]], view: View
     ) -> None:
         self.wishes, self.configs, self.view = wishes, configs, view
-        self.prefect, api = _prefect(settings, wishes, view)
-        self.mlflow, tracking = _mlflow(settings, wishes, view)
+        self.prefect, api = prefect_part(settings, wishes, view)
+        self.mlflow, tracking = mlflow_part(settings, wishes, view)
         self.settings = replace(settings, prefect_api_url=api, tracking_uri=tracking)
         self.workers: list[Keeper] = []
         self.endpoints: dict[str, ChampionEndpoint] = {}
@@ -120,8 +107,8 @@ class Installation:
         """End the parts, first those that need others."""
         for endpoint in self.endpoints.values():
             endpoint.ask_to_stop()
-        _all_at_once([*self.workers, *self.endpoints.values()])
-        _all_at_once([self.mlflow, self.prefect])
+        stop_at_once([*self.workers, *self.endpoints.values()])
+        stop_at_once([self.mlflow, self.prefect])
 
     def _start(self, *parts: Part) -> None:
         for part in parts:
@@ -245,43 +232,3 @@ class Installation:
         self._ready = True
         addresses = f"PREFECT_API_URL={self.settings.prefect_api_url} MLFLOW_TRACKING_URI={self.settings.tracking_uri}"
         self.view.say(f"All is up. In other shells: export {without_passwords(addresses)}")
-
-
-def _prefect(settings: Settings, wishes: Wishes, view: View) -> tuple[Part, str]:
-    """The part, and the address that clients use."""
-    if settings.prefect_api_url:
-        url = settings.prefect_api_url.rstrip("/")
-        return Watch("prefect", without_passwords(url), partial(_answers, f"{url}/health"), view.changed), url
-    settings.prefect_home.mkdir(parents=True, exist_ok=True)
-    program = servers.prefect_server(settings, wishes.host, wishes.prefect_port)
-    return Keeper(program, view.changed), f"{program.address}/api"
-
-
-def _mlflow(settings: Settings, wishes: Wishes, view: View) -> tuple[Part, str]:
-    from components.registry.store import is_server, open_store
-
-    if is_server(settings.tracking_uri):
-        url = settings.tracking_uri.rstrip("/")
-        return Watch("mlflow", without_passwords(url), partial(_answers, f"{url}/health"), view.changed), url
-    if settings.embedded_tracking and "MLFLOW_BACKEND_STORE_URI" not in os.environ:
-        open_store(settings)  # makes the tables; what is wrong with the file is one sentence now
-    program = servers.mlflow_server(settings, wishes.host, wishes.mlflow_port)
-    return Keeper(program, view.changed), program.address
-
-
-def _answers(url: str) -> bool:
-    import httpx
-
-    try:
-        return httpx.get(url, timeout=2).is_success
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return False
-
-
-def _all_at_once(parts: Iterable[Part]) -> None:
-    """Stop parts side by side."""
-    threads = [threading.Thread(target=part.stop) for part in parts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
