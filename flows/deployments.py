@@ -30,7 +30,8 @@ from flows.zombies import content_of
 
 log = logging.getLogger("rebert.flows")
 
-OTHER_TYPES = ("docker", "kubernetes")  # of work pools, by whose names they are called: their workers are elsewhere
+# Types of work pools, by whose names they are called, with their templates: their workers are elsewhere.
+OTHER_TYPES = {"docker": "docker/work-pool-docker.json", "kubernetes": "docker/kubernetes/work-pool.json"}
 OF_RUNS = (HEARTBEATS, OUR_LOG, RETRIED)  # settings that runs have also from workers that we have not started
 
 
@@ -231,7 +232,8 @@ def _require_pool(client: Any, name: str) -> None:
     except ObjectNotFound:
         if name in OTHER_TYPES:
             raise OrchestrationError(
-                f"There is no work pool '{name}'.", f"make it: prefect work-pool create {name} --type {name}"
+                f"There is no work pool '{name}'.",
+                f"make it: prefect work-pool create {name} --type {name} --base-job-template {OTHER_TYPES[name]}",
             ) from None
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
 
