@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -29,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 from components.settings import Settings, apply_settings, read_settings  # noqa: E402
 from components.supervision.keeping import Keeper  # noqa: E402
 from components.supervision.programs import Condition, Program  # noqa: E402
+from components.training.training_process import LOG as TRAINING_LOG  # noqa: E402
 from flows.up_start import free_port  # noqa: E402
 
 DATABASES = ("prefect", "mlflow")
@@ -38,7 +40,7 @@ OWNER = "postgres"  # the system's user, where this process is root
 PARTS = {
     "worker": ("worker", "start", "--pool"),
     "run": ("prefect.engine",),
-    "training": ("components.training.training_process",),
+    "computing": ("components.processes.child",),
     "prefect": ("server", "start", "--host"),
     "mlflow": ("mlflow", "server"),
 }
@@ -172,6 +174,15 @@ class Installation:
         Raises:
             httpx.HTTPError: it is away, or refuses.
         """
+        return self._ask(path, method, content)
+
+    def emit(self, event: str) -> None:
+        """Have something happen that deployments may wait for."""
+        moment = {"occurred": datetime.now(UTC).isoformat(), "id": str(uuid4())}
+        content = [{"event": event, "resource": {"prefect.resource.id": "shop.export"}, **moment}]
+        until(lambda: self._ask("/events", "POST", content) is None, "an event's being taken")
+
+    def _ask(self, path: str, method: str, content: Any) -> Any:
         with httpx.Client(base_url=self.api, timeout=20) as client:
             if method == "GET":
                 return client.get(path).raise_for_status().json()
@@ -226,6 +237,8 @@ class Installation:
             return [psutil.Process(self.postgres.condition.process)] if self.postgres.condition.process else []
         if part == "up":
             return [psutil.Process(self.up.condition.process)] if self.up.condition.process else []
+        if part == "training":
+            return [process for process in self.processes("computing") if _trains(process)]
         found = []
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
@@ -299,6 +312,13 @@ def _takes_connections(port: int, password: str) -> bool:
     except psycopg2.OperationalError:
         return False
     return True
+
+
+def _trains(process: psutil.Process) -> bool:
+    """Whether a run's process that computes is training now: it is there long before, and what it prints tells."""
+    with suppress(psutil.Error):
+        return any(Path(file.path).name == TRAINING_LOG for file in process.open_files())
+    return False
 
 
 def _answers(url: str) -> bool:

@@ -72,6 +72,8 @@ class Rounds:
         """One round."""
         began, before = time.monotonic(), ledger_of(self.installation)
         self.deliveries.deliver("alike", number)
+        # A run has ended for Prefect before its process has, which must not be taken for that of the next.
+        until(lambda: not self.installation.processes("run"), "the end of the process of the run before")
         run_id = self.installation.new_run()
         seconds = self._kill_at(part, share)
         states = [str(self.installation.ended(run_id)["state_name"])]

@@ -17,7 +17,7 @@ from weekly_deliveries import NAME
 
 from components import registry, tracking
 from components.errors import ProjectError
-from components.registry.ledger import events_of
+from components.registry.ledger import champion_moves, events_of
 from components.registry.seals import examine_ledger
 from components.registry.single_flight import single_flight
 from components.registry.store import open_store
@@ -31,7 +31,7 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What is live, and how much the registry has; all 0 before the first champion."""
+    """What is live, how often that moved, and how much the registry has; all 0 before the first champion."""
 
     champion: int
     events: int
@@ -39,11 +39,10 @@ class Ledger:
 
 
 def ledger_of(installation: Installation) -> Ledger:
-    """The champion's version, moves that were done, and registered versions."""
+    """The champion's version, its moves that were done, and registered versions."""
     settings = installation.settings
-    live = registry.champion(settings, NAME)
-    events = [event for event in events_of(open_store(settings), NAME) if event.state == "done"]
-    return Ledger(live.version if live else 0, len(events), len(registry.versions(settings, NAME)))
+    live, moves = registry.champion(settings, NAME), champion_moves(events_of(open_store(settings), NAME))
+    return Ledger(live.version if live else 0, len(moves), len(registry.versions(settings, NAME)))
 
 
 def problems(installation: Installation) -> list[str]:
@@ -70,9 +69,9 @@ def _in_the_registry(installation: Installation) -> Iterator[str]:
     aliases = aliases_of(client, NAME)
     if "challenger" in aliases:
         yield f"Version {aliases['challenger']} is still the challenger."
-    done = [event for event in events if event.state == "done"]
-    if done and aliases.get("champion") != done[-1].after:
-        yield f"The ledger says that version {done[-1].after} is live, the alias says {aliases.get('champion')}."
+    moves = champion_moves(events)
+    if moves and aliases.get("champion") != moves[-1].after:
+        yield f"The ledger says that version {moves[-1].after} is live, the alias says {aliases.get('champion')}."
 
 
 def _on_the_disk(installation: Installation) -> Iterator[str]:
@@ -111,7 +110,7 @@ def _left_at_work(installation: Installation) -> Iterator[str]:
             pass
     except ProjectError as error:
         yield f"The model's lock is held: {error.problem}"
-    for part in ("run", "training"):
+    for part in ("run", "computing"):
         yield from (f"Process {process.pid} of a {part} is left." for process in installation.processes(part))
     ours = _descendants()
     for process in installation.all_processes():

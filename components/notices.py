@@ -8,6 +8,7 @@ has told or not, and nobody tells again. What a receiver refused waits there for
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from components.records import as_json
 from components.settings import without_passwords
 from components.signs_of_life import is_dead, sign_of_life
 from components.step_store import storage_errors, write_whole
+
+log = logging.getLogger("rebert.notices")
 
 State = Literal["sending", "sent", "waiting"]
 KEPT = timedelta(days=90)  # how long an event is remembered after it was told
@@ -102,12 +105,13 @@ class Outbox:
         found: list[Notice] = []
         with self._locked():
             for path in sorted(self.folder.glob("*-*.json")):
-                content = json.loads(path.read_text(encoding="utf-8"))
-                notice = Notice(**content["notice"])
+                if (kept := _read_notice(path)) is None:
+                    continue
+                state, notice = kept
                 age = _now() - datetime.fromisoformat(notice.time)
                 if age > KEPT:
                     path.unlink()
-                elif content["state"] == "waiting" and age < STALE:
+                elif state == "waiting" and age < STALE:
                     self._write(notice, "sending")
                     found.append(notice)
         return found
@@ -164,10 +168,14 @@ class Outbox:
 
     def _read_begun(self) -> Begun | None:
         content = _read(self.folder / "begun.json")
-        return Begun(**{**content, "of": tuple(content["of"])}) if content else None
+        try:
+            return Begun(**{**content, "of": tuple(content["of"])}) if content else None
+        except (TypeError, KeyError):  # another version wrote it, or somebody
+            return None
 
     def _state(self) -> dict[str, Any]:
-        return _read(self.folder / "state.json") or {"since": None, "episode": 0}
+        found = _read(self.folder / "state.json") or {}
+        return found if found.keys() >= {"since", "episode"} else {"since": None, "episode": 0}
 
     def _write_state(self, state: Mapping[str, Any]) -> None:
         with storage_errors(self.folder):
@@ -193,10 +201,22 @@ def begun_now(run: str, run_file: str, to: str | None, of: tuple[Occasion, ...])
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return content
+    return content if isinstance(content, dict) else None
+
+
+def _read_notice(path: Path) -> tuple[str, Notice] | None:
+    """How far a notice has come, and the notice; None, and a line in the log, where its file is damaged."""
+    content = _read(path) or {}
+    try:
+        notice = Notice(**content["notice"])
+        datetime.fromisoformat(notice.time)
+        return str(content["state"]), notice
+    except (KeyError, TypeError, ValueError):
+        log.warning("%s is damaged, and the notice in it is not sent; delete the file.", path)
+        return None
 
 
 def _now() -> datetime:

@@ -51,6 +51,12 @@ def read_secret(environment: Mapping[str, str], name: str) -> str | None:
     return value
 
 
+def names_file_of_secret(name: str) -> bool:
+    """Whether a variable names a file with what may be a secret, also an address that may hold a password; `__FILE` is
+    what the containers read."""
+    return name.endswith(FILE) and name.removesuffix(FILE).rstrip("_") in OF_LIBRARIES
+
+
 def secrets_from_files(environment: Mapping[str, str]) -> dict[str, str]:
     """The secrets of the libraries that the environment gives as files, as the variables that they read.
 

@@ -12,9 +12,11 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.secret_files import secrets_from_files
+from components.secret_files import names_file_of_secret, secrets_from_files
 
-SECRET_NAME = re.compile(r"_(TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?|AUTH_STRING|WEBHOOK)(_|$)", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"(^PG|^|_)(TOKEN|KEY|SECRET|PASSWORD|PASSFILE|CREDENTIALS?|AUTH_STRING|WEBHOOK)(_|$)|_PWD$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,12 @@ def without_passwords(text: str) -> str:
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that name no password, token or key and hold no address with one: for children that ask nobody."""
+    """The variables that name no password, token or key, hold no address with one and name no file of one: for children
+    that ask nobody."""
     return {
         name: value
         for name, value in environment.items()
-        if not SECRET_NAME.search(name) and without_passwords(value) == value
+        if not (SECRET_NAME.search(name) or names_file_of_secret(name)) and without_passwords(value) == value
     }
 
 

@@ -126,11 +126,15 @@ def _with_paths(value: Any, change: Callable[[Path], Path]) -> Any:
     return value
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old content or the new, never a part."""
+def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write a small file so that a reader sees the old content or the new, never a part.
+
+    Args:
+        mode: who may read and write it, before the process's mask.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as file:
+    with open(draft, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

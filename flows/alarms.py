@@ -71,17 +71,14 @@ def ask_for_run(subject: Subject, named: str) -> str:
     from prefect.client.orchestration import get_client
 
     from flows import triggers
-    from flows.deployments import require_deployment, require_server
+    from flows.deployed import require_deployment, require_server, require_unpaused
 
     name = subject.config.name
     require_server(subject.settings)
     try:
         with get_client(sync_client=True) as client:
             deployment = require_deployment(client, name)
-            if deployment.paused:
-                raise OrchestrationError(
-                    f"The runs of '{name}' are paused.", f"resume them: rebert schedule --resume {name}"
-                )
+            require_unpaused(deployment)
             wait = triggers.ask_for_run(client, deployment, subject.config.triggers, f"the monitor: {named}")
     except httpx.HTTPError as error:
         raise OrchestrationError(

@@ -42,13 +42,21 @@ def revoke_key(name: Annotated[str, typer.Argument(help="Name of the key.")]) ->
 
 @command
 def deploy(
-    run_files: Annotated[list[Path], typer.Argument(help="Run files; each becomes one deployment.")],
+    run_files: Annotated[list[Path] | None, typer.Argument(help="Run files; each becomes one deployment.")] = None,
+    remove: Annotated[str | None, typer.Option(metavar="NAME", help="Take this model's deployments away.")] = None,
     json: Json = False,
 ) -> None:
     """Have a Prefect server retrain on the run files' schedules; doing it twice changes nothing."""
+    from flows.deployed import remove_model
     from flows.deployments import deploy_run_files
 
-    deploy_run_files(run_files, this_installation(), json)
+    settings = this_installation()
+    if not (run_files or remove):
+        raise typer.BadParameter("Name run files, or a model with --remove.")
+    if remove:
+        remove_model(remove, settings)
+    if run_files:
+        deploy_run_files(run_files, settings, json)
 
 
 @command
@@ -58,7 +66,7 @@ def schedule(
     json: Json = False,
 ) -> None:
     """List what is due, or pause and resume a model."""
-    from flows.deployments import pause_model
+    from flows.deployed import pause_model
     from flows.due import show_schedule
 
     settings = this_installation()
@@ -78,7 +86,7 @@ def trigger(
     ] = None,
 ) -> None:
     """Have a worker run a deployed model now, or with a cause as soon as its limits allow."""
-    from flows.deployments import trigger_model
+    from flows.deployed import trigger_model
     from flows.triggers import trigger_by
 
     settings = this_installation()

@@ -1,7 +1,8 @@
 """Deployments: one for each run file, so that a Prefect server and its workers retrain on schedule, and one for the
 monitor of a run file whose section `monitor` has a schedule.
 
-The version of a deployment is the digest of its run file and of what is told about it: the same again changes nothing.
+The version of a deployment is the digest of its run file and of what is told about it: the same again changes nothing,
+unless somebody has taken away or changed what belongs to it.
 A model has one run at a time, on all machines (`components/registry/lease.py`); a run that comes meanwhile waits or has
 become needless (`flows/turns.py`). Prefect's own limit of a deployment is not used: where its server loses the leases,
 which are in its memory as it comes, Prefect ends the runs that held them.
@@ -9,23 +10,28 @@ which are in its memory as it comes, Prefect ends the runs that held them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from components.config import Monitor, RunConfig, Schedule
-from components.digests import digest_file, digest_of
+from components.digests import canonical, digest_file, digest_of
 from components.errors import OrchestrationError
 from components.run_files import read_run_file
 from components.settings import DEFAULTS, HEARTBEATS, OUR_LOG, RETRIED, Settings, environment_of, without_secrets
 from flows import console
-from flows.running import prepare_prefect
+from flows.deployed import FLOW, MONITOR, MONITOR_TAG, TAG, find_deployment, remove_deployment, require_server
+from flows.receivers import unset_address
+from flows.zombies import content_of
 
-FLOW, MONITOR = "retrain", "monitor"
-TAG, MONITOR_TAG = "rebert", "rebert-monitor"
-OTHER_TYPES = ("docker", "kubernetes")  # of work pools, by whose names they are called: their workers are elsewhere
+log = logging.getLogger("rebert.flows")
+
+# Types of work pools, by whose names they are called, with their templates: their workers are elsewhere.
+OTHER_TYPES = {"docker": "docker/work-pool-docker.json", "kubernetes": "docker/kubernetes/work-pool.json"}
 OF_RUNS = (HEARTBEATS, OUR_LOG, RETRIED)  # settings that runs have also from workers that we have not started
 
 
@@ -50,6 +56,7 @@ def deploy_run_files(files: Sequence[Path], settings: Settings, as_json_object: 
     configs = [(path.resolve(), read_run_file(path)) for path in files]
     require_server(settings)
     see_to_dead_runs()
+    warn_of_addresses(config for _, config in configs)
     deployed = [each for path, config in configs for each in deploy(path, config, settings)]
     if as_json_object:
         from components.records import as_json
@@ -62,18 +69,13 @@ def deploy_run_files(files: Sequence[Path], settings: Settings, as_json_object: 
     console.say(f"A worker carries it out: prefect worker start --pool {' or '.join(pools)}")
 
 
-def require_server(settings: Settings) -> None:
-    """Make sure that a Prefect server answers.
-
-    Raises:
-        OrchestrationError: there is none.
-    """
-    if settings.prefect_api_url is None:
-        raise OrchestrationError(
-            "There is no Prefect server that could keep a schedule.",
-            "start one with 'prefect server start', and set PREFECT_API_URL=http://127.0.0.1:4200/api.",
-        )
-    prepare_prefect(settings)
+def warn_of_addresses(configs: Iterable[RunConfig]) -> None:
+    """Say of whom nobody has the address here: the worker needs it, which may have another environment."""
+    for config in configs:
+        if name := unset_address(os.environ, config.notify.to):
+            log.warning(
+                "%s: notify.to needs %s or %s_FILE where its worker runs; here it is not set.", config.name, name, name
+            )
 
 
 def see_to_dead_runs() -> None:
@@ -99,7 +101,7 @@ def deploy(path: Path, config: RunConfig, settings: Settings) -> list[Deployed]:
         if monitor.is_scheduled:
             found.append(_put(client, MONITOR, _monitoring(path, config, settings), config, in_words(config, monitor)))
         elif (known := find_deployment(client, config.name, MONITOR)) is not None:
-            client.delete_deployment(known.id)
+            remove_deployment(client, known)
             found.append(Deployed(config.name, "removed", "", "never", config.schedule.work_pool, MONITOR))
     return found
 
@@ -107,7 +109,7 @@ def deploy(path: Path, config: RunConfig, settings: Settings) -> list[Deployed]:
 def _put(client: Any, flow: str, wanted: Any, config: RunConfig, words: str) -> Deployed:
     """Create or update a deployment; the same again changes nothing."""
     known, pool = find_deployment(client, config.name, flow), config.schedule.work_pool
-    if known is not None and known.version == wanted.version:
+    if known is not None and _is_as_wanted(client, known, wanted):
         return Deployed(config.name, "unchanged", str(wanted.version), words, pool, flow)
     _require_pool(client, pool)
     for schedule in known.schedules if known is not None else ():
@@ -116,6 +118,29 @@ def _put(client: Any, flow: str, wanted: Any, config: RunConfig, words: str) -> 
     wanted.apply()
     outcome: Literal["created", "updated"] = "updated" if known is not None else "created"
     return Deployed(config.name, outcome, str(wanted.version), words, pool, flow)
+
+
+def _is_as_wanted(client: Any, known: Any, wanted: Any) -> bool:
+    """Whether a server has a deployment with all that belongs to it; people and a kill may have left it without."""
+    same = (known.version, known.work_pool_name, known.parameters, known.job_variables) == (
+        wanted.version,
+        wanted.work_pool_name,
+        wanted.parameters,
+        wanted.job_variables,
+    )
+    if not same or _rhythms(known) != _rhythms(wanted):
+        return False
+    for trigger in wanted.triggers:
+        trigger.set_deployment_id(known.id)
+    # Whose they are is not told; people may have made others that run this deployment.
+    there = [content_of(each) for each in client.read_resource_related_automations(f"prefect.deployment.{known.id}")]
+    return all(content_of(trigger.as_automation()) in there for trigger in wanted.triggers)
+
+
+def _rhythms(deployment: Any) -> list[Any]:
+    """When a deployment is due; an interval's first moment is that of its making, and says nothing."""
+    told = ({"active": each.active, **each.schedule.model_dump(mode="json")} for each in deployment.schedules)
+    return sorted(({name: each[name] for name in each.keys() - {"anchor_date"}} for each in told), key=canonical)
 
 
 def _retraining(path: Path, config: RunConfig, settings: Settings) -> Any:
@@ -198,16 +223,6 @@ def in_words(config: RunConfig, rhythm: Schedule | Monitor | None = None) -> str
     return f"every {rhythm.every_hours:g} h" if rhythm.every_hours is not None else "when it is triggered"
 
 
-def find_deployment(client: Any, name: str, flow: str = FLOW) -> Any:
-    """The deployment of a model, or of its monitor; None where there is none."""
-    from prefect.exceptions import ObjectNotFound
-
-    try:
-        return client.read_deployment_by_name(f"{flow}/{name}")
-    except ObjectNotFound:
-        return None
-
-
 def _require_pool(client: Any, name: str) -> None:
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectNotFound
@@ -217,7 +232,8 @@ def _require_pool(client: Any, name: str) -> None:
     except ObjectNotFound:
         if name in OTHER_TYPES:
             raise OrchestrationError(
-                f"There is no work pool '{name}'.", f"make it: prefect work-pool create {name} --type {name}"
+                f"There is no work pool '{name}'.",
+                f"make it: prefect work-pool create {name} --type {name} --base-job-template {OTHER_TYPES[name]}",
             ) from None
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
 
@@ -232,44 +248,3 @@ def is_of_processes(name: str) -> bool:
             return bool(client.read_work_pool(name).type == "process")
         except ObjectNotFound:
             return True
-
-
-def pause_model(name: str, settings: Settings, paused: bool) -> None:
-    """Stop or resume the scheduled runs of a model.
-
-    Raises:
-        OrchestrationError: it is not deployed, or there is no Prefect server.
-    """
-    require_server(settings)
-    from prefect.client.orchestration import get_client
-
-    with get_client(sync_client=True) as client:
-        deployment = require_deployment(client, name)
-        (client.pause_deployment if paused else client.resume_deployment)(deployment.id)
-    console.print_text(f"'{name}' is {'paused' if paused else 'scheduled again'}.")
-
-
-def trigger_model(name: str, settings: Settings) -> None:
-    """Have a worker run a model now.
-
-    Raises:
-        OrchestrationError: it is not deployed, or there is no Prefect server.
-    """
-    require_server(settings)
-    from prefect.client.orchestration import get_client
-
-    with get_client(sync_client=True) as client:
-        run = client.create_flow_run_from_deployment(require_deployment(client, name).id, tags=["triggered"])
-    console.print_text(f"Run {run.name} of '{name}' waits for a worker.")
-
-
-def require_deployment(client: Any, name: str) -> Any:
-    """The deployment of a model.
-
-    Raises:
-        OrchestrationError: there is none.
-    """
-    found = find_deployment(client, name)
-    if found is None:
-        raise OrchestrationError(f"'{name}' is not deployed.", "deploy its run file first: 'rebert deploy FILE'.")
-    return found

@@ -12,8 +12,10 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Literal
 
 from components.errors import ProjectError
+from components.run_files import read_run_file
 from components.settings import Settings, without_passwords
 from flows import console
+from flows.receivers import unset_address
 from flows.running import prepare_prefect
 
 LEAST_FREE_GIB = 5
@@ -126,6 +128,32 @@ def _prefect(settings: Settings) -> Iterator[Finding]:
     yield Finding("prefect", "good", f"server, {without_passwords(settings.prefect_api_url)}")
 
 
+def _deployed(settings: Settings) -> Iterator[Finding]:
+    """The run files of what is deployed, and whether their people can be told from here."""
+    if settings.prefect_api_url is None:
+        return
+    import httpx
+
+    from flows.due import deployed_run_files
+
+    try:
+        files = deployed_run_files(settings)
+    except (ProjectError, httpx.HTTPError):
+        return  # that Prefect is away was said
+    for name, path in sorted(files.items()):
+        try:
+            config = read_run_file(path)
+        except ProjectError as error:
+            remedy = f"{error.hint} If it is gone for good: 'rebert deploy --remove {name}'."
+            yield Finding(name, "bad", error.problem, remedy)
+            continue
+        if variable := unset_address(os.environ, config.notify.to):
+            text = f"notify.to is '{config.notify.to}', and {variable} is not set here"
+            yield Finding(name, "bad", text, f"set {variable} or {variable}_FILE where its worker runs.")
+        else:
+            yield Finding(name, "good", f"deployed from {path}")
+
+
 LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _python,
     _packages,
@@ -133,4 +161,5 @@ LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _folders,
     _mlflow,
     _prefect,
+    _deployed,
 )

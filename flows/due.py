@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from components.settings import Settings
 from flows import console
-from flows.deployments import FLOW, MONITOR, MONITOR_TAG, TAG, require_server
+from flows.deployed import FLOW, MONITOR, MONITOR_TAG, TAG, require_server
 
 COMING_RUNS = 3  # of each deployment, in the table of what is due
 
@@ -54,6 +55,22 @@ def _due() -> list[dict[str, Any]]:
             }
             for name, flow, each in sorted(found, key=lambda each: each[0])
         ]
+
+
+def deployed_run_files(settings: Settings) -> dict[str, Path]:
+    """The run file of each deployed model.
+
+    Raises:
+        OrchestrationError: there is no Prefect server.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+
+    require_server(settings)
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    with get_client(sync_client=True) as client:
+        found = client.read_deployments(deployment_filter=ours)
+    return {each.name: Path(each.parameters["run_file"]) for each in found if "run_file" in each.parameters}
 
 
 def _coming(client: Any, deployment: Any) -> list[str]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import socket
-import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,14 +13,14 @@ from components.errors import ProjectError
 from components.records import Bundle
 from components.settings import Settings
 from components.step_store import write_whole
-from components.supervision.programs import Condition, Listener, State
+from components.supervision.programs import Condition, Listener
+from components.supervision.supervised import RETRIES, Supervised
 from flows.serving import live_bundle
 
 PORTS_TRIED = 100
-PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # seconds before an endpoint that could not start is tried again
 
 
-class ChampionEndpoint:
+class ChampionEndpoint(Supervised):
     """The endpoint of one model; outside it looks like a `Keeper` of a program.
 
     Args:
@@ -36,30 +34,8 @@ class ChampionEndpoint:
     def __init__(self, name: str, settings: Settings, host: str, port: int, listener: Listener) -> None:
         from components.serving.keeper import endpoint_log
 
-        self.condition = Condition(f"endpoint {name}", "waiting", log=str(endpoint_log(settings, name)))
+        super().__init__(Condition(f"endpoint {name}", "waiting", log=str(endpoint_log(settings, name))), listener)
         self.name, self.settings, self.host, self.port = name, settings, host, port
-        self._listener = listener
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"endpoint of {name}", daemon=True)
-
-    def start(self) -> None:
-        """Begin; returns at once."""
-        self._thread.start()
-
-    def ask_to_stop(self) -> None:
-        """Let it answer what it has and end; returns at once."""
-        self._end.set()
-
-    def stop(self) -> None:
-        """Let it answer what it has and end, and wait for that."""
-        self._end.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    @property
-    def healthy(self) -> bool:
-        """Whether it answered when it was last asked."""
-        return self.condition.state == "healthy"
 
     def _run(self) -> None:
         from components.serving.keeper import serve
@@ -74,6 +50,7 @@ class ChampionEndpoint:
                     self.port,
                     on_ready=self._is_ready,
                     on_death=self._has_died,
+                    on_swap=self._is_ready,
                     live=lambda: live_bundle(self.name, self.settings),
                     ended=self._end,
                 )
@@ -84,9 +61,9 @@ class ChampionEndpoint:
         self._tell("stopped", note="")
 
     def _pauses(self) -> Iterable[float]:
-        yield from PAUSES
+        yield from RETRIES
         while True:
-            yield PAUSES[-1]
+            yield RETRIES[-1]
 
     def _is_ready(self, url: str, bundle: Bundle) -> None:
         self._tell("healthy", address=url, note=f"version {bundle.version}")
@@ -94,22 +71,17 @@ class ChampionEndpoint:
     def _has_died(self) -> None:
         self._tell("failing", restarts=self.condition.restarts + 1, note="It died, and is started again.")
 
-    def _tell(self, state: State, **changes: Any) -> None:
-        self.condition = replace(self.condition, state=state, **changes)
-        self._listener(self.condition)
 
-
-def find_champions(settings: Settings, known: Iterable[str]) -> list[str]:
-    """Names of the models that have a champion which was bundled, without those that are known already.
+def has_bundled_champion(settings: Settings, name: str) -> bool:
+    """Whether a model has a champion which was bundled.
 
     Raises:
         RegistryError: MLflow does not answer.
     """
     from components import registry, tracking
 
-    new = [name for name in registry.list_models(settings) if name not in set(known)]
-    champions = [champion for name in new if (champion := registry.champion(settings, name))]
-    return [champion.name for champion in champions if tracking.was_bundled(settings, champion.run_id)]
+    champion = registry.champion(settings, name)
+    return champion is not None and tracking.was_bundled(settings, champion.run_id)
 
 
 def port_of(name: str, wanted: int, settings: Settings, host: str) -> int:

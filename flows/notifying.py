@@ -25,7 +25,7 @@ from flows import console
 from flows.receivers import ADDRESS, Undelivered, deliver, is_set
 from flows.results import RunResult
 from flows.running import prepare_prefect
-from flows.zombies import crash_in_prefect
+from flows.zombies import crash_in_prefect, mark_told
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -122,7 +122,7 @@ def failures_told(config: RunConfig, settings: Settings, run_file: Path, run: st
         yield
     except BusyError:
         raise
-    except ProjectError as error:
+    except Exception as error:  # also what is a bug, or Prefect's server gone; its signals are none of these
         Report(config, settings, run, run_file).failed(error)
         raise
 
@@ -151,25 +151,32 @@ def _tell_unreadable(settings: Settings, run_file: Path, outbox: Outbox, error: 
     send_once(settings, Notice(outbox.folder.name, "failed", None, why, look, event))
 
 
-def tell_crash(settings: Settings, model: str, died: Begun) -> bool:
+def tell_crash(settings: Settings, model: str, died: Begun, *, failing: bool = True) -> bool:
     """A run's process died, however; its work is not lost.
+
+    Args:
+        failing: whether the model has failed since; a crash that is noticed late may have a good run behind it.
 
     Returns:
         Whether somebody was told now.
     """
-    outbox_of(settings, model).fails()
+    if failing:
+        outbox_of(settings, model).fails()
     crash_in_prefect(settings, [died.run])
     if "crashed" not in died.of:
+        mark_told(settings, died.run)
         return False
     why = "Its process died: killed, out of memory, or the machine went down. The next run goes on where it was."
     look = look_at(died.run, Path(died.run_file))
-    return send_once(settings, Notice(model, "crashed", died.to, why, look, f"run {died.run}"))
+    sent = send_once(settings, Notice(model, "crashed", died.to, why, look, f"run {died.run}"))
+    if sent:  # else another machine may have the address, or reach it
+        mark_told(settings, died.run)
+    return sent
 
 
 def crashed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect calls it
     """Prefect's hook, called by the worker whose child died: it knows of runs that died before they could begin."""
-    environment = {**os.environ, **(flow_run.job_variables or {}).get("env", {})}
-    settings = read_settings(environment, Path.cwd())
+    settings = settings_of(flow_run)
     run_file = Path(flow_run.parameters["run_file"])
     try:
         config = read_run_file(run_file)
@@ -177,6 +184,11 @@ def crashed(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
         return
     outbox_of(settings, config.name).died()
     tell_crash(settings, config.name, begun_now(str(flow_run.id), str(run_file), config.notify.to, config.notify.of))
+
+
+def settings_of(flow_run: FlowRun) -> Settings:
+    """The settings that a run's process had, for the worker that speaks in its place."""
+    return read_settings({**os.environ, **(flow_run.job_variables or {}).get("env", {})}, Path.cwd())
 
 
 def sweep(settings: Settings) -> int:

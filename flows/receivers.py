@@ -55,6 +55,14 @@ def address_of(environment: Mapping[str, str], to: str | None) -> str:
     return found
 
 
+def unset_address(environment: Mapping[str, str], to: str | None) -> str | None:
+    """The variable that a run file names by `notify.to` and that is not set; None where all is well, or a block is
+    named."""
+    if to is None or "/" in to or is_set(environment, variable_of(to)):
+        return None
+    return variable_of(to)
+
+
 def variable_of(to: str | None) -> str:
     """The variable that holds an address."""
     return ADDRESS if to is None else f"{ADDRESS}_{to.upper().replace('-', '_')}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -84,13 +86,28 @@ def _attempt(config: RunConfig, settings: Settings) -> RunResult:
     try:
         close_expired(settings, config)
         job = open_job(config, settings, run_log(), computing.current.get())
-        with job.process:
-            result = run_job(job)
+        with _pruned_after(job), job.process:
+            return run_job(job)
     except RegistryAway as error:
         turns.wait(error)
-    if config.retention.keep is not None:
-        steps.prune(job, config.retention.keep)
-    return result
+
+
+@contextmanager
+def _pruned_after(job: Job) -> Iterator[None]:
+    """Have what nobody needs go when the run has ended, also when it failed: a full disk can free itself."""
+    try:
+        yield
+    except RegistryAway:  # nobody can say what is needed
+        raise
+    except Exception:
+        _prune(job)
+        raise
+    _prune(job)
+
+
+def _prune(job: Job) -> None:
+    if job.config.retention.keep is not None:
+        steps.prune(job, job.config.retention.keep)
 
 
 def run_job(job: Job) -> RunResult:

@@ -134,8 +134,7 @@ def _session_key(settings: Settings) -> str:
     """What signs MLflow's sessions: made once, readable by this user alone."""
     place = settings.home / "mlflow" / "session.key"
     with storage_errors(place):
-        if not place.exists():
+        if not (place.exists() and place.stat().st_size):
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.touch(mode=0o600)
-            place.write_text(secrets.token_hex(32), encoding="utf-8")
+            write_whole(place, secrets.token_hex(32), mode=0o600)
         return place.read_text(encoding="utf-8")

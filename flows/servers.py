@@ -19,9 +19,10 @@ from flows.server_access import CLIENT_AUTH, mlflow_access, prefect_access, pref
 
 LOOPBACK = "127.0.0.1"
 ANYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - where we ask a server that listens everywhere
-OF_PREFECT = ("PREFECT_",)
-OF_MLFLOW = ("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_")
-OF_CLIENTS = ("PREFECT_API_", "PREFECT_CLIENT_", "MLFLOW_TRACKING_")
+OF_PREFECT = ("PREFECT_", "PG")
+OF_MLFLOW = ("MLFLOW_", "AWS_", "AZURE_", "GOOGLE_", "PG")
+# Not all of PREFECT_API_: the server's database has a name that begins so.
+OF_CLIENTS = ("PREFECT_API_URL", "PREFECT_API_AUTH_", "PREFECT_API_KEY", "PREFECT_CLIENT_", "MLFLOW_TRACKING_")
 OF_WORKERS = (*OF_CLIENTS, "REBERT_WEBHOOK")  # a run tells people what becomes of it
 # In memory, as it comes, the leases of running flows are lost when the server dies, and Prefect then ends those flows.
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"

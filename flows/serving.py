@@ -193,7 +193,10 @@ def serve_model(name: str, settings: Settings, host: str | None, port: int | Non
         ):
             console.say("Whoever reaches it may ask: it wants no API key. 'rebert keys add NAME' makes the first.")
 
-    serve(settings, name, host, port, on_ready=say, live=lambda: live_bundle(name, settings))
+    def say_swap(_url: str, bundle: Bundle) -> None:
+        console.say(f"{name} version {bundle.version} answers now.")
+
+    serve(settings, name, host, port, on_ready=say, on_swap=say_swap, live=lambda: live_bundle(name, settings))
 
 
 def _is_loopback(host: str) -> bool:

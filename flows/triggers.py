@@ -19,14 +19,15 @@ from components.run_files import read_run_file
 from components.settings import Settings
 from components.triggering import PastRun, Wait, wait_for
 from flows import console
-from flows.deployments import require_deployment, require_server
+from flows.deployed import require_deployment, require_server, require_unpaused
 
 log = logging.getLogger("rebert.flows")
 
 CAUSE = "cause"  # the flow parameter that says what asked for a run; a schedule and a person leave it out
 DEFERRED = "Deferred"  # name of the state of a run that was asked for too early
 SERVED = "Served"  # and of one whose cause another run has dealt with
-NO_RUNS = (DEFERRED, SERVED, "Superseded")  # the last is what `turns.py` says of one that came to nothing
+WITHHELD = "Withheld"  # and of one whose model somebody has paused
+NO_RUNS = (DEFERRED, SERVED, WITHHELD, "Superseded")  # the last is what `turns.py` says of one that came to nothing
 NOT_YET = ("SCHEDULED", "PENDING")  # also one that has begun, and waits for its turn or for MLflow
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 LOOKED_AT = 200  # newest runs of a deployment that have begun, and as many others; more than any limit of a day
@@ -36,7 +37,7 @@ def trigger_by(name: str, settings: Settings, cause: str) -> None:
     """`rebert trigger NAME --cause …`: ask for a run and say when it comes.
 
     Raises:
-        OrchestrationError: the model is not deployed, or there is no Prefect server.
+        OrchestrationError: the model is not deployed, its runs are paused, or there is no Prefect server.
     """
     wait = trigger_run(name, settings, cause)
     when = f"waits until {in_words(wait)}" if wait else "waits for a worker"
@@ -53,7 +54,7 @@ def trigger_run(name: str, settings: Settings, cause: str) -> Wait | None:
         Until when the run waits, and why; None where it begins now.
 
     Raises:
-        OrchestrationError: the model is not deployed, or there is no Prefect server.
+        OrchestrationError: the model is not deployed, its runs are paused, or there is no Prefect server.
         ConfigError: its run file cannot be read here.
     """
     require_server(settings)
@@ -61,6 +62,7 @@ def trigger_run(name: str, settings: Settings, cause: str) -> Wait | None:
 
     with get_client(sync_client=True) as client:
         deployment = require_deployment(client, name)
+        require_unpaused(deployment)
         config = read_run_file(Path(deployment.parameters["run_file"]))
         return ask_for_run(client, deployment, config.triggers, cause)
 
@@ -101,13 +103,16 @@ def ask_for_run(client: Any, deployment: Any, limits: Triggers, cause: str, own:
 def admit(config: RunConfig, run_id: str, deployment_id: str) -> tuple[str, str] | None:
     """Why a triggered run does not begin: the name of its state and a sentence; None where it may begin.
 
-    One that comes too early is asked for again, for later. One that was asked for before another run began has nothing
-    to do: that run saw what it was for.
+    One whose model is paused is not wanted. One that comes too early is asked for again, for later. One that was asked
+    for before another run began has nothing to do: that run saw what it was for.
     """
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        asked = client.read_flow_run(UUID(run_id))
+        deployment, asked = client.read_deployment(UUID(deployment_id)), client.read_flow_run(UUID(run_id))
+        if deployment.paused:
+            name = deployment.name
+            return WITHHELD, f"The runs of '{name}' are paused; 'rebert schedule --resume {name}' lets it run again."
         runs = [run for run in _runs(client, UUID(deployment_id)) if str(run.id) != run_id]
         # A run on the data of an earlier day did not see what this one was asked for.
         newest = (run for run in runs if not run.parameters.get("as_of"))
@@ -118,7 +123,6 @@ def admit(config: RunConfig, run_id: str, deployment_id: str) -> tuple[str, str]
         wait = wait_for(config.triggers, _past(runs), datetime.now(UTC))
         if wait is None:
             return None
-        deployment = client.read_deployment(UUID(deployment_id))
         ask_for_run(client, deployment, config.triggers, asked.parameters[CAUSE], run_id)
     return DEFERRED, f"Not before {in_words(wait)}."
 

@@ -9,22 +9,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from components.config import RunConfig
 from components.errors import ProjectError, ServingError
 from components.run_files import read_run_file
 from components.settings import Settings, apply_settings, without_passwords
-from components.supervision.keeping import Keeper, Watch
-from components.supervision.programs import Condition
+from components.supervision.keeping import Keeper
 from flows import console, servers
-from flows.endpoints import ChampionEndpoint, find_champions, port_of
+from flows.endpoints import ChampionEndpoint, has_bundled_champion, port_of
 from flows.notifying import in_a_line
 from flows.server_access import prefect_password, require_closed
+from flows.up_parts import Part, mlflow_part, prefect_part, stop_at_once
 from flows.up_screen import JsonLines, Lines, Screen, View
 from flows.up_start import Wishes, free_port, free_ports, only_one, signals, warnings_to
 
@@ -34,19 +34,6 @@ if TYPE_CHECKING:
 POOL = "rebert"
 CHORE_SECONDS = 10.0  # between two looks at what is live and what has died
 FIRST_STARTS = 3  # of a server that never answered: then it is no use to go on
-
-
-class Part(Protocol):
-    """A server, a worker or an endpoint."""
-
-    condition: Condition
-
-    @property
-    def healthy(self) -> bool: ...
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
 
 
 def bring_up(run_files: Sequence[Path], settings: Settings, wishes: Wishes, as_json_lines: bool) -> None:
@@ -82,14 +69,15 @@ class Installation:
         self, settings: Settings, wishes: Wishes, configs: Sequence[tuple[Path, RunConfig]], view: View
     ) -> None:
         self.wishes, self.configs, self.view = wishes, configs, view
-        self.prefect, api = _prefect(settings, wishes, view)
-        self.mlflow, tracking = _mlflow(settings, wishes, view)
+        self.prefect, api = prefect_part(settings, wishes, view)
+        self.mlflow, tracking = mlflow_part(settings, wishes, view)
         self.settings = replace(settings, prefect_api_url=api, tracking_uri=tracking)
         self.workers: list[Keeper] = []
         self.endpoints: dict[str, ChampionEndpoint] = {}
         self.error: ProjectError | None = None
         self._ready = False
         self._watcher: Watcher | None = None
+        self._troubles: dict[str, str] = {}
         self._chores: list[Callable[[], bool]] = [self._deploy, self._start_workers]
 
     def keep(self, ended: threading.Event) -> None:
@@ -119,8 +107,8 @@ class Installation:
         """End the parts, first those that need others."""
         for endpoint in self.endpoints.values():
             endpoint.ask_to_stop()
-        _all_at_once([*self.workers, *self.endpoints.values()])
-        _all_at_once([self.mlflow, self.prefect])
+        stop_at_once([*self.workers, *self.endpoints.values()])
+        stop_at_once([self.mlflow, self.prefect])
 
     def _start(self, *parts: Part) -> None:
         for part in parts:
@@ -149,24 +137,29 @@ class Installation:
             if self.mlflow.healthy and time.monotonic() - looked > CHORE_SECONDS:
                 looked = time.monotonic()
                 for look in (self._bury, self._watch_data, self._follow_champions, self._complete_moves):
-                    self._guarded(look)
+                    self._guarded(look.__name__, look)
             self._tell_when_ready(looked > 0)
 
-    def _guarded(self, look: Callable[[], None]) -> None:
-        """Do it; what goes wrong is said, and holds up nothing else."""
+    def _guarded(self, what: str, look: Callable[[], None]) -> None:
+        """Do it; what goes wrong is said, again only when it changes, and holds up nothing else."""
         try:
             look()
-        except ProjectError as error:
-            self.view.say(error.problem)
         except Exception as error:
-            self.view.say(in_a_line(error))
+            said = error.problem if isinstance(error, ProjectError) else in_a_line(error)
+            if self._troubles.get(what) != said:
+                self._troubles[what] = said
+                self.view.say(said)
+        else:
+            self._troubles.pop(what, None)
 
     def _deploy(self) -> bool:
         if not self.prefect.healthy:
             return False
-        from flows.deployments import FLOW, deploy, see_to_dead_runs
+        from flows.deployed import FLOW
+        from flows.deployments import deploy, see_to_dead_runs, warn_of_addresses
 
         see_to_dead_runs()
+        warn_of_addresses(config for _, config in self.configs)
         for path, config in self.configs:
             for found in deploy(path, config, self.settings):
                 what = f"{found.model}, {found.flow}" if found.flow != FLOW else found.model
@@ -187,24 +180,35 @@ class Installation:
         return True
 
     def _follow_champions(self) -> None:
-        """Give each model that has its first champion an endpoint."""
-        for name in find_champions(self.settings, self.endpoints):
-            from components.serving.releases import read_bundle_release
-            from flows.serving import live_bundle
+        """Give each model that has its first champion an endpoint; what is wrong with one holds up no other."""
+        from components import registry
 
-            wanted = read_bundle_release(live_bundle(name, self.settings).path / "src").serving
-            port = port_of(name, wanted.port, self.settings, wanted.host)
-            endpoint = ChampionEndpoint(name, self.settings, wanted.host, port, self.view.changed)
-            self.endpoints[name] = endpoint
-            self._start(endpoint)
+        for name in registry.list_models(self.settings):
+            if name not in self.endpoints:
+                self._guarded(f"endpoint of {name}", partial(self._give_endpoint, name))
+
+    def _give_endpoint(self, name: str) -> None:
+        from components.serving.releases import read_bundle_release
+        from flows.serving import live_bundle
+
+        if not has_bundled_champion(self.settings, name):
+            return
+        wanted = read_bundle_release(live_bundle(name, self.settings).path / "src").serving
+        port = port_of(name, wanted.port, self.settings, wanted.host)
+        endpoint = ChampionEndpoint(name, self.settings, wanted.host, port, self.view.changed)
+        self.endpoints[name] = endpoint
+        self._start(endpoint)
 
     def _complete_moves(self) -> None:
         """Tell endpoints of a champion whose promotion was killed half-way; the next run may be a week away."""
+        for name in self.endpoints:
+            self._guarded(f"move of {name}", partial(self._complete_move, name))
+
+    def _complete_move(self, name: str) -> None:
         from flows.serving import complete_move
 
-        for name in self.endpoints:
-            if version := complete_move(name, self.settings):
-                self.view.say(f"{name}: the interrupted move to version {version} is complete now.")
+        if version := complete_move(name, self.settings):
+            self.view.say(f"{name}: the interrupted move to version {version} is complete now.")
 
     def _bury(self) -> None:
         from flows.watching import see_to_the_dead
@@ -228,43 +232,3 @@ class Installation:
         self._ready = True
         addresses = f"PREFECT_API_URL={self.settings.prefect_api_url} MLFLOW_TRACKING_URI={self.settings.tracking_uri}"
         self.view.say(f"All is up. In other shells: export {without_passwords(addresses)}")
-
-
-def _prefect(settings: Settings, wishes: Wishes, view: View) -> tuple[Part, str]:
-    """The part, and the address that clients use."""
-    if settings.prefect_api_url:
-        url = settings.prefect_api_url.rstrip("/")
-        return Watch("prefect", without_passwords(url), partial(_answers, f"{url}/health"), view.changed), url
-    settings.prefect_home.mkdir(parents=True, exist_ok=True)
-    program = servers.prefect_server(settings, wishes.host, wishes.prefect_port)
-    return Keeper(program, view.changed), f"{program.address}/api"
-
-
-def _mlflow(settings: Settings, wishes: Wishes, view: View) -> tuple[Part, str]:
-    from components.registry.store import is_server, open_store
-
-    if is_server(settings.tracking_uri):
-        url = settings.tracking_uri.rstrip("/")
-        return Watch("mlflow", without_passwords(url), partial(_answers, f"{url}/health"), view.changed), url
-    if settings.embedded_tracking and "MLFLOW_BACKEND_STORE_URI" not in os.environ:
-        open_store(settings)  # makes the tables; what is wrong with the file is one sentence now
-    program = servers.mlflow_server(settings, wishes.host, wishes.mlflow_port)
-    return Keeper(program, view.changed), program.address
-
-
-def _answers(url: str) -> bool:
-    import httpx
-
-    try:
-        return httpx.get(url, timeout=2).is_success
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return False
-
-
-def _all_at_once(parts: Iterable[Part]) -> None:
-    """Stop parts side by side."""
-    threads = [threading.Thread(target=part.stop) for part in parts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()

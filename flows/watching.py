@@ -24,7 +24,8 @@ from components.run_files import read_run_file
 from components.settings import Settings
 from components.step_store import storage_errors, write_whole
 from flows import console
-from flows.deployments import TAG, require_server
+from flows.crashes import tell_of_crashes
+from flows.deployed import TAG, require_server
 from flows.notifying import sweep
 from flows.triggers import ask_for_run, in_words
 from flows.zombies import close_dead_runs
@@ -56,6 +57,7 @@ def see_to_the_dead(settings: Settings) -> list[str]:
     """Close what dead runs left open in MLflow and tell who wants to know; returns the MLflow runs closed."""
     closed = close_dead_runs(settings)
     sweep(settings)
+    tell_of_crashes(settings)
     return closed
 
 

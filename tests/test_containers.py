@@ -112,6 +112,30 @@ def test_who_depends_on_a_service_waits_until_it_is_well():
             assert name in SERVICES
 
 
+def documented_commands() -> list[tuple[str, set[str]]]:
+    """Each command for Compose in the documents, with the profiles that are enabled where a reader is by then."""
+    text = (PROJECT / "docs" / "containers.md").read_text(encoding="utf-8")
+    found, enabled = [], set[str]()
+    pattern = r"export COMPOSE_PROFILES=(\S+)|^docker compose (.+?)(?:\s+#.*)?$|`docker compose ([^`]+)`"
+    for profiles, line, inline in re.findall(pattern, text, re.MULTILINE):
+        enabled = set(profiles.split(",")) if profiles else enabled
+        if command := " ".join((line or inline).split()):
+            found.append((command, set(re.findall(r"--profile (\S+)", command)) or enabled))
+    return found
+
+
+@pytest.mark.parametrize(("command", "enabled"), documented_commands())
+def test_a_documented_command_has_the_profiles_of_all_that_its_services_need(command: str, enabled: set[str]):
+    there = {name for name, service in SERVICES.items() if enabled & set(service["profiles"])}
+    words = [word for word in re.sub(r"--profile \S+", "", command).split() if not word.startswith("-")]
+    named = [word for word in words[1:] if word in SERVICES][:1]
+    wanted = set(named) or there
+    assert wanted, "no profile is enabled, so nothing would happen"
+    while more := {need for name in wanted for need in SERVICES[name].get("depends_on", {})} - wanted:
+        wanted |= more
+    assert wanted - set(named) <= there
+
+
 def test_databases_and_the_store_are_not_published_and_have_no_way_out():
     assert COMPOSE["networks"]["back"]["internal"] is True
     for name in ("postgres", "s3"):
@@ -210,16 +234,35 @@ def test_jobs_of_kubernetes_are_not_root_and_write_only_where_volumes_are():
     assert asked == set(template["variables"]["properties"])
 
 
+def test_containers_of_the_docker_pool_fit_the_compose_stack():
+    template = json.loads((DOCKER / "work-pool-docker.json").read_text(encoding="utf-8"))
+    asked = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(template["job_configuration"])))
+    wanted = template["variables"]["properties"]
+    assert asked == set(wanted)
+    volumes = [volume.split(":") for volume in wanted["volumes"]["default"]]
+    named = {name.removeprefix("rebert_") for name, *_ in volumes if not name.startswith("/")}
+    assert named <= set(COMPOSE["volumes"])
+    assert {name.removeprefix("rebert_") for name in wanted["networks"]["default"]} <= set(COMPOSE["networks"])
+    mounted = {target for _, target, *_ in volumes}
+    files = {value for name, value in wanted["env"]["default"].items() if name.endswith("__FILE")}
+    assert files <= mounted
+    assert {Path(file).name for file in files} <= set(COMPOSE["secrets"])
+
+
 def test_deployments_of_kubernetes_are_hardened_and_probed():
     documents = [each for path in KUBERNETES for each in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
     pods = [each["spec"]["template"]["spec"] for each in documents if each["kind"] == "Deployment"]
     claims = {each["metadata"]["name"] for each in documents if each["kind"] == "PersistentVolumeClaim"}
-    assert len(pods) == 2
+    pods += [each["spec"]["template"]["spec"] for each in documents if each["kind"] == "Job"]
+    assert len(pods) == 4
     for pod in pods:
         assert pod["securityContext"]["runAsNonRoot"] is True
         for container in pod["containers"]:
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
-            assert {"livenessProbe", "startupProbe"} <= set(container)
+            assert {"livenessProbe", "startupProbe"} <= set(container) or "ports" not in container
+            assert not container["image"].endswith(":latest")
+            mounted = {each["name"] for each in container["volumeMounts"]}
+            assert mounted <= {volume["name"] for volume in pod["volumes"]}
         for volume in pod["volumes"]:
             assert volume.get("persistentVolumeClaim", {}).get("claimName", "rebert-home") in claims
 

@@ -19,7 +19,7 @@ from components.config import Schedule
 from components.errors import ConfigError, OrchestrationError
 from components.run_files import read_run_file
 from components.settings import Settings, read_settings
-from flows import deployments
+from flows import deployed, deployments
 from flows.due import COMING_RUNS
 from tests.deliveries import rows, write_csv, write_run_file
 from tests.prefect_server import prefect_server, until
@@ -145,6 +145,56 @@ def test_an_alarm_asks_for_a_run_within_the_limits_of_triggers(server, tmp_path:
     found = httpx.post(f"{url}/flow_runs/filter", json=body).json()
     assert [run["parameters"]["cause"] for run in found] == ["the monitor: accuracy"]
     assert state_since("watched", settings, "2026-01-01T00:00:00+00:00") == ""  # it has not begun
-    deployments.pause_model("watched", settings, paused=True)
+    deployed.pause_model("watched", settings, paused=True)
     with pytest.raises(OrchestrationError, match="The runs of 'watched' are paused"):
         ask_for_run(subject, "accuracy")
+
+
+@pytest.mark.slow
+def test_what_somebody_took_away_is_put_back_and_a_removed_model_leaves_nothing(
+    server, tmp_path: Path, tiny_base: Path, monkeypatch, capsys
+):
+    from prefect.client.orchestration import get_client
+
+    from flows.triggers import trigger_run
+
+    home, url = server
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    settings = read_settings({"REBERT_HOME": str(home / "rebert"), "PREFECT_API_URL": url}, home)
+    watched = {"monitor": {"every_hours": 24}, "triggers": {"events": ["data.arrived"]}}
+    path = write_run_file(tmp_path, tiny_base, name="mended", schedule=SUNDAYS, **watched)
+
+    def deploy() -> list[str]:
+        return [each.outcome for each in deployments.deploy(path.resolve(), read_run_file(path), settings)]
+
+    assert deploy() == ["created", "created"]
+    assert deploy() == ["unchanged", "unchanged"]
+    with get_client(sync_client=True) as client:
+        there = deployed.find_deployment(client, "mended")
+        owner = f"prefect.deployment.{there.id}"
+        client.delete_deployment_schedule(there.id, there.schedules[0].id)
+        assert deploy() == ["updated", "unchanged"]
+        client.delete_resource_owned_automations(owner)
+        assert deploy() == ["updated", "unchanged"]
+        assert [each.name for each in client.read_resource_related_automations(owner)] == ["mended on data.arrived"]
+        deployed.pause_model("mended", settings, paused=True)
+        assert deploy() == ["unchanged", "unchanged"]
+        with pytest.raises(OrchestrationError, match="The runs of 'mended' are paused"):
+            trigger_run("mended", settings, "the export")
+        deployed.remove_model("mended", settings)
+        assert [deployed.find_deployment(client, "mended", flow) for flow in ("retrain", "monitor")] == [None, None]
+        assert client.read_resource_related_automations(owner) == []
+    with pytest.raises(OrchestrationError, match="'mended' is not deployed"):
+        deployed.remove_model("mended", settings)
+
+
+@pytest.mark.slow
+def test_the_automations_about_dead_runs_are_made_once(server, monkeypatch):
+    from prefect.client.orchestration import get_client
+
+    from flows.zombies import require_automations
+
+    monkeypatch.setenv("PREFECT_API_URL", server[1])
+    with get_client(sync_client=True) as client:
+        require_automations(client)
+        assert require_automations(client) == []

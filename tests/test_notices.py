@@ -11,8 +11,12 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import UUID, uuid4
 
+import httpx
 import pytest
 
 from components.config import Notify, RunConfig
@@ -20,7 +24,8 @@ from components.errors import BusyError, ConfigError, DataError, OrchestrationEr
 from components.notices import Begun, Notice, Outbox
 from components.run_files import read_run_file
 from components.settings import Settings, without_secrets
-from flows import notifying, servers
+from flows import deployments, doctor, due, notifying, servers
+from flows.crashes import tell_of_crashes
 from flows.notifying import failures_told, read_or_tell, reported, sweep
 from flows.results import RunResult
 from tests.deliveries import write_run_file
@@ -237,6 +242,75 @@ def test_the_workers_hook_and_the_sweep_tell_one_crash(settings: Settings, recei
     assert len(receiver.texts) == 1
 
 
+def test_what_is_no_error_of_ours_outside_the_lock_is_told_and_a_pause_is_none(
+    settings: Settings, receiver: Receiver, config, tmp_path
+):
+    from prefect.exceptions import Pause
+
+    for error in (Pause("later"), httpx.ConnectError("refused")):
+        with pytest.raises(type(error)), failures_told(config, settings, tmp_path / "reviews.yaml", "run-1"):
+            raise error
+    [text] = receiver.texts
+    assert "ConnectError: refused" in text
+
+
+class Prefect:
+    """The part of Prefect's client that knows of crashed runs."""
+
+    def __init__(self, *runs: SimpleNamespace) -> None:
+        self.runs = {run.id: run for run in runs}
+
+    def __enter__(self) -> Prefect:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read_flow_runs(self, **_: object) -> list[SimpleNamespace]:
+        return list(self.runs.values())
+
+    def read_flow_run(self, number: UUID) -> SimpleNamespace:
+        return self.runs[number]
+
+    def update_flow_run(self, number: UUID, tags: list[str]) -> None:
+        self.runs[number].tags = tags
+
+
+def crashed_run(run_file: Path, minutes: float, *tags: str) -> SimpleNamespace:
+    state = SimpleNamespace(timestamp=datetime.now(UTC) - timedelta(minutes=minutes), is_running=lambda: False)
+    return SimpleNamespace(id=uuid4(), parameters={"run_file": str(run_file)}, tags=list(tags), state=state)
+
+
+def test_a_crash_that_prefect_alone_knows_of_is_told_once_on_all_machines(
+    settings: Settings, config, receiver: Receiver, monkeypatch, tmp_path
+):
+    run_file = tmp_path / "reviews.yaml"
+    never_started, told = crashed_run(run_file, 5), crashed_run(run_file, 5, "crash-told")
+    just_now, long_ago = crashed_run(run_file, 1), crashed_run(run_file, 3000)
+    server = Prefect(never_started, told, just_now, long_ago)
+    monkeypatch.setattr("prefect.client.orchestration.get_client", lambda **_: server)
+    here = replace(settings, prefect_api_url="http://prefect:4200/api")
+    elsewhere = replace(here, home=tmp_path / "other")
+    assert [tell_of_crashes(each) for each in (here, here, elsewhere)] == [1, 0, 0]
+    assert "reviews: the run crashed" in receiver.texts[0]
+    assert [run.tags for run in (never_started, just_now)] == [["crash-told"], []]
+    assert notifying.outbox_of(here, "reviews").failing_since() is None
+    assert tell_of_crashes(settings) == 0  # no server, nothing to ask
+
+
+def test_a_monitor_that_died_or_broke_is_told(settings: Settings, config, receiver: Receiver, monkeypatch, tmp_path):
+    from flows import monitor
+
+    path = str(tmp_path / "reviews.yaml")
+    environment = {"env": {"REBERT_HOME": str(settings.home)}}
+    run = SimpleNamespace(id=uuid4(), parameters={"run_file": path}, job_variables=environment)
+    for _ in range(2):
+        monitor._crashed(monitor.monitor, run, None)
+    monitor._tell(config, settings, path, ZeroDivisionError("no rows"))
+    assert ["The monitor's process died" in text for text in receiver.texts] == [True, False]
+    assert "The monitor cannot look. ZeroDivisionError: no rows" in receiver.texts[1]
+
+
 def test_a_run_file_that_cannot_be_read_is_told_to_the_default_address(settings, receiver, monkeypatch, tmp_path):
     (tmp_path / "shop.yaml").write_text("nam: shop")
     monkeypatch.setenv("REBERT_WEBHOOK", receiver.address)
@@ -277,6 +351,34 @@ def test_what_waited_for_a_week_is_no_news(settings: Settings, receiver: Receive
     old = outbox.claim(Notice("reviews", "failed", "ops", "why", "look", "event"))
     outbox.settle(replace(old, time="2026-01-01T00:00:00+00:00"), sent=False)
     assert outbox.waiting() == []
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"state": "waiting"}', '{"state": "waiting", "notice": {"time": 1}}'])
+def test_a_damaged_file_holds_up_no_other_notice_and_no_run(run, receiver, settings: Settings, caplog, content: str):
+    outbox = notifying.outbox_of(settings, "reviews")
+    outbox.settle(outbox.claim(Notice("reviews", "failed", "ops", "why", "look", "event")), sent=False)
+    (outbox.folder / "failed-0000000000000000.json").write_text(content)
+    for name in ("begun.json", "state.json"):
+        (outbox.folder / name).write_text(content)
+    run(PROMOTED)
+    assert [text.split("*")[1] for text in receiver.texts] == ["reviews: the run failed"]
+    assert "failed-0000000000000000.json is damaged" in caplog.text
+
+
+def test_a_webhook_that_is_named_and_not_set_is_seen_before_a_run_fails(
+    config, settings, monkeypatch, tmp_path, caplog
+):
+    here = replace(settings, prefect_api_url="http://prefect:4200/api")
+    files = {"reviews": tmp_path / "reviews.yaml", "gone": tmp_path / "gone.yaml"}
+    monkeypatch.setattr(due, "deployed_run_files", lambda _: files)
+    deployments.warn_of_addresses([config])
+    assert "reviews: notify.to needs REBERT_WEBHOOK_OPS" in caplog.text
+    found = {finding.subject: finding for finding in doctor._deployed(here)}
+    assert (found["reviews"].state, found["gone"].state) == ("bad", "bad")
+    assert "REBERT_WEBHOOK_OPS is not set" in found["reviews"].text
+    assert "rebert deploy --remove gone" in found["gone"].remedy
+    monkeypatch.setenv("REBERT_WEBHOOK_OPS_FILE", "/run/secrets/webhook")
+    assert [finding.state for finding in doctor._deployed(here)] == ["bad", "good"]
 
 
 def test_a_test_message_reaches_whom_the_run_file_names(config, settings, receiver: Receiver, tmp_path, capsys):

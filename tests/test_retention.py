@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from components import registry, retention
+from components.errors import RegistryAway, StorageError
 from components.records import Bundle
 from components.serving.places import trial_file
 from components.serving.releases import write_release
@@ -148,3 +151,27 @@ def test_a_dry_run_removes_nothing(crowded: Settings, capsys: pytest.CaptureFixt
     assert "shop 2" in shown
     assert "would go; run it without --dry-run" in shown
     assert kept(crowded)[0] == list(range(1, MODELS + 1))
+
+
+def test_a_model_that_never_got_a_version_can_be_looked_at(settings: Settings):
+    assert retention.find_removable(settings, "never", keep=2) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "pruned"),
+    [
+        (None, 1),
+        (StorageError("The disk is full.", "free some."), 1),
+        (RegistryAway("MLflow is away.", "start it."), 0),
+    ],
+)
+def test_what_is_not_needed_goes_after_a_failed_run_too(monkeypatch, error: Exception | None, pruned: int):
+    from flows import retrain
+
+    calls = []
+    monkeypatch.setattr(retrain.steps, "prune", lambda job, keep: calls.append((job, keep)))
+    job = SimpleNamespace(config=SimpleNamespace(retention=SimpleNamespace(keep=3)))
+    with suppress(StorageError, RegistryAway), retrain._pruned_after(job):
+        if error:
+            raise error
+    assert calls == [(job, 3)] * pruned

@@ -6,6 +6,7 @@ import json
 import random
 
 import pytest
+import yaml
 
 from components.config import RunConfig
 from components.data.column_looks import look_at_column, recognise
@@ -104,6 +105,11 @@ def test_the_base_and_the_place_of_the_run_file_can_be_named(tmp_path):
     text = draft_run_file(data, base="bert-base-uncased", folder=tmp_path)
     assert "train: data/a.csv" in text
     assert "base: bert-base-uncased" in text
+
+
+def test_what_scheduled_runs_leave_behind_is_bounded(tmp_path):
+    text = draft_run_file(write_csv(tmp_path / "a.csv", reviews(100)))
+    assert yaml.safe_load(text)["retention"] == {"keep": 10}
 
 
 def test_every_line_with_a_setting_says_what_it_means(tmp_path):

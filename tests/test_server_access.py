@@ -17,6 +17,7 @@ from components.secret_files import read_secret, secrets_from_files
 from components.settings import Settings, apply_settings, read_settings
 from flows.running import prepare_prefect
 from flows.server_access import (
+    _session_key,
     mlflow_access,
     prefect_access,
     prefect_password,
@@ -102,6 +103,15 @@ def test_no_command_line_and_no_file_holds_mlflows_password(settings: Settings):
     key = settings.home / "mlflow" / "session.key"
     assert key.stat().st_mode & 0o077 == 0
     assert mlflow_access(settings, LOGIN) == access  # sessions outlive a restart
+
+
+def test_a_key_of_sessions_that_a_kill_left_empty_is_made_anew(settings: Settings):
+    key = settings.home / "mlflow" / "session.key"
+    key.parent.mkdir(exist_ok=True)
+    key.touch()
+    made = _session_key(settings)
+    assert len(made) == 64
+    assert (_session_key(settings), key.stat().st_mode & 0o777) == (made, 0o600)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

@@ -325,6 +325,18 @@ def test_what_answered_last_starts_again_where_the_live_version_cannot(
     keeper.listener.close()
 
 
+def test_a_swap_to_another_version_is_told_once(tmp_path: Path):
+    settings, told = tiny_settings(tmp_path), []
+    first, second = (Bundle(f"support:{number}", Path("/nowhere"), number, "0" * 64) for number in (1, 2))
+    keeper = Keeper(settings, "support", socket.socket(), 1, lambda: first, None)
+    keeper.good, keeper.on_swap = first, lambda url, bundle: told.append(bundle)
+    for released, answers in ((first, 1), (second, 1), (second, 2), (second, 2)):
+        write_release(settings, "support", released)
+        keeper._note_version(answers, "http://127.0.0.1:3000")
+    assert told == [second]
+    keeper.listener.close()
+
+
 @pytest.mark.slow
 def test_idle_and_half_open_connections_are_closed_and_disturb_nobody(served: Served):
     host, port = served.url.removeprefix("http://").split(":")

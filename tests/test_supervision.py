@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from components.supervision import keeping, leash
+from components.supervision import keeping, leash, supervised
 from components.supervision.keeping import Keeper, Watch
 from components.supervision.programs import Condition, Program
 
@@ -32,6 +33,7 @@ time.sleep(100)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "ASK_SECONDS", 0.05)
     monkeypatch.setattr(keeping, "PAUSES", (0.0, 0.05, 0.1))
+    monkeypatch.setattr(supervised, "RETRIES", (0.05,))
 
 
 class Listener:
@@ -142,6 +144,35 @@ def test_a_program_that_ends_by_itself_says_why(tmp_path: Path, kept):
     assert listener.told[-1].restarts >= 3
     failing = [condition for condition in listener.told if condition.state == "failing"]
     assert {condition.note for condition in failing} == {"It ended with code 1: no such database"}
+
+
+def test_a_machine_without_room_for_a_process_is_told_and_tried_again(tmp_path: Path, kept, monkeypatch):
+    real, full = keeping.Leash, iter([True, True])
+
+    def leashed(wanted: Program) -> keeping.Leash:
+        if next(full, False):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(wanted)
+
+    monkeypatch.setattr(keeping, "Leash", leashed)
+    keeper, listener = kept(program(tmp_path, PARENT))
+    wait_for(lambda: keeper.healthy)
+    assert listener.states == ["failing", "failing", "starting", "healthy"]
+    assert "Too many open files" in listener.told[0].note
+    assert listener.told[-1].note == ""
+
+
+def test_what_is_at_work_ends_when_its_supervision_fails(tmp_path: Path, kept):
+    def asked() -> bool:
+        if numbers(tmp_path / "log") and not failed:
+            failed.extend(numbers(tmp_path / "log"))
+            raise MemoryError
+        return True
+
+    failed: list[int] = []
+    keeper, _ = kept(program(tmp_path, PARENT, healthy=asked))
+    wait_for(lambda: keeper.condition.restarts == 1 and keeper.healthy)
+    assert [gone(process) for process in failed] == [True, True]
 
 
 def test_a_program_waits_for_what_it_needs(tmp_path: Path, kept):

@@ -201,10 +201,34 @@ def test_two_new_models_wait_for_runs_of_their_own():
 
 def test_runs_that_were_turned_away_do_not_count():
     server, deployment = Server(), SimpleNamespace(id=uuid4())
-    for name in ("Deferred", "Served", "Superseded"):
+    for name in ("Deferred", "Served", "Withheld", "Superseded"):
         server.add({"cause": "an event"}, datetime.now(UTC), datetime.now(UTC), state_name=name)
     server.add({"cause": "an event"}, datetime.now(UTC), state_type="SCHEDULED", state_name="AwaitingTurn")
     assert triggers.ask_for_run(server, deployment, LIMITS, "an event") is None
+
+
+def test_a_run_that_something_asked_for_does_not_begin_while_its_model_is_paused(tmp_path: Path, monkeypatch):
+    class Client(Server):
+        paused = True
+
+        def __enter__(self) -> Client:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def read_deployment(self, number: object) -> SimpleNamespace:
+            return SimpleNamespace(id=number, name="reviews", paused=self.paused)
+
+    server = Client()
+    monkeypatch.setattr("prefect.client.orchestration.get_client", lambda **_: server)
+    config = read_run_file(write_run_file(tmp_path, tmp_path))
+    asked = server.add({"cause": "an event"}, state_type="RUNNING", state_name="Running")
+    name, why = triggers.admit(config, str(asked.id), str(uuid4()))
+    assert name == "Withheld"
+    assert "rebert schedule --resume reviews" in why
+    server.paused = False
+    assert triggers.admit(config, str(asked.id), str(uuid4())) is None
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,4 @@ def test_a_run_whose_process_is_killed_is_told_once(place, told: Receiver):
     until(lambda: told.texts)
     assert [text.split("*")[1] for text in told.texts] == ["reviews: the run crashed"]
     assert f"prefect flow-run logs {run['id']}" in told.texts[0]
+    until(lambda: "crash-told" in httpx.get(f"{settings.prefect_api_url}/flow_runs/{run['id']}").json()["tags"])

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 
@@ -24,7 +25,7 @@ from components.errors import BusyError, ConfigError, ServingError
 from components.registry.store import open_store
 from components.settings import Settings
 from components.signs_of_life import sign_of_life
-from components.supervision import keeping
+from components.supervision import keeping, supervised
 from components.supervision.programs import Condition
 from flows import endpoints, servers, up, up_screen, up_start, zombies
 from flows.endpoints import port_of
@@ -72,6 +73,10 @@ def test_each_process_knows_its_own_secrets_alone(settings: Settings, monkeypatc
         "MLFLOW_BACKEND_STORE_URI": "postgresql+psycopg2://rebert:mlflows-word@db/mlflow",
         "MLFLOW_ARTIFACTS_DESTINATION": "s3://models/rebert",
         "AWS_SECRET_ACCESS_KEY": "stores-word",
+        "PREFECT_API_DATABASE_CONNECTION_URL": "postgresql+asyncpg://rebert:older-word@db/prefect",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL_FILE": "/run/secrets/prefects-file",
+        "MLFLOW_BACKEND_STORE_URI_FILE": "/run/secrets/mlflows-file",
+        "PGPASSWORD": "databases-word",
     }
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
@@ -81,10 +86,11 @@ def test_each_process_knows_its_own_secrets_alone(settings: Settings, monkeypatc
 
     def words(program) -> set[str]:
         known = " ".join(program.environment.values())
-        return {word for word in ("open-sesame", "prefects-word", "mlflows-word", "stores-word") if word in known}
+        planted = ("open-sesame", "older-word", "prefects-word", "mlflows-word", "stores-word", "databases-word")
+        return {word for word in (*planted, "prefects-file", "mlflows-file") if word in known}
 
-    assert words(prefect) == {"open-sesame", "prefects-word"}
-    assert words(mlflow) == {"mlflows-word", "stores-word"}
+    assert words(prefect) == {"open-sesame", "older-word", "prefects-word", "prefects-file", "databases-word"}
+    assert words(mlflow) == {"mlflows-word", "stores-word", "mlflows-file", "databases-word"}
     assert words(worker) == {"prefects-word"}
     for program in (prefect, mlflow, worker):
         assert not [value for value in secrets.values() if "word" in value and value in program.command]
@@ -212,7 +218,18 @@ def test_runs_of_dead_processes_are_closed_as_killed(settings: Settings):
     assert zombies.close_dead_runs(settings) == [dead_run]
     assert client.get_run(dead_run).info.status == "KILLED"
     assert client.get_run(open_run).info.status == "RUNNING"
-    assert tracking.open_runs(settings) == [tracking.OpenRun(open_run, dead=False, flow_run="")]
+    assert tracking.open_runs(settings) == [tracking.OpenRun(open_run, dead=False, flow_run="", silent=False)]
+
+
+@pytest.mark.parametrize("seconds", [20, 100])
+def test_a_run_that_prefect_calls_crashed_is_closed_when_it_is_silent_too(settings: Settings, monkeypatch, seconds):
+    client = open_store(settings)
+    run = client.create_run(client.create_experiment("shop")).info.run_id
+    last = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds")
+    client.set_tag(run, "rebert.alive", f"elsewhere 7 1 {last}")
+    client.set_tag(run, "rebert.flow_run", "flow-run")
+    monkeypatch.setattr(zombies, "_over", lambda *_: {"flow-run"})
+    assert zombies.close_dead_runs(settings) == ([run] if seconds == 100 else [])
 
 
 def tracking_sign(process: int) -> str:
@@ -356,15 +373,69 @@ def test_a_run_whose_process_died_is_crashed_and_the_next_goes_on(running_up: Up
     assert running_up.process.wait(60) == 0
 
 
+class Version:
+    """A champion, as the registry has it."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.run_id = name, f"run of {name}"
+
+
 def test_a_champion_without_a_bundle_has_no_endpoint(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     from components import registry
 
-    class Version:
-        def __init__(self, name: str) -> None:
-            self.name, self.run_id = name, f"run of {name}"
-
     live = {"shop": Version("shop"), "books-bert": Version("books-bert")}
-    monkeypatch.setattr(registry, "list_models", lambda _: ["books-bert", "new", "served", "shop"])
     monkeypatch.setattr(registry, "champion", lambda _, name: live.get(name))
     monkeypatch.setattr(tracking, "was_bundled", lambda _, run_id: run_id == "run of shop")
-    assert endpoints.find_champions(settings, known=["served"]) == ["shop"]
+    names = ["books-bert", "new", "shop"]
+    assert [name for name in names if endpoints.has_bundled_champion(settings, name)] == ["shop"]
+
+
+class Heard(Refused):
+    """A view that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.heard.append(text)
+
+
+def test_a_bad_model_denies_no_endpoint_to_the_others_and_is_told_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    from components import registry
+
+    def given(installation: up.Installation, name: str) -> None:
+        if name == "bad":
+            raise ServingError("The bundle bad:1 is damaged.", "promote the version again.")
+        installation.endpoints[name] = name
+
+    monkeypatch.setattr(registry, "list_models", lambda _: ["bad", "shop"])
+    monkeypatch.setattr(up.Installation, "_give_endpoint", given)
+    installation = up.Installation(settings, Wishes(prefect_port=1, mlflow_port=2), [], view := Heard())
+    for _ in range(2):
+        installation._follow_champions()
+    assert list(installation.endpoints) == ["shop"]
+    assert view.heard == ["The bundle bad:1 is damaged."]
+
+
+def test_an_endpoint_that_cannot_get_a_process_is_told_and_tried_again(settings, monkeypatch: pytest.MonkeyPatch):
+    from components.serving import keeper
+
+    def serve(*_: object, ended: Event, **__: object) -> None:
+        if len(told) < 3:
+            raise OSError(12, "Cannot allocate memory")
+        ended.wait()
+
+    told: list[Condition] = []
+    monkeypatch.setattr(keeper, "serve", serve)
+    monkeypatch.setattr(supervised, "RETRIES", (0.01,))
+    endpoint = endpoints.ChampionEndpoint("shop", settings, "127.0.0.1", 0, told.append)
+    endpoint.start()
+    ends = time.monotonic() + 10
+    while len(told) < 3 and time.monotonic() < ends:
+        time.sleep(0.01)
+    endpoint.stop()
+    assert [each.state for each in told[:3]] == ["starting", "failing", "starting"]
+    assert "Cannot allocate memory" in told[1].note
+    assert told[-1].state == "stopped"

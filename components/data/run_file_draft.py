@@ -29,6 +29,7 @@ LENGTHS = (32, 64, 96, 128, 192, 256, 384, 512)
 IMBALANCED = 5  # rows of the largest label to rows of the smallest from which accuracy flatters
 FEWEST_ROWS_A_LABEL = 8  # with less, labels are better asked of an encoder as it is than learned
 ZERO_SHOT_SPLIT = {"validation": 0.3, "test": 0.5}  # nothing is learned from the rest
+KEPT = 10  # newest versions, and steps of each kind
 COMMENT_COLUMN = 44
 
 
@@ -125,6 +126,7 @@ def _settings(
             **({"floor": _floor(seen, imbalanced)} if seen.one_label else {}),
         },
         "serving": {"port": 3000},
+        "retention": {"keep": KEPT},  # with nothing removed, scheduled runs fill a disk
     }
 
 

@@ -36,6 +36,7 @@ def serve(
     *,
     on_ready: Callable[[str, Bundle], None] | None = None,
     on_death: Callable[[], None] | None = None,
+    on_swap: Callable[[str, Bundle], None] | None = None,
     live: Callable[[], Bundle] | None = None,
     ended: threading.Event | None = None,
     ready_seconds: float = READY_SECONDS,
@@ -49,6 +50,7 @@ def serve(
         port: port to listen on, 0 for a free one; None for the one in the bundle.
         on_ready: told the address and the bundle each time a child has become ready.
         on_death: told each time a child has died that was ready before.
+        on_swap: told the address and the bundle each time a child has gone over to another version.
         live: finds the bundle that is live and has the release file name it, asked at each start and now and then;
             None for the one that the release file names.
         ended: ends the serving when it is set, besides the signals.
@@ -66,7 +68,7 @@ def serve(
         _signals_set(ended),
     ):
         keeper = Keeper(settings, name, listener, ready_seconds, live, on_ready)
-        keeper.on_death = on_death
+        keeper.on_death, keeper.on_swap = on_death, on_swap
         keeper.run(bundle, ended)
 
 
@@ -98,6 +100,7 @@ class Keeper:
         self.live = live
         self.on_ready = on_ready
         self.on_death: Callable[[], None] | None = None
+        self.on_swap: Callable[[str, Bundle], None] | None = None
         self.good: Bundle | None = None  # the last one that is known to have answered
         self.failures = 0
 
@@ -148,10 +151,19 @@ class Keeper:
             version = child.version()
             if version is not None:
                 answered = time.monotonic()
-                newest = _or_none(lambda: read_release(self.settings, self.name))
-                self.good = newest if newest and newest.version == version else self.good
+                self._note_version(version, child.address.url)
             elif time.monotonic() - answered > HANGING_SECONDS:
                 child.process.kill()
+
+    def _note_version(self, version: int, url: str) -> None:
+        """Keep in mind, and tell, that the child has swapped to another version."""
+        newest = _or_none(lambda: read_release(self.settings, self.name))
+        if newest is None or newest.version != version:
+            return
+        swapped = self.good is not None and self.good.version != version
+        self.good = newest
+        if self.on_swap and swapped:
+            self.on_swap(url, newest)
 
 
 def _has_died(child: EndpointProcess, seconds: float) -> bool:

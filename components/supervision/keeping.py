@@ -11,20 +11,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import psutil
 
 from components.supervision.programs import Condition, Listener, Program, State
+from components.supervision.supervised import STABLE_SECONDS, Supervised
 
 LEASH = (sys.executable, "-m", "components.supervision.leash")
 MARK = "REBERT_LEASH"  # a variable: whose program a process belongs to
 ASK_SECONDS = 1.0  # between two questions for its health
 HANGING_SECONDS = 30.0  # without a good answer before it is ended and started again
-STABLE_SECONDS = 60.0  # a program that lived so long was not at fault: the next pause is short again
 PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # seconds before the first, second, ... start in a row
 
 
@@ -80,7 +78,7 @@ class Leash:
         _end_marked(self._mark)
 
 
-class Keeper:
+class Keeper(Supervised):
     """Keeps a program at work in a thread, and tells a listener of every change.
 
     Args:
@@ -89,29 +87,11 @@ class Keeper:
     """
 
     def __init__(self, program: Program, listener: Listener) -> None:
+        super().__init__(Condition(program.name, "waiting", program.address, log=str(program.log)), listener)
         self.program = program
-        self.condition = Condition(program.name, "waiting", program.address, log=str(program.log))
-        self._listener = listener
         self.answered = False  # ever
-        self._end = threading.Event()
         self._failures = 0
         self._left: list[Leash] = []  # programs that died while what they had started goes on
-        self._thread = threading.Thread(target=self._run, name=f"keeper of {program.name}", daemon=True)
-
-    def start(self) -> None:
-        """Begin; returns at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the program and all that it started, and wait for that."""
-        self._end.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    @property
-    def healthy(self) -> bool:
-        """Whether it answered when it was last asked."""
-        return self.condition.state == "healthy"
 
     def _run(self) -> None:
         while not self._end.wait(PAUSES[min(self._failures, len(PAUSES) - 1)]):
@@ -139,8 +119,12 @@ class Keeper:
             self._left.remove(over)
         leash = Leash(self.program)
         began = time.monotonic()
-        self._tell("starting", process=leash.process)
-        why = self._watch(leash)
+        try:
+            self._tell("starting", process=leash.process)
+            why = self._watch(leash)
+        except BaseException:
+            leash.stop()
+            raise
         if leash.running and self.program.orphans and leash.ended.is_set():
             self._left.append(leash)
         else:
@@ -163,12 +147,8 @@ class Keeper:
                 return f"It gave no answer for {patience:.0f} s{'' if ever else ' after its start'} and was ended."
         return _end_in_words(leash.code, self.program.log)
 
-    def _tell(self, state: State, **changes: Any) -> None:
-        self.condition = replace(self.condition, state=state, **changes)
-        self._listener(self.condition)
 
-
-class Watch:
+class Watch(Supervised):
     """Tells how a server is that somebody else keeps at work; the same outside as a `Keeper`.
 
     Args:
@@ -179,32 +159,15 @@ class Watch:
     """
 
     def __init__(self, name: str, address: str, healthy: Callable[[], bool], listener: Listener) -> None:
-        self.condition = Condition(name, "starting", address)
+        super().__init__(Condition(name, "starting", address), listener)
         self._healthy = healthy
-        self._listener = listener
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"watch of {name}", daemon=True)
-
-    def start(self) -> None:
-        """Begin; returns at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the watch; the server goes on."""
-        self._end.set()
-
-    @property
-    def healthy(self) -> bool:
-        """Whether it answered when it was last asked."""
-        return self.condition.state == "healthy"
 
     def _run(self) -> None:
         while not self._end.is_set():
             found = self._healthy()
             state: State = "healthy" if found else "failing"
             if state != self.condition.state:
-                self.condition = replace(self.condition, state=state, note="" if found else "It does not answer.")
-                self._listener(self.condition)
+                self._tell(state, note="" if found else "It does not answer.")
             self._end.wait(ASK_SECONDS)
 
 

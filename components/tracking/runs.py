@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ TRAIN_DIGEST = "rebert.train_digest"
 ALIVE = "rebert.alive"  # while a process is at the run: its host, number and start, and its last sign of life
 FLOW_RUN = "rebert.flow_run"
 HEARTBEAT_SECONDS = 30
+SILENT_AFTER = timedelta(seconds=2.5 * HEARTBEAT_SECONDS)
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
@@ -107,11 +108,15 @@ def run_page(settings: Settings, run_id: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """A run that a process of ours is at, or was when it died; `flow_run` is empty where Prefect does not know it."""
+    """A run that a process of ours is at, or was when it died; `flow_run` is empty where Prefect does not know it.
+
+    `silent` is one that missed two signs of life, which alone does not make it dead: MLflow may have been away.
+    """
 
     run_id: str
     dead: bool
     flow_run: str
+    silent: bool = False
 
 
 @mlflow_errors
@@ -226,7 +231,10 @@ def _close_stale(client: Any, experiment: str) -> list[str]:
 def _open_runs(client: Any, experiments: Sequence[str]) -> list[OpenRun]:
     found = client.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else []
     ours = [(run.info.run_id, run.data.tags) for run in found if ALIVE in run.data.tags]
-    return [OpenRun(str(run_id), is_dead(tags[ALIVE]), tags.get(FLOW_RUN, "")) for run_id, tags in ours]
+    return [
+        OpenRun(str(run_id), is_dead(tags[ALIVE]), tags.get(FLOW_RUN, ""), is_dead(tags[ALIVE], SILENT_AFTER))
+        for run_id, tags in ours
+    ]
 
 
 def _close(client: Any, run_id: str) -> None:
