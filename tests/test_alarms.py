@@ -113,7 +113,7 @@ def test_a_server_in_trouble_is_a_reason_and_no_crash(subject: Subject, monkeypa
     def away(*_: object, **__: object) -> None:
         raise httpx.ConnectError("connection refused")
 
-    monkeypatch.setattr("flows.deployments.require_server", lambda *_: None)
+    monkeypatch.setattr("flows.deployed.require_server", lambda *_: None)
     monkeypatch.setattr("prefect.client.orchestration.get_client", away)
     with pytest.raises(OrchestrationError, match="Prefect did not take the run: connection refused"):
         alarms.ask_for_run(subject, "accuracy")

@@ -17,6 +17,7 @@ import pytest
 
 from components import tracking
 from components.config import RunConfig
+from components.digests import canonical
 from components.errors import RegistryAway, RegistryError, RejectedData, StorageError
 from components.records import (
     BaseModel,
@@ -339,7 +340,7 @@ def outcomes_of_a_run(folder: Path) -> tuple[EvaluationReport, TrainedModel, Pro
     for name in ("evaluation", "decision"):
         (folder / name).mkdir()
     (folder / "evaluation" / "report.json").write_text("{}")
-    (folder / "decision" / "decision.json").write_text('{"promote": false}')
+    (folder / "decision" / "decision.json").write_text(canonical({"promote": False}))
     write_lines(folder / "history.jsonl", range(3))
     report = EvaluationReport(
         folder / "evaluation",
