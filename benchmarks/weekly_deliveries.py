@@ -78,7 +78,14 @@ def _run_file(base: Path) -> dict[str, Any]:
         "data": {"train": "week-*.csv", "test": "test.csv", "split": {"validation": 0.2}},
         "validation": {"min_rows": 20},
         "model": {"base": str(base), "max_length": 32},
-        "training": {"epochs": 8, "learning_rate": 0.003, "batch_size": 16, "device": "cpu", "precision": "fp32"},
+        "training": {
+            "epochs": 8,
+            "early_stopping_patience": None,  # a network of this size may look for three epochs and then learn it all
+            "learning_rate": 0.003,
+            "batch_size": 16,
+            "device": "cpu",
+            "precision": "fp32",
+        },
         "evaluation": {"bootstrap_samples": 100},
         "gate": {"floor": 0.4, "margin": 0.02},
         "schedule": {"cron": CRON, "timezone": ZONE},

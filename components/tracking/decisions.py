@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.digests import canonical, digest_file
@@ -17,6 +16,7 @@ from components.reports.bundle_rules import Measured
 from components.reports.decision_file import DECISION, digest_of_content, read_content
 from components.reports.decision_words import decision_in_words
 from components.settings import Settings
+from components.step_store import temporary_folder
 from components.tracking.places import artifact_errors, place_of, say_what_came_of_it
 
 TEST_ROWS = "test_rows"  # tag of a run: the digest of the frozen rows that decided about it
@@ -52,8 +52,8 @@ def _as_it_is_now(decision: PromotionDecision, content: dict[str, Any]) -> Itera
     if (decision.folder / DECISION).read_text(encoding="utf-8") == text:
         yield decision.folder
         return
-    with TemporaryDirectory() as place:
-        folder = Path(place) / "decision"
+    with temporary_folder() as place:
+        folder = place / "decision"
         shutil.copytree(decision.folder, folder)
         (folder / DECISION).write_text(text, encoding="utf-8")
         (folder / "decision.md").write_text(decision_in_words(content), encoding="utf-8")
@@ -79,9 +79,12 @@ def _is_there(settings: Settings, run_id: str, digest: str) -> bool:
     with artifact_errors(settings):
         if not list_artifacts(run_id=run_id, artifact_path=folder, tracking_uri=settings.tracking_uri):
             return False
-        with TemporaryDirectory() as place:
+        with temporary_folder() as place:
             found = download_artifacts(
-                run_id=run_id, artifact_path=f"{folder}/{DECISION}", dst_path=place, tracking_uri=settings.tracking_uri
+                run_id=run_id,
+                artifact_path=f"{folder}/{DECISION}",
+                dst_path=str(place),
+                tracking_uri=settings.tracking_uri,
             )
             return digest_file(Path(found)) == digest
 
