@@ -1,4 +1,4 @@
-"""Uvicorn's connections: none stays open without asking anything, and what cannot be answered costs next to nothing.
+"""Uvicorn's connections: none stays open without asking or reading, and what cannot be answered costs next to nothing.
 
 A refusal that goes all the way through tasks, messages and pages costs a third of an answer: under four times the load
 that can be answered, most of the time would go into saying no. Here it is one write.
@@ -13,13 +13,15 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_SECONDS = 10.0  # for a whole request head to arrive, from the opening or from the last answer
+HEAD_SECONDS = 10.0  # for a whole head to arrive, from the opening or from the last answer; and for a refused body
+WRITE_SECONDS = 30.0  # for a client to read, while no more can be written to it
+MOST_UNREAD_BYTES = 64 << 10  # of refusals; the application waits by itself until its client has read
 MOST_HEAD_BYTES = 64 << 10
 MOST_REFUSED_BYTES = 64 << 10  # of the body of a request that is refused here; a larger one takes the long way
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """Closes a connection that does not send a whole request head in time; refuses what the application wants refused.
+    """Closes a connection that sends no whole head in time, or reads nothing; and says no for the application.
 
     `refuse` gets the address and is asked when the head of a POST is there; it gives the response to write, or None.
     """
@@ -29,6 +31,7 @@ class PatientProtocol(HttpToolsProtocol):
     head_ends = inf  # when the next head must be there, by the loop's clock; never while a request is at work
     head_bytes = 0
     refusal: bytes | None = None
+    write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
@@ -36,11 +39,23 @@ class PatientProtocol(HttpToolsProtocol):
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock."""
+        """Forget the clocks."""
         super().connection_lost(exc)
+        self._forget_writing()
         if self.head_timer is not None:
             self.head_timer.cancel()
             self.head_timer = None
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered: it has a while, then whatever waits for it goes on."""
+        super().pause_writing()
+        self._forget_writing()
+        self.write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        super().resume_writing()
+        self._forget_writing()
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -59,9 +74,10 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of heads and bodies."""
-        waiting = self.head_ends < inf
+        ends = self.head_ends
         super().data_received(data)
-        if waiting and self.head_ends < inf and not self.transport.is_closing():
+        same_head = ends == self.head_ends < inf and self.refusal is None
+        if same_head and not self.transport.is_closing():
             self.head_bytes += len(data)
             if self.head_bytes > 2 * MOST_HEAD_BYTES:  # each may have been counted twice
                 self.send_400_response("Invalid HTTP request received.")
@@ -74,6 +90,8 @@ class PatientProtocol(HttpToolsProtocol):
             self.refusal = type(self).refuse(self.url)
         if self.refusal is None:
             super().on_headers_complete()
+        else:
+            self._wait_for_head()  # nobody reads this body, so nobody else times it
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -85,10 +103,14 @@ class PatientProtocol(HttpToolsProtocol):
         if self.refusal is None:
             super().on_message_complete()
             return
-        self.transport.write(self.refusal)
-        self.refusal = None
+        refusal, self.refusal = self.refusal, None
+        if self.transport.is_closing():
+            return
+        self.transport.write(refusal)
         self.server_state.total_requests += 1
-        if self.parser.should_keep_alive():
+        if self.transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
+            self.transport.abort()  # it asks on and on, and reads nothing
+        elif self.parser.should_keep_alive():
             self._wait_for_head()
         else:
             self.transport.close()
@@ -108,6 +130,11 @@ class PatientProtocol(HttpToolsProtocol):
         """Whether the body says that it is short, and waits for no leave."""
         length = next((value for name, value in self.headers if name == b"content-length"), b"")
         return not self.expect_100_continue and length.isdigit() and int(length) <= MOST_REFUSED_BYTES
+
+    def _forget_writing(self) -> None:
+        if self.write_timer is not None:
+            self.write_timer.cancel()
+            self.write_timer = None
 
     def _wait_for_head(self) -> None:
         """Set the time. The timer itself is set once and looks again when it rings: two for each request cost more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ from service.problems import too_busy
 
 BUSY: set[bytes] = set()
 BODIES: list[bytes] = []
+STREAMED = threading.Event()  # the endless answer has come to an end
 
 
 async def echo(scope, receive, send) -> None:
@@ -33,6 +35,25 @@ async def echo(scope, receive, send) -> None:
     await send({"type": "http.response.body", "body": answer})
 
 
+async def stream(receive, send) -> None:
+    """Answers without end, until the client leaves."""
+    gone = asyncio.ensure_future(until_gone(receive))
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while not gone.done():
+        await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+        await asyncio.sleep(0)
+    STREAMED.set()
+
+
+async def until_gone(receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def answer(scope, receive, send) -> None:
+    await (stream(receive, send) if scope["path"] == "/endless" else echo(scope, receive, send))
+
+
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     def refuse(url: bytes) -> bytes | None:
@@ -40,7 +61,7 @@ def port() -> Iterator[int]:
 
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         config = uvicorn.Config(
-            echo, http=refusing(refuse), ws="none", lifespan="off", log_config=None, access_log=False
+            answer, http=refusing(refuse), ws="none", lifespan="off", log_config=None, access_log=False
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -138,3 +159,29 @@ def test_who_asks_nothing_is_let_go(port: int, monkeypatch):
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
             connection.sendall(said)
             assert connection.recv(1) == b""
+
+
+def test_who_is_refused_and_does_not_send_the_body_is_let_go(port: int, monkeypatch):
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    BUSY.add(b"/predict")
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(post("/predict", b"x" * 100)[:-90])
+        assert connection.recv(1) == b""
+
+
+def test_who_is_refused_over_and_over_and_never_reads_is_let_go(port: int):
+    BUSY.add(b"/predict")
+    requests = post("/predict", b"abc") * 200
+    with closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(5)
+        connection.connect(("127.0.0.1", port))
+        with pytest.raises(ConnectionError):
+            connection.sendall(requests * 2000)  # far more than the buffers of both sockets hold
+
+
+def test_who_does_not_read_the_answer_is_let_go(port: int, monkeypatch):
+    monkeypatch.setattr(connections, "WRITE_SECONDS", 0.3)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert STREAMED.wait(5)
