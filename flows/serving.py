@@ -97,14 +97,28 @@ def follow_registry(name: str, settings: Settings) -> Bundle:
     if champion is None:
         known = ", ".join(registry.list_models(settings)) or "none"
         raise RegistryError(f"'{name}' has no champion; models here: {known}.", "run the model's run file first.")
+    released = _released(name, settings)
+    if released and _is_bundle_of(released, champion):
+        return released  # a newer one of the same version may wait for its proof
     bundle = bundle_of(settings, champion)
-    if _released(name, settings) == bundle:
-        return bundle
     still = registry.champion(settings, name)
     if still is None or still.version != champion.version:  # a promotion while the bundle was being built
         return follow_registry(name, settings)
     write_release(settings, name, bundle)
     return bundle
+
+
+def _is_bundle_of(bundle: Bundle, version: RegisteredVersion) -> bool:
+    """Whether a bundle is there and serves this version."""
+    from components.errors import BundleError
+    from components.serving.releases import read_bundle_release
+
+    try:
+        facts = read_bundle_release(bundle.path / "src")
+    except BundleError:
+        return False
+    meant = (version.version, version.digest)
+    return meant == (bundle.version, bundle.model_digest) == (facts.version, facts.model_digest)
 
 
 def bundle_of(settings: Settings, version: RegisteredVersion) -> Bundle:

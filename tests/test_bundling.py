@@ -16,7 +16,7 @@ from components.models.model_directory import verify_model
 from components.records import Bundle
 from components.serving import bundling
 from components.serving.bundling import build_bundle, bundle_sources
-from components.serving.releases import Evidence, read_bundle_release
+from components.serving.releases import UNPROVEN, Evidence, read_bundle_release
 from components.serving.requirements import pinned_requirements
 from components.settings import Settings
 from flows.serving import bundle_of
@@ -94,6 +94,7 @@ def test_a_damaged_bundle_is_built_again(support_model: Path, tmp_path: Path):
     (bundle.path / "src" / "model" / "config.json").write_text("{}")
     assert build_bundle(settings, config, registered(config, 1), support_model, Evidence()) == bundle
     verify_model(bundle.path / "src" / "model")
+    assert (bundle.path / UNPROVEN).exists()
 
 
 def test_a_full_disk_is_one_sentence(support_model: Path, tmp_path: Path, monkeypatch):

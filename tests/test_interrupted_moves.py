@@ -12,6 +12,7 @@ from components.registry.single_flight import single_flight
 from components.serving.releases import read_release, write_release
 from components.settings import Settings
 from flows import serving
+from tests.bundles import build_source, tiny_config
 from tests.model_folders import another_model
 from tests.test_registry import promote
 
@@ -38,6 +39,20 @@ def test_the_endpoint_is_told_once(interrupted: Settings):
     assert serving.complete_move("shop", interrupted) == 2
     assert read_release(interrupted, "shop").version == 2
     assert serving.complete_move("shop", interrupted) is None
+
+
+def test_a_released_bundle_of_the_champion_stays_though_the_store_has_a_newer_one(
+    interrupted: Settings, tiny_model: Path, tmp_path: Path
+):
+    champion = registry.champion(interrupted, "shop")
+    model = another_model(tmp_path / "again", tiny_model, train_rows=2)
+    source = build_source(tmp_path / "released", model, tiny_config("shop"), champion.version)
+    released = Bundle("shop:2-old", source.parent, champion.version, champion.digest)
+    write_release(interrupted, "shop", released)
+    assert serving.follow_registry("shop", interrupted) == released
+    (source / "release.json").unlink()
+    assert serving.follow_registry("shop", interrupted).tag == "shop:2-x"
+    assert read_release(interrupted, "shop").tag == "shop:2-x"
 
 
 def test_a_run_that_is_at_work_tells_it_itself(interrupted: Settings):

@@ -28,10 +28,10 @@ from components.models.model_directory import (
 )
 from components.records import Bundle
 from components.serving import proving
-from components.serving.bundling import build_bundle
+from components.serving.bundling import build_bundle, find_bundle
 from components.serving.endpoint_process import Address, EndpointProcess, open_socket
 from components.serving.proving import _ask_patiently, _check_mixed, prove_bundle
-from components.serving.releases import Evidence
+from components.serving.releases import UNPROVEN, Evidence
 from components.settings import Settings
 from tests.bundles import LABELS, TEXTS, registered, tiny_config, tiny_settings
 
@@ -40,7 +40,11 @@ def test_a_good_bundle_is_proved_alone_and_in_company_and_is_stopped_again(
     support_bundle: tuple[Settings, Bundle], support_model: Path
 ):
     settings, bundle = support_bundle
+    (bundle.path / UNPROVEN).touch()
+    version = registered(tiny_config(), 1, bundle.model_digest)
+    assert find_bundle(settings, version) is None  # nothing goes live whose proof is outstanding
     proof = prove_bundle(settings, bundle, support_model)
+    assert find_bundle(settings, version) == bundle
     assert (proof.tag, proof.rows, proof.refused_rows, proof.answers) == (bundle.tag, len(TEXTS), 0, 3 * len(TEXTS))
     assert 0 <= proof.largest_difference <= 1e-4
     assert 0 < proof.p50_ms <= proof.p95_ms

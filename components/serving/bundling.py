@@ -29,6 +29,7 @@ from components.serving.releases import (
     MODEL,
     REFERENCE,
     RELEASE,
+    UNPROVEN,
     Evidence,
     Kept,
     Release,
@@ -48,6 +49,8 @@ def build_bundle(
 ) -> Bundle:
     """A Bento `name:VERSION-CONTENT` that serves a registered version; the one in the store where it is there already.
 
+    A new one is found by `find_bundle` only once `prove_bundle` has proven it.
+
     Args:
         settings: where the store is.
         config: name, description and serving limits.
@@ -59,14 +62,15 @@ def build_bundle(
         BundleError: the model directory is damaged, or BentoML cannot build from it.
         StorageError: the disk is full, or a folder cannot be written.
     """
-    return _bundle_of(settings, _facts(config, version, model, release), model, release.engine, release.reference)
+    facts = _facts(config, version, model, release)
+    return _bundle_of(settings, facts, model, release.engine, release.reference, proven=False)
 
 
 def find_bundle(settings: Settings, version: RegisteredVersion) -> Bundle | None:
-    """The newest bundle of a registered version in the store."""
+    """The newest bundle of a registered version in the store of which no proof is outstanding."""
     for path in _newest_first(settings, version.name, f"{version.version}-*"):
         facts = _facts_of(path)
-        if facts and facts.model_digest == version.digest:
+        if facts and facts.model_digest == version.digest and not (path / UNPROVEN).exists():
             return Bundle(f"{version.name}:{path.name}", path.resolve(), version.version, version.digest)
     return None
 
@@ -129,7 +133,13 @@ def _engine_name(engine: Path | None) -> str:
 
 
 def _bundle_of(
-    settings: Settings, facts: Release, model: Path, engine: Path | None, reference: Path | None = None
+    settings: Settings,
+    facts: Release,
+    model: Path,
+    engine: Path | None,
+    reference: Path | None = None,
+    *,
+    proven: bool = True,
 ) -> Bundle:
     verify_model(model)
     sources, requirements = bundle_sources(), pinned_requirements(facts.engine)
@@ -150,6 +160,8 @@ def _bundle_of(
         if reference:
             _copy(reference, built / "src" / REFERENCE)
         verify_bundle(built / "src")
+        if not proven:
+            (built / UNPROVEN).touch()
         _publish(built, bundle.path)
     return bundle
 

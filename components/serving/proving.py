@@ -20,8 +20,9 @@ from components.models.inference import TOLERANCE
 from components.models.model_directory import GoldenRow, Manifest, model_digest, read_golden, verify_model
 from components.records import Bundle
 from components.serving.endpoint_process import Address, EndpointProcess, ask, converse, open_socket
-from components.serving.releases import MODEL, engine_of, read_bundle_release
+from components.serving.releases import MODEL, UNPROVEN, engine_of, read_bundle_release
 from components.settings import Settings
+from components.step_store import storage_errors
 from components.task_types import find_task_type
 
 LATENCY_REQUESTS = 60
@@ -72,7 +73,7 @@ def prove_bundle(
     log: Path | None = None,
     check: Callable[[Path], float] = check_registered,
 ) -> Proof:
-    """That the registered model and the running bundle both give the trainer's answers.
+    """That the registered model and the running bundle both give the trainer's answers; from then on it may go live.
 
     Args:
         settings: where folders are.
@@ -84,6 +85,7 @@ def prove_bundle(
     Raises:
         BundleError: an answer differs, or the bundle holds another model than the registry.
         ServingError: the bundle does not start.
+        StorageError: the store cannot be written.
     """
     with (
         open_socket("127.0.0.1", 0) as listener,
@@ -99,11 +101,14 @@ def prove_bundle(
         registered = check(registered_model)
         start_seconds = endpoint.wait_until_ready()
         try:
-            return _prove(endpoint, bundle, manifest, registered, start_seconds)
+            proof = _prove(endpoint, bundle, manifest, registered, start_seconds)
         except (OSError, http.client.HTTPException) as error:
             raise ServingError(
                 f"The bundle {bundle.tag} stopped answering ({type(error).__name__}).", f"read {endpoint.log}."
             ) from error
+    with storage_errors(bundle.path):
+        (bundle.path / UNPROVEN).unlink(missing_ok=True)
+    return proof
 
 
 def _log(settings: Settings, bundle: Bundle) -> Path:

@@ -25,6 +25,7 @@ RELEASE = "release.json"
 MODEL = "model"
 ENGINE = "engine"  # a built engine; torch has none
 REFERENCE = "reference"  # what the monitor compares with
+UNPROVEN = "unproven"  # lies beside `src` until the bundle has been proven
 
 
 @dataclass(frozen=True, slots=True)
