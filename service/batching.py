@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Generic
 
 from components.task_types import Row
@@ -128,7 +129,7 @@ class Batcher(Generic[Engine]):
     def _require_time(self, cost: float, texts: int, timeout_seconds: float) -> None:
         expected = self._seconds_of_queue() + cost * self.seconds_per_cost
         late = self.waiting_cost > 0 and expected > SAFE_SHARE * timeout_seconds
-        if late or self.waiting_texts + texts > MOST_TEXTS_WAITING:
+        if late or (self.waiting_texts and self.waiting_texts + texts > MOST_TEXTS_WAITING):
             raise too_busy(expected)
 
     def _queue(self, rows: Sequence[Row], timeout_seconds: float, cost: int) -> Job[Engine]:
@@ -152,8 +153,15 @@ class Batcher(Generic[Engine]):
 
     def _work(self) -> None:
         self.prepare()
-        while self._turn():
-            pass
+        goes_on = True
+        while goes_on:
+            try:
+                goes_on = self._turn()
+            except Exception as error:  # in choosing what to compute: without what is queued, choosing can go on
+                fault = _fault(error)
+                with self.news:
+                    queued = self.queue.drain()
+                self._end([(job, fault) for job in queued])
 
     def _turn(self) -> bool:
         """Do something useful; False when it is time to stop. Keeps nothing: a replaced model must be let go."""
@@ -165,14 +173,22 @@ class Batcher(Generic[Engine]):
                 return False
         began = time.monotonic()
         for job in jobs:
-            self._read(job)
+            self._survive([job], partial(self._read, job))
         with self.news:
             batch = self.queue.take(began)
             if self.queue or self.arrived:
                 self.news.notify()
         if batch:
-            self._answer(batch, began)
+            self._survive([job for job, _ in batch], partial(self._answer, batch, began))
         return True
+
+    def _survive(self, jobs: Sequence[Job[Engine]], work: Callable[[], None]) -> None:
+        """Do something for jobs; whatever is wrong with it ends them, never the thread."""
+        try:
+            work()
+        except Exception as error:
+            fault = _fault(error)
+            self._end([(job, fault) for job in jobs])
 
     def _arrivals(self) -> Iterator[Job[Engine]]:
         """Jobs to read, together few enough that nobody waits long for the next batch."""
@@ -203,6 +219,8 @@ class Batcher(Generic[Engine]):
     def _answer(self, batch: Batch, began: float) -> None:
         try:
             outputs = batch[0][0].work.outputs_of_batch([job.windows.features[window] for job, window in batch])
+            if len(outputs) != len(batch):
+                raise ValueError(f"{len(outputs)} outputs for {len(batch)} windows")
         except Exception as error:
             self._apart(batch, error)
             return

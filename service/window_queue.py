@@ -123,6 +123,12 @@ class WindowQueue(Generic[Engine]):
                 self._drop_unwanted(key, now)
         return taken
 
+    def drain(self) -> list[Job[Engine]]:
+        """All jobs with windows here, which are forgotten."""
+        jobs = {id(job): job for places in self.heaps.values() for _, _, job, _ in places}
+        self.heaps.clear()
+        return list(jobs.values())
+
     def _drop_unwanted(self, key: tuple[int, int], now: float) -> None:
         """Forget windows at the head of a heap whose answers nobody waits for any more, and a heap that is empty."""
         places = self.heaps[key]

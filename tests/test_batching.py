@@ -45,6 +45,8 @@ class Model:
         self.gate.wait(5)
         if "bad" in texts:
             raise ValueError("bad")
+        if "few" in texts:
+            return texts[1:]
         return texts
 
     def conclude(self, rows: Sequence[Row], windows: Windows, outputs: Sequence[Any]) -> list[Answer]:
@@ -170,6 +172,23 @@ def test_a_request_that_breaks_the_model_breaks_no_other(batcher: Batcher[int], 
     assert (a[1], bad, b[1]) == (["a"], 500, ["b"])
 
 
+def test_too_few_outputs_break_nobody_else(batcher: Batcher[int], model: Model):
+    requests = [lambda: ask(batcher, "a"), lambda: ask(batcher, "few"), lambda: ask(batcher, "b")]
+    _, a, few, b = asyncio.run(behind_closed_gate(batcher, model, *requests))
+    assert (a[1], few, b[1]) == (["a"], 500, ["b"])
+
+
+def test_a_thread_outlives_whatever_goes_wrong(batcher: Batcher[int], model: Model, caplog):
+    batcher.observe = None  # type: ignore[assignment]
+    assert asyncio.run(ask(batcher, "a"))[1] == ["a"]  # it was delivered before the fault
+    model.best_batch = lambda wanted: None  # type: ignore[assignment,return-value]
+    assert asyncio.run(ask(batcher, "b")) == 500
+    assert batcher.works
+    del model.best_batch
+    assert asyncio.run(ask(batcher, "c"))[1] == ["c"]
+    assert "TypeError" in caplog.text
+
+
 def test_a_request_that_is_out_of_time_is_refused_and_never_computed(batcher: Batcher[int], model: Model):
     results = asyncio.run(behind_closed_gate(batcher, model, lambda: ask(batcher, "late", seconds=0.01)))
     assert results == [(1, ["first"]), 503]
@@ -190,6 +209,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(batcher: Batch
     monkeypatch.setattr(batching, "MOST_TEXTS_WAITING", 3)
     requests = [lambda: ask(batcher, "a", "b"), lambda: ask(batcher, "c")]
     assert asyncio.run(behind_closed_gate(batcher, model, *requests))[2] == 429
+    assert asyncio.run(ask(batcher, *"abcd"))[1] == list("abcd")  # with nothing before it, it is welcome
     assert int(batching.too_busy(3.2).headers["retry-after"]) == 3
 
 
