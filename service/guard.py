@@ -13,7 +13,16 @@ from http import HTTPStatus
 from typing import IO, Any
 
 from service.entry import Entry
-from service.problems import Problem, body_too_large, body_too_slow, no_room, own_fault, too_busy, two_lengths
+from service.problems import (
+    Problem,
+    body_too_large,
+    body_too_slow,
+    no_room,
+    not_spooled,
+    own_fault,
+    too_busy,
+    two_lengths,
+)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -102,7 +111,8 @@ class BodyReader:
         """Write a long body into a file; it may take long while something comes.
 
         Raises:
-            Problem: 400 for one of two lengths, 413 for one over `limit` bytes, 408 for one that stands still.
+            Problem: 400 for one of two lengths, 413 for one over `limit` bytes, 408 for one that stands still, 503
+                where the disk does not take it.
             ClientGone: the client left.
         """
         if header(scope, b"content-length") and header(scope, b"transfer-encoding"):
@@ -116,14 +126,18 @@ class BodyReader:
                 async with asyncio.timeout(min(BODY_SECONDS, ends - time.monotonic())):
                     message = await receive()
             except TimeoutError:
-                raise body_too_slow(LONG_BODY_SECONDS) from None
+                raise body_too_slow(BODY_SECONDS if time.monotonic() < ends else LONG_BODY_SECONDS) from None
             if message["type"] == "http.disconnect":
                 raise ClientGone
             left -= len(message.get("body", b""))
             if left < 0:
                 await _discard(receive)
                 raise body_too_large(limit)
-            file.write(message.get("body", b""))
+            try:
+                file.write(message.get("body", b""))
+            except OSError as error:
+                log.error("A body could not be put aside: %s.", error.strerror)  # noqa: TRY400
+                raise not_spooled() from None
             if not message.get("more_body"):
                 return
 
@@ -180,13 +194,17 @@ class Guard:
         except ClientGone:
             return
         except Exception as error:
-            # Neither the message nor the traceback's values: both may hold a text that somebody sent.
-            log.error("A request failed: %s in %s", type(error).__name__, _where(error))  # noqa: TRY400
+            _log_fault(error)
             reply = _refusal(own_fault())
         try:
             await _respond(send, reply, entry.id)
         finally:
             self.observe(scope, reply.status, time.perf_counter() - started)
+
+
+def _log_fault(error: Exception) -> None:
+    # Neither the message nor the traceback's values: both may hold a text that somebody sent.
+    log.error("A request failed: %s in %s", type(error).__name__, _where(error))
 
 
 def _refusal(problem: Problem) -> Reply:
@@ -227,6 +245,10 @@ async def _respond(send: Send, reply: Reply, request: str) -> None:
     ]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     if reply.stream:
-        async for piece in reply.stream:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        try:
+            async for piece in reply.stream:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except Exception as error:  # the server below would log its message
+            _log_fault(error)
+            return  # without an end: the server cuts the connection, and the client sees that lines are missing
     await send({"type": "http.response.body", "body": reply.body})

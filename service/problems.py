@@ -149,6 +149,11 @@ def no_room() -> Problem:
     return Problem(503, problem, "send it again after 1 s.", {"retry-after": "1", **CLOSE})
 
 
+def not_spooled() -> Problem:
+    problem = "The disk of the endpoint does not take the body."
+    return Problem(503, problem, "send less at once, or send it again later.", {"retry-after": "60", **CLOSE})
+
+
 def not_ready() -> Problem:
     return Problem(503, "The model is not loaded.", "ask again in a few seconds.", {"retry-after": "1"})
 

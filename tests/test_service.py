@@ -286,6 +286,30 @@ def test_a_client_that_leaves_gets_no_answer_and_makes_no_noise(caplog):
     assert not caplog.records
 
 
+def test_a_fault_within_a_stream_cuts_it_and_is_logged_without_the_text(caplog):
+    async def pieces():
+        yield b"one"
+        raise ValueError("a text of a customer")
+
+    async def handle(_scope: Any, _receive: Any) -> Reply:
+        return Reply(b"", stream=pieces())
+
+    client = Client()
+    asyncio.run(Guard(handle, lambda *_: None)(dict(SCOPE), client.receive, client.send))
+    assert [message.get("body") for message in client.sent] == [None, b"one"]
+    assert "customer" not in caplog.text
+    assert "ValueError in pieces" in caplog.text
+
+
+def test_a_full_disk_under_a_long_body_is_no_fault_of_the_client():
+    class Full:
+        def write(self, _data: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(Problem, match="503"):
+        asyncio.run(BodyReader().spool(SCOPE, Client(b"x").receive, 100, Full()))  # type: ignore[arg-type]
+
+
 def test_a_fault_is_answered_with_500_and_logged_without_the_text(caplog):
     async def handle(_scope: Any, _receive: Any) -> Reply:
         raise ValueError("a text of a customer")
