@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from components.errors import BundleError, ProjectError
@@ -16,6 +18,7 @@ from service.engine import Engine, load_engine
 from service.watched_file import WatchedFile
 
 POLL_SECONDS = 0.25
+RETRY_SECONDS = 30.0  # between two tries of a release that is refused: what was missing may have come meanwhile
 FOLDERS = re.compile(r"(?<!\S)/(?:[^/\s]+/)+")  # of an absolute path; the file's own name stays
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ class Live:
         self.on_refusal = on_refusal
         self.current: Engine | None = None
         self.refused: Refused | None = None
+        self.retry_at = inf  # when a refused release is tried again, by `time.monotonic`
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._watch, name="releases", daemon=True)
 
@@ -97,9 +101,9 @@ class Live:
                 log.exception("The release could not be looked at.")
 
     def look(self) -> None:
-        """Follow the release file if it has changed since the last look."""
-        path = self.release.path
-        if not self.release.changed() or path is None or not path.exists():
+        """Follow the release file if it has changed since the last look, or names what was refused a while ago."""
+        path, due = self.release.path, time.monotonic() >= self.retry_at
+        if not (self.release.changed() or due) or path is None or not path.exists():
             return
         bundle: Bundle | None = None
         try:
@@ -129,6 +133,7 @@ class Live:
 
     def _refuse(self, refused: Refused | None) -> None:
         self.refused = refused
+        self.retry_at = time.monotonic() + RETRY_SECONDS if refused else inf
         self.on_refusal(refused)
 
 

@@ -99,6 +99,23 @@ def test_a_version_with_other_answers_than_its_trainers_is_refused(
     assert str(reason).startswith("Golden row 0: the trainer said")
 
 
+def test_a_refused_version_is_tried_again_after_a_while(
+    application: Application, settings: Settings, support_model: Path, tmp_path: Path, monkeypatch
+):
+    source = build_source(tmp_path / "two", support_model, tiny_config(), version=2)
+    config = source / MODEL / "config.json"
+    whole = config.read_bytes()
+    bundle = bundle_of(source, 2)
+    config.unlink()  # it is still on its way
+    assert look_at(application, settings, bundle)[0] == 1
+    config.write_bytes(whole)
+    application.live.look()
+    assert application.live.engine().release.version == 1
+    monkeypatch.setattr(application.live, "retry_at", 0.0)
+    application.live.look()
+    assert (application.live.engine().release.version, application.live.refused) == (2, None)
+
+
 def other_answers(model: Path, target: Path) -> Path:
     shutil.copytree(model, target)
     rows = json.loads((target / "golden.json").read_text(encoding="utf-8"))
