@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from components.config import Serving
 from components.task_types import Answer, Row
 from service.batching import Batcher
 from service.engine import Engine, cores, use_cores
+from service.entry import Entry
 from service.guard import MOST_BODY_BYTES, BodyReader, Receive, Reply, Scope, header
 from service.live import Live, Refused
 from service.metrics import Metrics
 from service.problems import not_ready, too_costly, wrong_media_type
+from service.requests import Asked
 from service.trials import Trials
 from service.window_queue import Answered
 
@@ -51,6 +53,9 @@ class Answering:
         """
         use_cores()
         self.live.start(release_file)
+        self.batcher.seconds_per_cost = (
+            self.live.engine().seconds_per_cost
+        )  # the first requests are promised in time too
         self.batcher.start()
         self.trials.start()
 
@@ -86,9 +91,9 @@ class Answering:
         asked = engine.requests.read(body, limits)
         scope["entry"].rows = asked.rows
         understood = time.perf_counter()
-        answered = await self._answers(body, asked.rows, limits.timeout_seconds)
+        answered = await self._answers(body, asked, limits.timeout_seconds)
         known = time.perf_counter()
-        predictions = self.present(scope, answered.engine, answered.answers, asked.top_k)
+        predictions = self.present(scope["entry"], answered.engine, answered.answers, asked.top_k)
         scope["entry"].answered = answered
         self.metrics.staged(began, arrived, understood, known, time.perf_counter())
         release = answered.engine.release  # a swap may have come in between
@@ -102,13 +107,25 @@ class Answering:
         """
         return await self.batcher.ask(rows, seconds, self._cost(rows))
 
-    async def _answers(self, body: bytes, rows: Sequence[Row], seconds: float) -> Answered[Engine]:
+    def slices(self, rows: Sequence[Row], most: int) -> Iterator[slice]:
+        """Where to divide rows so that `ask` takes each part: at most so many, and no more than a request may cost."""
+        engine, start, cost = self.engine(), 0, 0
+        for place, row in enumerate(rows):
+            own = engine.cost([row])
+            if place > start and (place - start >= most or cost + own > engine.most_cost()):
+                yield slice(start, place)
+                start, cost = place, 0
+            cost += own
+        yield slice(start, len(rows))
+
+    async def _answers(self, body: bytes, asked: Asked, seconds: float) -> Answered[Engine]:
         """From a canary where there is one and it is its turn, else from the live version; a shadow gets a copy."""
+        rows, ends = asked.rows, time.monotonic() + seconds
         cost, contest = self._cost(rows), self.trials.current
-        if contest and (tried := await contest.answer(body, rows, seconds)):
+        if contest and (tried := await contest.answer(body, asked, seconds)):
             return tried
         began = time.monotonic()
-        answered = await self.batcher.ask(rows, seconds, cost)
+        answered = await self.batcher.ask(rows, ends - began, cost)  # what the canary has left of the time
         if contest:
             contest.observe(body, rows, answered, time.monotonic() - began)
         return answered
@@ -131,10 +148,10 @@ class Answering:
             raise wrong_media_type()
         return await self.bodies.read(scope, receive, largest_body(limits))
 
-    def present(self, scope: Scope, engine: Engine, answers: Sequence[Answer], top_k: int) -> list[dict[str, Any]]:
+    def present(self, entry: Entry, engine: Engine, answers: Sequence[Answer], top_k: int) -> list[dict[str, Any]]:
         """The answers of a version as a response shows them; they are counted and noted."""
         predictions = engine.present(answers, top_k)
-        scope["entry"].version, scope["entry"].predictions = engine.release.version, predictions
+        entry.version, entry.predictions = engine.release.version, predictions
         self._count(engine, answers)
         return predictions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from service.batching import Batcher
 from service.engine import Engine, cores, use_cores
 from service.metrics import Metrics
 from service.problems import Problem
+from service.requests import Asked
 from service.window_queue import Answered
 
 MOST_WAITING_COPIES = 256  # rows; beyond, copies are dropped: a shadow must cost the live version nothing
@@ -29,6 +31,8 @@ FEWEST_ERRORS = 3
 ERROR_SHARE = 0.02
 CANARY_SHARE_OF_TIME = 0.5  # of a request's time; the rest is the live version's, if it must answer instead
 COPY_SECONDS = 60.0  # for a copy to be answered
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -88,18 +92,21 @@ class Contest:
             **asdict(self.counts),
         }
 
-    async def answer(self, body: bytes, rows: Sequence[Row], seconds: float) -> Answered[Engine] | None:
+    async def answer(self, body: bytes, asked: Asked, seconds: float) -> Answered[Engine] | None:
         """A canary's answers to a request; None where the live version shall answer it.
 
         The same body goes the same way every time: nobody gets two versions' answers in turn.
         """
         if self.verdict or self.trial.mode != "canary" or place_of(body) >= self.trial.share:
             return None
-        began = time.monotonic()
+        began, rows = time.monotonic(), asked.rows
         try:
             answered = await self.batcher.ask(rows, seconds * CANARY_SHARE_OF_TIME, self.engine.cost(rows))
-        except Problem as problem:
-            if problem.status != 429:  # its queue is full: no fault of the version
+            self.engine.present(answered.answers, asked.top_k)  # what it cannot show is no answer either
+        except Exception as error:
+            if not isinstance(error, Problem):
+                log.error("The canary's answer failed: %s", type(error).__name__)  # noqa: TRY400 - it may quote a text
+            if not isinstance(error, Problem) or error.status != 429:  # its queue is full: no fault of the version
                 self._count(rows, failed=True)
             return None
         self.times.append(time.monotonic() - began)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,15 @@ from service.requests import RequestReader, request_reader
 from service.row_forms import RowForms, row_forms
 from service.schemas import Speech, find_speech
 
+TIMED_ROWS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:
     """A model version that answers. `source` is the `src` folder of its bundle, `requests` reads its requests.
 
-    `forms` read single rows that shall be explained or are corrected.
+    `forms` read single rows that shall be explained or are corrected. `seconds_per_cost` is what a character took to
+    read when it was loaded.
     """
 
     source: Path
@@ -36,6 +40,7 @@ class Engine:
     speech: Speech
     requests: RequestReader
     forms: RowForms
+    seconds_per_cost: float
 
     def predict(self, rows: Sequence[Row]) -> list[Answer]:
         """What the model says about each row; one call at a time."""
@@ -89,7 +94,15 @@ def load_engine(source: Path) -> Engine:
     inputs = list(read_golden(folder)[0].row)
     reader = request_reader(speech, release.serving, inputs, predictor.task_type.many)
     forms = row_forms(speech, inputs, manifest.labels, release.serving)
-    return Engine(source, release, manifest, predictor, speech, reader, forms)
+    return Engine(source, release, manifest, predictor, speech, reader, forms, _seconds_per_cost(predictor, folder))
+
+
+def _seconds_per_cost(predictor: Predictor, folder: Path) -> float:
+    """From golden rows that have been asked already: the first time takes longer."""
+    rows = [row.row for row in read_golden(folder)[:TIMED_ROWS]]
+    began = time.perf_counter()
+    predictor.predict(rows)
+    return (time.perf_counter() - began) / predictor.task_type.cost(rows, predictor.spec)
 
 
 def cores() -> int:

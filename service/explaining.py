@@ -123,8 +123,8 @@ class Explaining:
         """The answers of this version, in slices: other requests get in between."""
         seconds = engine.release.serving.timeout_seconds
         answers: list[Answer] = []
-        for start in range(0, len(rows), TOGETHER):
-            answered = await self.answering.ask(rows[start : start + TOGETHER], seconds)
+        for part in self.answering.slices(rows, TOGETHER):
+            answered = await self.answering.ask(rows[part], seconds)
             if answered.engine is not engine:
                 raise changed_version()
             answers += answered.answers

@@ -14,12 +14,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import IO, Any
 
+from components.task_types import Row
 from service.answering import Answering, largest_body
 from service.engine import Engine
 from service.entry import Entry
 from service.guard import Receive, Reply, Scope, header
 from service.problems import Problem, line_too_long, not_one_row, too_many, wrong_lines
 from service.requests import Asked
+from service.window_queue import Answered
 
 MOST_BYTES = 256 << 20  # of a body
 IN_MEMORY = 1 << 20  # of it; the rest is on the disk
@@ -104,27 +106,45 @@ class LineBatches:
         return "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in ordered).encode()
 
     async def _ask(self, scope: Scope, asked: dict[int, Asked]) -> dict[int, dict[str, Any]]:
-        """What is said to each row, by its line; one problem for all where they get no answer."""
+        """What is said to each row, by its line."""
+        numbers, rows = list(asked), [row for one in asked.values() for row in one.rows]
+        said: dict[int, dict[str, Any]] = {}
+        for part in self.answering.slices(rows, ROWS_TOGETHER):
+            said |= await self._ask_together(scope, {number: asked[number] for number in numbers[part]})
+        return said
+
+    async def _ask_together(self, scope: Scope, asked: dict[int, Asked]) -> dict[int, dict[str, Any]]:
+        """What is said to rows that share a turn; one of them that cannot be answered spoils no other."""
         rows, began = [row for one in asked.values() for row in one.rows], time.perf_counter()
         try:
             answered = await self._patiently(rows)
         except Problem as problem:
-            return dict.fromkeys(asked, problem.content())
+            if len(asked) == 1 or problem.status not in (422, 500):
+                return dict.fromkeys(asked, problem.content())
+            alone = [await self._ask_together(scope, {number: one}) for number, one in asked.items()]
+            return {number: said for each in alone for number, said in each.items()}
+        return self._said(scope["entry"], asked, answered, began)
+
+    def _said(
+        self, whole: Entry, asked: dict[int, Asked], answered: Answered[Engine], began: float
+    ) -> dict[int, dict[str, Any]]:
+        """The answers by line; counted, and written into the request log as a part of the body's request."""
         engine, version = answered.engine, answered.engine.release.version
-        whole = scope["entry"]
-        whole.parts += 1
+        whole.version, whole.parts = version, whole.parts + 1
+        rows = [row for one in asked.values() for row in one.rows]
         entry = Entry(whole.id, whole.client, version, rows, answered=answered, part=whole.parts)
-        self.note("/batch", 200, time.perf_counter() - began, entry)
-        predictions = (
-            self.answering.present(scope, engine, [answer], one.top_k)[0]
+        predictions = [
+            self.answering.present(entry, engine, [answer], one.top_k)[0]
             for one, answer in zip(asked.values(), answered.answers, strict=True)
-        )
+        ]
+        entry.predictions = predictions
+        self.note("/batch", 200, time.perf_counter() - began, entry)
         return {
             number: {"version": version, "prediction": prediction}
             for number, prediction in zip(asked, predictions, strict=True)
         }
 
-    async def _patiently(self, rows: list[Any]) -> Any:
+    async def _patiently(self, rows: list[Row]) -> Answered[Engine]:
         """The answers to rows, asked again while the queue is full."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + PATIENCE_SECONDS

@@ -15,6 +15,7 @@ import pytest
 from components.serving.trials import Trial
 from components.task_types import Windows
 from service import contest as contests
+from service.answering import Answering
 from service.contest import Contest, place_of
 from service.metrics import Metrics
 from service.problems import Problem
@@ -26,6 +27,7 @@ class Version:
     """Says one label to every row, after some seconds or not at all."""
 
     says: str = "card"
+    shows: bool = True
     seconds: float = 0.0
     errs: bool = False
 
@@ -52,6 +54,11 @@ class Version:
 
     def conclude(self, _rows: Any, _windows: Windows, outputs: Any) -> list[Any]:
         return [{"label": said} for said in outputs]
+
+    def present(self, answers: Any, _top_k: int) -> list[Any]:
+        if not self.shows:
+            raise KeyError("card")
+        return list(answers)
 
 
 def trial(mode: str = "canary", share: float = 1.0) -> Trial:
@@ -84,6 +91,7 @@ def begin(monkeypatch: pytest.MonkeyPatch):
 
 
 ROWS = [{"text": "a"}]
+ASKED: Any = SimpleNamespace(rows=ROWS, top_k=3)
 LIVE: Any = Answered(Version(), [{"label": "card"}], Windows([], []))  # type: ignore[arg-type]
 
 
@@ -92,7 +100,7 @@ def body(number: int) -> bytes:
 
 
 async def ask(contest: Contest, times: int, seconds: float = 5.0) -> list[Any]:
-    return [await contest.answer(body(number), ROWS, seconds) for number in range(times)]
+    return [await contest.answer(body(number), ASKED, seconds) for number in range(times)]
 
 
 def test_a_canary_answers_its_share_of_the_requests_and_the_same_ones_every_time(begin):
@@ -109,6 +117,27 @@ def test_a_canary_that_errs_gives_its_requests_back_and_is_ended(begin):
     assert asyncio.run(ask(contest, 10)) == [None] * 10
     assert contest.verdict == "3 of 3 requests got no answer."
     assert contest.counts.requests == 3  # nothing is sent to it any more
+
+
+def test_an_answer_that_a_canary_cannot_show_is_an_error_of_the_canary(begin):
+    contest = begin(Version(shows=False))
+    assert asyncio.run(ask(contest, 3)) == [None] * 3
+    assert contest.verdict == "3 of 3 requests got no answer."
+
+
+def test_the_live_version_gets_what_the_canary_has_left_of_the_time(begin):
+    contest, given = begin(Version(seconds=0.3)), []
+
+    async def live(_rows: Any, seconds: float, _cost: int) -> Any:
+        given.append(seconds)
+        return LIVE
+
+    asked = SimpleNamespace(
+        trials=SimpleNamespace(current=contest), batcher=SimpleNamespace(ask=live), _cost=lambda _rows: 100
+    )
+    answered = asyncio.run(Answering._answers(asked, body(1), ASKED, 0.2))  # type: ignore[arg-type]
+    assert answered is LIVE
+    assert 0 < given[0] <= 0.1
 
 
 def test_a_single_error_ends_nothing(begin):

@@ -176,6 +176,30 @@ def test_a_bad_line_of_a_batch_spoils_no_other(client: TestClient, monkeypatch: 
     assert len(found[-1]["prediction"]["top"]) == 1
 
 
+def test_rows_that_cost_too_much_together_are_asked_in_slices(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    engine = client.app.live.engine()
+    monkeypatch.setattr(type(engine), "most_cost", lambda _engine: engine.cost([{"text": "x" * 600}]))
+    lines = [json.dumps({"text": "x" * length}).encode() for length in (500, 500, 900, 20, 20)]
+    found = batch(client, *lines)
+    assert ["prediction" in item for item in found] == [True, True, False, True, True]
+    assert "the limit is" in found[2]["error"]["problem"]
+    assert len(explain(client, text="card " * 100)["words"]) > 1
+
+
+def test_a_row_that_the_model_fails_on_spoils_no_other(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    predictor = type(client.app.live.engine().predictor)
+    encode = predictor.encode
+
+    def fail(self: Any, rows: Any) -> Any:
+        if any(row["text"] == "bad" for row in rows):
+            raise ValueError("bad")
+        return encode(self, rows)
+
+    monkeypatch.setattr(predictor, "encode", fail)
+    found = batch(client, *(json.dumps({"text": text}).encode() for text in ("card", "bad", "refund")))
+    assert ["prediction" in item for item in found] == [True, False, True]
+
+
 def test_a_batch_has_a_media_type_and_limits(client: TestClient, monkeypatch: pytest.MonkeyPatch):
     assert client.post("/batch", json={"text": "card"}).status_code == 415
     monkeypatch.setattr(line_batches, "MOST_BYTES", 10)
