@@ -15,6 +15,7 @@ import queue
 import random
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -49,6 +50,7 @@ class RequestLog:
         self.lines: queue.Queue[tuple[dict[str, Any], Entry, Serving] | None] = queue.Queue(MOST_WAITING)
         self.lost = 0  # requests that were not written down
         self.waiting_rows = 0
+        self.fails = False  # there is no file to write into, and nothing is kept for one
         self.thread = threading.Thread(target=self._work, name="requests", daemon=True)
         self.lock = threading.Lock()
 
@@ -69,7 +71,7 @@ class RequestLog:
             return
         facts = {"time": _now(), "request": entry.id, "client": entry.client, "page": page, "status": status}
         facts["ms"] = round(seconds * 1000, 2)
-        if self.waiting_rows > MOST_WAITING:
+        if self.fails or self.waiting_rows > MOST_WAITING:
             self.lost += 1
             return
         try:
@@ -88,6 +90,7 @@ class RequestLog:
             file = QuietFile(path, maxBytes=BYTES_OF_A_FILE, backupCount=OLD_FILES, encoding="utf-8", delay=True)
         except OSError as error:
             log.error("There is no request log: %s.", error.strerror)  # noqa: TRY400
+            self._give_up()
             return
         told, meters = 0, Meters()
         with file:
@@ -96,9 +99,20 @@ class RequestLog:
                 with self.lock:
                     self.waiting_rows -= len(entry.rows)
                 lost, told = self.lost - told, self.lost
-                line = content_of(facts | ({"lost": lost} if lost else {}), entry, serving, salt, meters)
-                file.emit(logging.makeLogRecord({"msg": json.dumps(line, ensure_ascii=False)}))
+                try:
+                    line = content_of(facts | ({"lost": lost} if lost else {}), entry, serving, salt, meters)
+                    file.emit(logging.makeLogRecord({"msg": json.dumps(line, ensure_ascii=False)}))
+                except Exception as error:  # of one line; the next may be whole
+                    log.error("A request could not be written down: %s", type(error).__name__)  # noqa: TRY400 - no texts
+                    self.lost += 1
                 del item, entry  # a replaced model must be let go while nothing is asked
+
+    def _give_up(self) -> None:
+        self.fails = True
+        with suppress(queue.Empty):
+            while True:
+                self.lines.get_nowait()
+                self.lost += 1
 
 
 class Meters:

@@ -77,16 +77,20 @@ def test_projections_are_left_out_where_that_is_switched_off(lines: Run):
 
 
 def test_a_batch_is_logged_in_slices(support_model: Path, tmp_path: Path):
-    source = build_source(tmp_path / "one", support_model, tiny_config())
+    source = build_source(tmp_path / "one", support_model, tiny_config(log_texts=1.0))
     body = "".join(json.dumps({"text": f"card {number}"}) + "\n" for number in range(40))
     with TestClient(Application(source, Places(requests=tmp_path / "log.jsonl"))) as client:
         answer = client.post("/batch", content=body, headers={"content-type": "application/x-ndjson"})
-    assert len(answer.text.splitlines()) == 40
+    answers = [json.loads(line) for line in answer.text.splitlines()]
+    assert len(answers) == 40
     found = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["page"], line.get("part"), len(line["rows"])) for line in found] == [
         ("/batch", 1, 32), ("/batch", 2, 8), ("/batch", None, 0),
     ]  # fmt: skip
     assert len({line["request"] for line in found}) == 1
+    assert [text for line in found for text in line["texts"]] == [{"text": f"card {number}"} for number in range(40)]
+    predictions = [prediction for line in found for prediction in line["predictions"]]
+    assert predictions == [item["prediction"] for item in answers]
 
 
 def test_a_new_day_begins_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -144,7 +148,28 @@ def test_a_log_that_cannot_be_written_stops_nobody(support_model: Path, tmp_path
     source = build_source(tmp_path / "one", support_model, tiny_config())
     with TestClient(Application(source, Places(requests=tmp_path / "file" / "log.jsonl"))) as client:
         assert client.post("/predict", json={"text": "secret card"}).status_code == 200
+        until(lambda: not client.app.log.thread.is_alive())
+        assert client.post("/predict", json={"text": "secret card"}).status_code == 200
+        assert "rebert_unlogged_requests 2.0" in client.get("/metrics").text
+        assert client.app.log.lines.empty()
     assert "secret" not in capfd.readouterr().err
+
+
+def test_a_request_that_cannot_be_written_down_spoils_no_other(
+    support_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def hash_texts(texts: list[str], _salt: bytes) -> str:
+        if texts == ["secret"]:
+            raise ValueError(texts)
+        return ""
+
+    monkeypatch.setattr(request_log, "hash_texts", hash_texts)
+    source = build_source(tmp_path / "one", support_model, tiny_config())
+    with TestClient(Application(source, Places(requests=tmp_path / "log.jsonl"))) as client:
+        for text in ("secret", "card"):
+            client.post("/predict", json={"text": text})
+    [line] = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert (line["rows"][0]["characters"], line["lost"]) == (4, 1)
 
 
 def test_a_request_has_an_id_that_its_answer_names(support_model: Path, tmp_path: Path):
