@@ -2,8 +2,8 @@
 
 `REBERT_MODEL` names the model whose release file, below `REBERT_HOME`, is followed: a promotion by a worker that shares
 that folder is taken up while requests are answered. `REBERT_BUNDLE` names the folder of one Bento instead, for images
-that hold theirs. Corrections and the request log go to `REBERT_ENDPOINT_HOME`. Restarts are the container engine's:
-this process becomes the server.
+that hold theirs. Corrections, the request log and the end of a trial go to `REBERT_ENDPOINT_HOME`. Restarts are the
+container engine's: this process becomes the server.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def places(environment: Mapping[str, str]) -> dict[str, str]:
     own = Path(environment.get("REBERT_ENDPOINT_HOME", "/var/lib/endpoint"))
     named = {
         "REBERT_TRIAL_FILE": home / "trials" / f"{name}.json",
+        "REBERT_TRIAL_END_FILE": own / f"{name}.ended.json",
         "REBERT_KEYS_FILE": home / "keys.json",
         "REBERT_FEEDBACK_FILE": own / f"{name}.jsonl",
         "REBERT_REQUEST_LOG": own / "logs" / f"requests-{name}.jsonl",

@@ -39,12 +39,12 @@ def begin(name: str, version: int, settings: Settings, mode: str, share: float, 
 
 def show(name: str, settings: Settings, as_json_object: bool) -> None:
     """What is tried, and whether the endpoint has ended it."""
-    from components.serving.places import trial_file
+    from components.serving.places import trial_ends, trial_file
     from components.serving.trials import how_it_ended, read_trial
 
-    place = trial_file(settings, name)
-    trial = read_trial(place)
-    ended = how_it_ended(place, trial) if trial else None
+    trial = read_trial(trial_file(settings, name))
+    ends = (how_it_ended(place, trial) for place in trial_ends(settings, name)) if trial else ()
+    ended = next(filter(None, ends), None)
     if as_json_object:
         facts = {"trial": trial, "ended": ended}
         console.print_json({"model": name, **{key: one and one.model_dump(mode="json") for key, one in facts.items()}})

@@ -21,15 +21,18 @@ class Access:
     """Admits requests by their API key.
 
     The file is looked at with each request: a key that is added or revoked is so at once. Where it has been damaged or
-    removed meanwhile, nobody is admitted; only a restart without the file opens the endpoint.
+    removed meanwhile, nobody is admitted; only who starts it anew without the file opens the endpoint.
 
     Args:
         path: the file of keys; None where everybody may ask.
+        required: nobody may ask while there is no file either: there has been one.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, required: bool = False) -> None:
         self.file = WatchedFile(path)
-        self.holders: dict[str, tuple[str, float]] | None = None  # by hash: name, and when it ends; None: all may ask
+        self.holders: dict[str, tuple[str, float]] | None = (
+            {} if required else None
+        )  # by hash: name, and when it ends; None: all may ask
 
     def admit(self, scope: Scope) -> str:
         """The name of the key that a request was sent with; empty where none is needed.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.config import Serving
+from components.serving.places import Places
 from components.task_types import Answer, Row
 from service.batching import Batcher
 from service.engine import Engine, cores, use_cores
@@ -32,17 +33,17 @@ class Answering:
     Args:
         source: `src` folder of the bundle to start with.
         metrics: what is counted.
-        trial_file: names a version that is tried beside; None where none ever is.
+        places: of these, `trial` names a version that is tried beside; `trial_end` is written when it is over.
     """
 
-    def __init__(self, source: Path, metrics: Metrics, trial_file: Path | None = None) -> None:
+    def __init__(self, source: Path, metrics: Metrics, places: Places) -> None:
         self.metrics = metrics
         self.live = Live(source, self._went_live, self._refused)
         self.batcher: Batcher[Engine] = Batcher(
             self.live.engine, lambda engine: engine.predictor, metrics.turned, threads=cores(), prepare=use_cores
         )
         metrics.waiting.set_function(lambda: self.batcher.waiting_texts)
-        self.trials = Trials(self.live, trial_file, metrics)
+        self.trials = Trials(self.live, places.trial, metrics, places.trial_end)
         self.bodies = BodyReader()
 
     def start(self, release_file: Path | None = None) -> None:

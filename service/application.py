@@ -38,10 +38,10 @@ class Application:
     def __init__(self, source: Path, places: Places | None = None) -> None:
         self.places = places or Places()
         self.metrics = Metrics()
-        self.answering = Answering(source, self.metrics, self.places.trial)
+        self.answering = Answering(source, self.metrics, self.places)
         self.live, self.batcher = self.answering.live, self.answering.batcher
         self.corrections = Corrections(self.answering, self.places.feedback)
-        self.access = Access(self.places.keys)
+        self.access = Access(self.places.keys, required=self.places.keys_required)
         self.log = RequestLog(self.places.requests)
         self.metrics.unlogged.set_function(lambda: self.log.lost)
         self.turned_away = 0  # by `refuse`, since the metrics were last read: a sum is cheaper than a counter

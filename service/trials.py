@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import BundleError, ProjectError
-from components.serving.trials import Trial, how_it_ended, note_end, read_trial
+from components.serving.trials import Trial, end_file, how_it_ended, note_end, read_trial
 from service.contest import Contest
 from service.engine import Engine, load_engine
 from service.live import Live, without_folders
@@ -27,10 +27,12 @@ class Trials:
         live: says which version answers.
         path: the file of the trial; None where nothing is ever tried.
         metrics: what is counted.
+        end: the file in which an end is noted; None for the one beside the file of the trial.
     """
 
-    def __init__(self, live: Live, path: Path | None, metrics: Metrics) -> None:
+    def __init__(self, live: Live, path: Path | None, metrics: Metrics, end: Path | None = None) -> None:
         self.live = live
+        self.end = end or (end_file(path) if path else None)
         self.file = WatchedFile(path)
         self.metrics = metrics
         self.current: Contest | None = None
@@ -82,7 +84,7 @@ class Trials:
             trial = read_trial(path)
             if trial is None:
                 return
-            if over := how_it_ended(path, trial):
+            if self.end and (over := how_it_ended(self.end, trial)):
                 self.last = _over(trial, over.reason)
                 return
             contest = Contest(trial, self._load(trial), self.metrics)
@@ -110,8 +112,8 @@ class Trials:
         self._end()
         self.last = contest.state()
         try:
-            if self.file.path is not None:
-                note_end(self.file.path, contest.trial, contest.verdict)
+            if self.end is not None:
+                note_end(self.end, contest.trial, contest.verdict)
         except ProjectError as error:
             log.error("A restart would begin the trial again: %s", error.problem)  # noqa: TRY400
 

@@ -92,6 +92,12 @@ def test_a_damaged_or_removed_file_admits_nobody(client: TestClient, keys: Path,
     assert key not in caplog.text
 
 
+def test_a_restart_after_the_file_is_gone_does_not_open_the_endpoint(client: TestClient, keys: Path):
+    client.app.access.__init__(keys, required=True)
+    assert ask(client, None) == 401
+    assert ask(client, add_key(keys, "shop")) == 200
+
+
 def test_a_refusal_says_how_to_ask(client: TestClient, keys: Path):
     add_key(keys, "shop")
     response = client.post("/predict", json={"text": "card"})

@@ -205,6 +205,7 @@ def test_the_endpoint_serves_what_the_release_file_of_its_model_names(tmp_path: 
     theirs, ours = read_places(launcher().places(environment)), places_of(settings, "shop")
     assert (theirs.release, theirs.trial, theirs.keys) == (ours.release, ours.trial, ours.keys)
     assert (theirs.feedback, theirs.requests) == (Path("/own/shop.jsonl"), Path("/own/logs/requests-shop.jsonl"))
+    assert theirs.trial_end == Path("/own/shop.ended.json")  # the home folder is not to be written
 
 
 def test_a_bundle_of_its_own_follows_nothing():

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from components.serving.api_keys import add_key
 from components.serving.endpoint_process import _environment
-from components.serving.places import Places
+from components.serving.keeper import Keeper
+from components.serving.places import Places, read_places
 from components.settings import read_settings
 
 SECRETS = (
@@ -31,3 +33,15 @@ def test_an_endpoint_inherits_no_secrets(tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_endpoint_is_told_which_release_it_follows(tmp_path: Path) -> None:
     given = _environment(read_settings({}, tmp_path), Places(release=tmp_path / "support.json"))
     assert given["REBERT_RELEASE_FILE"] == str(tmp_path / "support.json")
+    assert "REBERT_KEYS_REQUIRED" not in given
+
+
+def test_an_endpoint_that_is_started_again_is_told_that_there_were_keys(tmp_path: Path) -> None:
+    settings = read_settings({"REBERT_HOME": "home"}, tmp_path)
+    keeper = Keeper(settings, "support", None, 1, lambda: None, None)  # type: ignore[arg-type,return-value]
+    assert not keeper._wants_keys()
+    add_key(settings.keys, "shop")
+    assert keeper._wants_keys()
+    settings.keys.unlink()
+    places = Places(keys=settings.keys, keys_required=keeper._wants_keys())
+    assert read_places(_environment(settings, places)) == places

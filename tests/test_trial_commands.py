@@ -9,7 +9,7 @@ import pytest
 
 from components.errors import DataError, RegistryError
 from components.records import Bundle, RegisteredVersion
-from components.serving.places import feedback_file, trial_file
+from components.serving.places import feedback_file, trial_ends, trial_file
 from components.serving.trials import note_end, read_trial
 from components.settings import Settings
 from flows import commands, trials
@@ -42,14 +42,15 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return tiny_settings(tmp_path)
 
 
-def test_a_trial_is_begun_shown_and_ended(installation: Settings, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("place", [0, 1], ids=["an endpoint here", "one in a container"])
+def test_a_trial_is_begun_shown_and_ended(installation: Settings, capsys: pytest.CaptureFixture[str], place: int):
     file = trial_file(installation, "support")
     trials.show("support", installation, False)
     trials.begin("support", 2, installation, "canary", 0.05, False)
     trial = read_trial(file)
     assert (trial.version, trial.mode, trial.share) == (2, "canary", 0.05)
     trials.show("support", installation, False)
-    note_end(file, trial, "3 of 9 requests got no answer.")
+    note_end(trial_ends(installation, "support")[place], trial, "3 of 9 requests got no answer.")
     trials.show("support", installation, True)
     trials.end("support", installation)
     trials.end("support", installation)

@@ -17,7 +17,7 @@ from components.records import Bundle
 from components.serving.corrections import write_corrections
 from components.serving.places import Places
 from components.serving.releases import MODEL
-from components.serving.trials import begin_trial, end_trial, how_it_ended, note_end, read_trial
+from components.serving.trials import begin_trial, end_file, end_trial, how_it_ended, note_end, read_trial
 from service import trials
 from service.application import Application
 from tests.bundles import build_model, build_source, tiny_config
@@ -88,12 +88,25 @@ def test_a_canary_that_errs_is_ended_for_good_and_no_request_fails(client: TestC
     until(lambda: trial_of(client)["state"] == "ended")
     assert trial_of(client)["reason"] == "3 of 3 requests got no answer."
     trial = read_trial(place(client))
-    assert how_it_ended(place(client), trial).reason == "3 of 3 requests got no answer."
+    assert how_it_ended(end_file(place(client)), trial).reason == "3 of 3 requests got no answer."
     again = Application(client.app.live.source, client.app.places)
     with TestClient(again) as restarted:  # it does not begin anew
         until(lambda: trial_of(restarted))
         assert trial_of(restarted)["state"] == "ended"
         assert set(versions(restarted, 5)) == {1}
+
+
+def test_the_end_of_a_trial_is_noted_where_the_endpoint_may_write(
+    support_model: Path, tmp_path: Path, other: Bundle, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trials, "POLL_SECONDS", 0.02)
+    places = Places(trial=tmp_path / "home" / "support.json", trial_end=tmp_path / "own" / "support.ended.json")
+    trial = begin_trial(places.trial, other, "canary", 1.0)
+    with TestClient(Application(build_source(tmp_path, support_model, tiny_config()), places)) as client:
+        until(lambda: client.app.answering.trials.current)
+        client.app.answering.trials.current.verdict = "Too slow."
+        until(lambda: how_it_ended(places.trial_end, trial))
+    assert [path.name for path in places.trial.parent.iterdir()] == ["support.json"]
 
 
 def failing(bad: Any, compute: Any) -> Any:
@@ -132,11 +145,11 @@ def test_a_damaged_trial_file_changes_nothing(client: TestClient, text: str):
 
 
 def test_a_new_trial_of_the_same_version_is_another_trial(tmp_path: Path, other: Bundle):
-    file = tmp_path / "support.json"
+    file, end = tmp_path / "support.json", tmp_path / "support.ended.json"
     first = begin_trial(file, other, "canary", 0.1)
-    note_end(file, first, "Too slow.")
-    assert how_it_ended(file, first)
-    assert how_it_ended(file, begin_trial(file, other, "canary", 0.1)) is None
+    note_end(end, first, "Too slow.")
+    assert how_it_ended(end, first)
+    assert how_it_ended(end, begin_trial(file, other, "canary", 0.1)) is None
 
 
 def test_the_newest_correction_of_each_row_is_written(tmp_path: Path):

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -103,6 +104,7 @@ class Keeper:
         self.on_swap: Callable[[str, Bundle], None] | None = None
         self.good: Bundle | None = None  # the last one that is known to have answered
         self.failures = 0
+        self.keys_seen = False  # a child that is started again without the file of keys must not open
 
     def run(self, bundle: Bundle, ended: threading.Event) -> None:
         """Serve until `ended` is set.
@@ -126,7 +128,7 @@ class Keeper:
 
     def _serve_once(self, bundle: Bundle, ended: threading.Event) -> None:
         """Start the child and wait until it dies or the end comes."""
-        places = places_of(self.settings, self.name)
+        places = replace(places_of(self.settings, self.name), keys_required=self._wants_keys())
         log = endpoint_log(self.settings, self.name)
         with EndpointProcess(self.settings, bundle, self.listener, log, places) as child:
             child.wait_until_ready(self.ready_seconds, ended)
@@ -149,6 +151,7 @@ class Keeper:
                 _or_none(self.live)
                 asked = time.monotonic()
             version = child.version()
+            self._wants_keys()
             if version is not None:
                 answered = time.monotonic()
                 self._note_version(version, child.address.url)
@@ -164,6 +167,10 @@ class Keeper:
         self.good = newest
         if self.on_swap and swapped:
             self.on_swap(url, newest)
+
+    def _wants_keys(self) -> bool:
+        self.keys_seen = self.keys_seen or self.settings.keys.exists()
+        return self.keys_seen
 
 
 def _has_died(child: EndpointProcess, seconds: float) -> bool:

@@ -1,7 +1,8 @@
 """A version on trial beside the live one: the file that names it, and the file that says how it ended.
 
-`trials/NAME.json` is written by the command line and followed by running endpoints; `trials/NAME.ended.json` is written
-by an endpoint that has ended the trial by itself, so that it does not begin again with the next start.
+`trials/NAME.json` is written by the command line and followed by running endpoints; `NAME.ended.json`, beside it or
+where `REBERT_TRIAL_END_FILE` says, is written by an endpoint that has ended the trial by itself, so that it does not
+begin again with the next start.
 """
 
 from __future__ import annotations
@@ -104,26 +105,26 @@ def read_trial(path: Path) -> Trial | None:
         raise BundleError(f"{path} does not name a trial.", "begin the trial again; that writes it anew.") from error
 
 
-def note_end(path: Path, trial: Trial, reason: str) -> None:
-    """Write down that an endpoint has ended a trial by itself.
+def note_end(place: Path, trial: Trial, reason: str) -> None:
+    """Write down in this file that an endpoint has ended a trial by itself.
 
     Raises:
         StorageError: the file cannot be written.
     """
     ended = EndedTrial(version=trial.version, started=trial.started, ended=datetime.now(UTC), reason=reason)
-    place = _end_of(path)
     with storage_errors(place):
         write_whole(place, canonical(ended.model_dump(mode="json")))
 
 
-def how_it_ended(path: Path, trial: Trial) -> EndedTrial | None:
-    """How an endpoint has ended this trial; None where it goes on."""
+def how_it_ended(place: Path, trial: Trial) -> EndedTrial | None:
+    """How an endpoint has ended this trial, by the file of its end; None where it goes on."""
     try:
-        ended = EndedTrial.model_validate_json(_end_of(path).read_bytes())
+        ended = EndedTrial.model_validate_json(place.read_bytes())
     except (OSError, ValidationError):
         return None
     return ended if ended.started == trial.started else None
 
 
-def _end_of(path: Path) -> Path:
+def end_file(path: Path) -> Path:
+    """Where the end of a trial is written unless another place is named: beside the file of the trial."""
     return path.with_suffix(".ended.json")
