@@ -15,7 +15,7 @@ from components.models.engines import find_engine
 from components.models.golden import check_model
 from components.models.inference import Predictor, open_predictor
 from components.models.model_directory import Manifest, model_digest, read_golden, verify_model
-from components.serving.releases import MODEL, Release, engine_of, read_bundle_release
+from components.serving.releases import MODEL, Release, engine_of, read_bundle_release, verify_engine
 from components.task_types import Answer, Row
 from components.task_types.base import READING
 from service.requests import RequestReader, request_reader
@@ -88,6 +88,7 @@ def load_engine(source: Path) -> Engine:
     manifest = verify_model(folder, with_weights=find_engine(release.engine).reads_weights)
     if model_digest(folder) != release.model_digest:
         raise BundleError(f"The model in {source} is not the one that its release names.", "build the bundle again.")
+    verify_engine(source, release)
     speech = find_speech(manifest.task_type)
     predictor = open_predictor(folder, built, cores())
     check_model(predictor, built or folder)

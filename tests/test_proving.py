@@ -16,7 +16,7 @@ import pytest
 
 from components.errors import BundleError, ServingError
 from components.models.engine_building import build_engine
-from components.models.engines import read_facts
+from components.models.engines import EngineFacts, read_facts, write_facts
 from components.models.inference import Predictor
 from components.models.model_directory import (
     GoldenRow,
@@ -28,7 +28,7 @@ from components.models.model_directory import (
 )
 from components.records import Bundle
 from components.serving import proving
-from components.serving.bundling import build_bundle, find_bundle
+from components.serving.bundling import build_bundle, find_bundle, verify_bundle
 from components.serving.endpoint_process import Address, EndpointProcess, open_socket
 from components.serving.proving import _ask_patiently, _check_mixed, prove_bundle
 from components.serving.releases import UNPROVEN, Evidence
@@ -81,6 +81,11 @@ def test_a_bundle_with_openvino_is_proved_and_has_nothing_of_torch(support_model
         prove_bundle(settings, bundle, support_model)
     assert build_bundle(settings, config, version, support_model, Evidence(engine=tmp_path / "built")) == bundle
     read_facts(bundle.path / "src" / "engine")
+    (bundle.path / "src" / "engine" / "graph.xml").write_text("<net/>")
+    facts = EngineFacts.model_validate_json((bundle.path / "src" / "engine" / "engine.json").read_bytes())
+    write_facts(bundle.path / "src" / "engine", facts)  # a whole engine, but not the one that was measured
+    with pytest.raises(BundleError, match=r"engine in .* is not the one that its release names"):
+        verify_bundle(bundle.path / "src")
 
 
 def test_a_bundle_of_another_model_than_the_registry_is_refused(

@@ -21,7 +21,6 @@ from components.config import RunConfig, Serving
 from components.digests import SOURCE_ROOT, canonical, digest_file, digest_files, digest_of, project_sources
 from components.errors import BundleError
 from components.models.engines import find_engine, read_facts
-from components.models.engines.base import FACTS
 from components.models.model_directory import is_weights, model_digest, verify_model
 from components.records import Bundle, RegisteredVersion
 from components.serving.releases import (
@@ -33,8 +32,10 @@ from components.serving.releases import (
     Evidence,
     Kept,
     Release,
+    digest_of_engine,
     engine_of,
     read_bundle_release,
+    verify_engine,
 )
 from components.serving.requirements import pinned_requirements
 from components.settings import Settings, environment_of, without_secrets
@@ -97,6 +98,7 @@ def rebuild_bundle(settings: Settings, version: RegisteredVersion, model: Path, 
         "run_id": version.run_id,
         "model_digest": version.digest,
         "engine": _engine_name(kept.engine),
+        "engine_digest": digest_of_engine(kept.engine),
     }
     return _bundle_of(settings, said.model_copy(update=own), model, kept.engine, kept.reference)
 
@@ -143,8 +145,7 @@ def _bundle_of(
 ) -> Bundle:
     verify_model(model)
     sources, requirements = bundle_sources(), pinned_requirements(facts.engine)
-    own = digest_file(engine / FACTS) if engine else ""
-    content = digest_of([facts.model_dump(mode="json"), _digests(sources), requirements, own])
+    content = digest_of([facts.model_dump(mode="json"), _digests(sources), requirements])
     tag = f"{facts.name}:{facts.version}-{content[:12]}"
     path = settings.bento_home / "bentos" / tag.replace(":", "/")
     bundle = Bundle(tag, path.resolve(), facts.version, facts.model_digest)
@@ -177,6 +178,7 @@ def _facts(config: RunConfig, version: RegisteredVersion, model: Path, release: 
         decision=release.decision,
         serving=config.serving,
         engine=_engine_name(release.engine),
+        engine_digest=digest_of_engine(release.engine),
         trials=release.trials,
     )
 
@@ -195,6 +197,7 @@ def verify_bundle(source: Path) -> None:
     verify_model(source / MODEL, with_weights=needs_weights(read_bundle_release(source).engine))
     if engine := engine_of(source):
         read_facts(engine)
+    verify_engine(source, read_bundle_release(source))
 
 
 def bundle_sources() -> dict[str, Path]:

@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.config import Serving
-from components.digests import canonical
+from components.digests import canonical, digest_file
 from components.errors import BundleError
+from components.models.engines.base import FACTS
 from components.records import Bundle, EngineTrial, as_json
 from components.settings import Settings
 from components.step_store import storage_errors, write_whole
@@ -57,6 +58,7 @@ class Release(BaseModel):
     decision: str
     serving: Serving
     engine: str = "torch"
+    engine_digest: str = ""  # of the built engine's facts, which hold those of its files; older releases have none
     trials: tuple[EngineTrial, ...] = ()
 
 
@@ -90,6 +92,22 @@ def read_bundle_release(source: Path) -> Release:
 def engine_of(source: Path) -> Path | None:
     """The built engine of the bundle whose `src` folder is given."""
     return path if (path := source / ENGINE).is_dir() else None
+
+
+def verify_engine(source: Path, release: Release) -> None:
+    """Compare what a bundle's built engine says of its files with what the release says of the engine.
+
+    Raises:
+        BundleError: the engine is another one.
+    """
+    if release.engine_digest and release.engine_digest != digest_of_engine(engine_of(source)):
+        raise BundleError(f"The engine in {source} is not the one that its release names.", "build the bundle again.")
+
+
+def digest_of_engine(engine: Path | None) -> str:
+    """What a release says of a built engine; nothing of none."""
+    facts = engine / FACTS if engine else None
+    return digest_file(facts) if facts and facts.is_file() else ""
 
 
 def reference_of(source: Path) -> Path | None:
