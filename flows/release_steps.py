@@ -94,7 +94,7 @@ def check_bundle(
     log_measured(job.settings, version.run_id, measured)
     artifacts.publish_text(job.config.name, "measured", artifacts.as_table(measured))
     with temporary_folder() as place:
-        judged = judge_bundle(decision, measured, job.config.gate, place)
+        judged = judge_bundle(decision, measured, job.config.gate, place, optimised.trials)
         if judged is not decision:
             log_decision(job.settings, version.run_id, judged)
             artifacts.publish_file(job.config.name, "decision", judged.folder / "decision.md")

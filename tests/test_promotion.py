@@ -14,7 +14,7 @@ from scipy.stats import ttest_1samp
 
 from components.config import Gate
 from components.errors import DataError
-from components.records import EvaluationReport
+from components.records import EngineTrial, EvaluationReport
 from components.reports.bundle_rules import Measured, judge_bundle, measure_bundle
 from components.reports.comparison import join_answers, p_value_of
 from components.reports.promotion import Standard, decide_promotion
@@ -418,6 +418,24 @@ def test_the_calibration_of_the_engine_that_serves_is_held_to_the_limit(tmp_path
         "Refused by engine's calibration: expected_calibration_error of the engine that serves 0.0600, at most 0.05 is "
         "allowed."
     )
+
+
+def test_the_engines_that_were_tried_stand_in_the_decision(tmp_path):
+    decision = decide(tmp_path, report(tmp_path / "a", right(20)), None)
+    (tmp_path / "again").mkdir()
+    taken = EngineTrial("openvino", True, "Within 0.005.", 90.0, 2.5, 400.0, 0.95, 0.0, 1e-5)
+    left = replace(taken, engine="openvino-int8", accepted=False, reason="It loses 0.0200.", score=0.93, loss=0.02)
+    measured = Measured(20.0, 90.0, 9.0, 0.025)
+    judged = judge_bundle(decision, measured, Gate(), tmp_path / "again", (left, taken))
+    assert (judged.promote, judged.reason, judged.rules) == (decision.promote, decision.reason, decision.rules)
+    content = json.loads((judged.folder / "decision.json").read_text())
+    assert [(each["engine"], each["milliseconds"], each["loss"]) for each in content["engines"]] == [
+        ("openvino-int8", 2.5, 0.02),
+        ("openvino", 2.5, 0.0),
+    ]
+    words = (judged.folder / "decision.md").read_text()
+    assert "| openvino-int8 | It loses 0.0200. | 90.0 | 2.50 | 0.9300 | +0.0200 |" in words
+    assert "| openvino | taken | 90.0 | 2.50 | 0.9500 | +0.0000 |" in words
 
 
 def test_the_size_of_a_bundle_is_that_of_its_files_and_its_energy_what_its_cores_draw(tmp_path):

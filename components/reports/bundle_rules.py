@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.config import Gate
 from components.digests import canonical
-from components.records import GateRule, PromotionDecision, as_json
+from components.records import EngineTrial, GateRule, PromotionDecision, as_json
 from components.reports.decision_file import DECISION
 from components.reports.decision_words import decision_in_words
 
@@ -30,8 +31,12 @@ class Measured:
     calibration_error: float | None = None
 
 
-def judge_bundle(decision: PromotionDecision, measured: Measured, gate: Gate, folder: Path) -> PromotionDecision:
-    """The decision with the rules that the run file has for bundles; written anew to `folder` where there are any."""
+def judge_bundle(
+    decision: PromotionDecision, measured: Measured, gate: Gate, folder: Path, engines: Sequence[EngineTrial] = ()
+) -> PromotionDecision:
+    """The decision with the rules that the run file has for bundles, and with the engines that were tried for this one;
+    written anew to `folder` where there are any.
+    """
     rules = [
         GateRule(name, value <= limit, f"{words.format(value)}, at most {limit:g} is allowed")
         for name, value, limit, words in (
@@ -42,7 +47,7 @@ def judge_bundle(decision: PromotionDecision, measured: Measured, gate: Gate, fo
         )
         if limit is not None and value is not None
     ]
-    if not rules:
+    if not rules and not engines:
         return decision
     failed = [rule for rule in rules if not rule.passed]
     reason = f"Refused by {' and '.join(rule.name for rule in failed)}: {failed[0].sentence}." if failed else None
@@ -54,7 +59,7 @@ def judge_bundle(decision: PromotionDecision, measured: Measured, gate: Gate, fo
         rules=(*decision.rules, *rules),
     )
     before = json.loads((decision.folder / DECISION).read_text(encoding="utf-8"))
-    content = before | as_json(judged) | {"measured": as_json(measured)}
+    content = before | as_json(judged) | {"measured": as_json(measured), "engines": [as_json(each) for each in engines]}
     del content["folder"], content["digest"]
     (folder / DECISION).write_text(canonical(content), encoding="utf-8")
     (folder / "decision.md").write_text(decision_in_words(content), encoding="utf-8")

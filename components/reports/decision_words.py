@@ -26,6 +26,7 @@ def decision_in_words(content: Mapping[str, Any]) -> str:
         *_slices(content),
         *_gaps(content),
         *_behaviour(content),
+        *_engines(content),
     ]
     return "\n".join(rows) + "\n"
 
@@ -119,3 +120,14 @@ def _behaviour(content: Mapping[str, Any]) -> Iterator[str]:
         few = templates is not None and 0.5**templates > 1 - content["confidence"]
         tested = f"too few templates to test: {templates}" if few else _number(each["adjusted"])
         yield f"| {' | '.join(map(str, values))} | {_number(each['champion_failures'])} | {tested} |"
+
+
+def _engines(content: Mapping[str, Any]) -> Iterator[str]:
+    found = content.get("engines", ())
+    if not found:
+        return
+    yield from ("", "The engines that were tried to serve it:", "")
+    yield from (f"| engine | | MB | ms a text | {content['metric']} | loss |", "|---|---|---|---|---|---|")
+    for each in found:
+        numbers = f"{each['megabytes']:.1f} | {each['milliseconds']:.2f} | {each['score']:.4f} | {each['loss']:+.4f}"
+        yield f"| {each['engine']} | {'taken' if each['accepted'] else each['reason']} | {numbers} |"
