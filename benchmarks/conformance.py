@@ -1,6 +1,6 @@
 """Schemathesis asks what the OpenAPI document of an endpoint allows and forbids: no fault, no answer it does not name.
 
-    python benchmarks/conformance.py [--cases 2000] [--seeds 1 2 3] [--quick]
+    python benchmarks/conformance.py [--cases 1000] [--seeds 1 2 3] [--quick]
 
 `--cases` is for each operation and seed. Needs schemathesis, which is among the development dependencies.
 """

@@ -2,9 +2,10 @@
 
     python benchmarks/swapping.py [--cycles 20] [--rate 50] [--quick]
 
-An endpoint process follows its release file, which is rewritten as a promotion and a rollback rewrite it; requests are
-sent at a fixed rate meanwhile, whether answers come or not. A version may answer a request if, at some instant of it,
-it was committed: from the moment when the release file names it to the moment when the next one is seen to answer.
+An endpoint process follows its release file, which is rewritten by the `write_release` that ends a promotion and a
+rollback; MLflow's part of either is not run. Requests are sent at a fixed rate meanwhile, whether answers come or not.
+A version may answer a request if, at some instant of it, it was committed: from the moment when the release file names
+it to the moment when the next one is seen to answer.
 """
 
 from __future__ import annotations

@@ -138,7 +138,8 @@ def benchmark_page() -> str:
         result = json.loads(path.read_text(encoding="utf-8"))
         lines += [f"## {path.stem}", "", f"`{_command(result)}`, {result['date']}.", ""]
         if result.get("goal"):
-            lines += [f"Goal: {result['goal']}.", ""]
+            missed = "; ".join(_missed(result))
+            lines += [f"Goal: {result['goal']}.", "", *([f"**Missed**: {missed}.", ""] if missed else [])]
         lines += [f"Machine: {_machine(result['machine'])}.", "", *result["tables"], ""]
         lines += [result["note"], ""] if result.get("note") else []
     return "\n".join(lines).rstrip() + "\n"
@@ -147,6 +148,24 @@ def benchmark_page() -> str:
 def _command(result: dict[str, Any]) -> str:
     """What was run; older results do not say with which arguments."""
     return shlex.join(["python", f"benchmarks/{result['benchmark']}.py", *result.get("arguments", [])])
+
+
+def _missed(result: dict[str, Any]) -> Iterator[str]:
+    """What of a benchmark's goal its numbers do not reach; of those whose goals are several."""
+    if result["benchmark"] == "hostile":
+        usual, *attacks = ((each["attack"], float(each["p99"].split()[0])) for each in result["attacks"])
+        for attack, found in attacks:
+            if found >= 1.2 * usual[1]:
+                yield f"with {attack} the others' p99 was {found / usual[1]:.2f} times the usual"
+    if result["benchmark"] == "overload":
+        if result["share_of_peak"] < 0.9:
+            yield f"goodput was {result['share_of_peak']:.0%} of the peak"
+        if result["refused_p99_ms"] > 50:
+            yield f"refusals took {result['refused_p99_ms']:.0f} ms (p99)"
+        if result["statuses"].get("500"):
+            yield f"{result['statuses']['500']} answers were 500"
+        if max(result["killed_seconds"]) > 3:
+            yield f"after kill -9 it was back within {max(result['killed_seconds']):.1f} s"
 
 
 def _machine(found: dict[str, Any]) -> str:

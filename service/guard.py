@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
@@ -211,16 +212,22 @@ def _refusal(problem: Problem) -> Reply:
     return Reply(problem.body(), JSON, problem.status, problem.headers)
 
 
-@cache
 def busy_response(seconds: int) -> bytes:
-    """The refusal of a request that may come again after so many seconds, as bytes; made once."""
-    return whole_response(too_busy(seconds))
+    """The refusal of a request that may come again after so many seconds, as bytes; made once but for its id."""
+    before, after = _busy_parts(seconds)
+    return before + os.urandom(8).hex().encode() + after
 
 
-def whole_response(problem: Problem) -> bytes:
-    """A refusal as the bytes of its response."""
+@cache
+def _busy_parts(seconds: int) -> tuple[bytes, bytes]:
+    before, _, after = whole_response(too_busy(seconds), "{id}").partition(b"{id}")
+    return before, after
+
+
+def whole_response(problem: Problem, request: str) -> bytes:
+    """A refusal of a request with this id as the bytes of its response."""
     body = problem.body()
-    own = {"content-type": JSON, "content-length": str(len(body)), **problem.headers}
+    own = {"content-type": JSON, "content-length": str(len(body)), "x-request-id": request, **problem.headers}
     lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
     lines += [name + b": " + value for name, value in SAFE]
     lines += [f"{name}: {value}".encode() for name, value in own.items()]

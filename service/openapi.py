@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.engine import Engine
+from service.line_batches import MOST_BYTES
 from service.responses import Alive, Error, Explanation, ModelFacts, Ready, Stored, response_model
 
 ERRORS = {
@@ -36,6 +37,7 @@ KEYS = {
 }
 ANY_KEY: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"header": []}]
 LINES = "application/x-ndjson"
+REQUEST_ID = {"X-Request-Id": {"description": "Names the request in the log.", "schema": {"type": "string"}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,10 @@ def _question(name: str, summary: str, request: dict[str, Any], response: dict[s
 
 
 def _with_limit(questions: dict[str, Any], largest: int) -> dict[str, Any]:
-    for operation in questions.values():
+    for path, operation in questions.items():
         too_large = operation["post"]["responses"]["413"]
-        too_large["description"] = too_large["description"].format(largest=largest)
+        limit = MOST_BYTES if path == "/batch" else largest
+        too_large["description"] = too_large["description"].format(largest=limit)
     return questions
 
 
@@ -162,18 +165,16 @@ def _open(name: str, summary: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _page(name: str, summary: str, content: dict[str, Any], errors: tuple[int, ...] = OF_PAGE) -> dict[str, Any]:
-    good = {"description": summary, "content": content}
+    good = {"description": summary, "headers": REQUEST_ID, "content": content}
     bad = {str(status): _error(status) for status in errors}
     return {"operationId": name, "summary": summary, "responses": {"200": good, **bad}}
 
 
 def _error(status: int) -> dict[str, Any]:
     schema = {"$ref": REFERENCE.format(model="Error")}
-    response: dict[str, Any] = {"description": ERRORS[status], "content": _json(schema)}
-    if status in RETRIED:
-        wait = {"description": "Seconds to wait.", "schema": {"type": "string"}}
-        response["headers"] = {"Retry-After": wait}
-    return response
+    wait = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string"}}}
+    headers = {**REQUEST_ID, **(wait if status in RETRIED else {})}
+    return {"description": ERRORS[status], "headers": headers, "content": _json(schema)}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

@@ -59,10 +59,11 @@ class ModelFacts(BaseModel):
     explains: bool = Field(description="Whether POST /explain divides its scores among words.")
     corrections: bool = Field(description="Whether POST /feedback takes true answers.")
     labels: list[str]
-    max_length: int = Field(description="Tokens; the rest of a longer text is not read.")
+    max_length: int = Field(description="Tokens of a window; a longer text is read in several that overlap.")
     metrics: dict[str, float] = Field(description="Scores on the frozen rows.")
     digest: str = Field(description="SHA-256 of the model directory's manifest.")
     decision: str = Field(description="Why it is live.")
+    engine: str = Field(description="What computes its answers.")
     refused: Refusal | None = Field(description="The newer version that was not switched to, and why.")
     trial: TrialFacts | None = Field(description="The version that is tried beside, or was last.")
 

@@ -49,7 +49,10 @@ def _explanation(
         **row,
         **options,
         **({"label": wanted} if labels else {}),
-        "versions": (Versions, absent(f"Versions of the text that are asked about, at most; {VERSIONS} unless given.")),
+        "versions": (
+            Versions,
+            absent(f"About how many versions of a longer text are asked about; {VERSIONS} unless given."),
+        ),
     }
     return create_model(
         "ExplainRequest", __config__=_config(shown), __doc__="A row whose answer shall be explained.", **fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -14,8 +15,7 @@ import uvicorn
 
 from service import connections
 from service.connections import MOST_HEAD_BYTES, refusing
-from service.guard import whole_response
-from service.problems import too_busy
+from service.guard import busy_response
 
 BUSY: set[bytes] = set()
 BODIES: list[bytes] = []
@@ -57,7 +57,7 @@ async def answer(scope, receive, send) -> None:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     def refuse(url: bytes) -> bytes | None:
-        return whole_response(too_busy(3.0)) if url in BUSY else None
+        return busy_response(3) if url in BUSY else None
 
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         config = uvicorn.Config(
@@ -105,6 +105,7 @@ def test_what_is_refused_never_reaches_the_application_and_the_connection_goes_o
     refused, answered = found.split(b"HTTP/1.1 ")[1:]
     assert refused.startswith(b"429 Too Many Requests\r\n")
     assert b"retry-after: 3\r\n" in refused
+    assert re.search(rb"x-request-id: [0-9a-f]{16}\r\n", refused)
     assert refused.endswith(b'send it again after 3 s."}}')
     assert answered.startswith(b"200 OK")
     assert BODIES == [b"abc"]

@@ -220,6 +220,10 @@ def test_the_openapi_document_has_the_limits_of_this_model(client: TestClient, p
     assert (one["top_k"]["minimum"], one["top_k"]["type"]) == (1, "integer")
     responses = document["paths"]["/predict"]["post"]["responses"]
     assert set(responses) == {"200", "400", "401", "405", "408", "413", "415", "422", "429", "500", "503"}
+    assert all("X-Request-Id" in response["headers"] for response in responses.values())
+    of_batch = document["paths"]["/batch"]["post"]["responses"]["413"]["description"]
+    assert of_batch == f"The body is larger than {256 << 20} bytes."
+    assert set(client.get("/model").json()) == set(schemas["ModelFacts"]["properties"])
     pairs = pair_client.get("/openapi.json").json()["components"]["schemas"]
     assert pairs["SeveralRows"]["properties"]["texts"]["items"] == {"$ref": "#/components/schemas/Row"}
 

@@ -72,7 +72,7 @@ def plan_explanation(row: Mapping[str, Any], inputs: Sequence[str], versions: in
     Args:
         row: the row; its other keys stay as they are in every version.
         inputs: its texts.
-        versions: of them at most so many, where not all are asked about.
+        versions: of them about so many, where not all are asked about; with many parts more, for `FEWEST_ORDERS`.
         seed: of the orders; the same question gets the same explanation.
     """
     parts = _parts(row, inputs)
