@@ -120,6 +120,7 @@ class Contest:
             return
         if self.batcher.waiting_texts + len(rows) > MOST_WAITING_COPIES:
             self.counts.dropped += 1
+            self.metrics.dropped_copy(self.trial.mode, self.trial.version)
             return
         task = asyncio.get_running_loop().create_task(self._compare(rows, live))
         self.copies.add(task)  # the loop itself holds tasks only weakly

@@ -1,14 +1,15 @@
 """What Prometheus reads: BentoML's own names for requests, so that its dashboards work, and ours for the model.
 
 BentoML's middleware is off: it makes a new series for each path that anyone tries, and halves the throughput. Counted
-here, `endpoint` is one of our pages or `other`, and `service_version` the model version that was live.
+here, `endpoint` is one of our pages or `other`, and `service_version` the model version that was live. All of ours say
+under `service_name`, as BentoML's do, which model it is: Prometheus may read the endpoints of several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -24,6 +25,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.name = ""  # of the model, once one is live
         of_request = ("endpoint", "service_name", "service_version", "http_response_code")
         name = "bentoml_service_request"
         self.requests = Counter(f"{name}_total", "Requests.", of_request, registry=self.registry)
@@ -62,6 +64,12 @@ class Metrics:
             of_trial,
             registry=self.registry,
         )
+        self.dropped = Counter(
+            "rebert_trial_dropped_total",
+            "Copies that were not made, for want of time.",
+            of_trial,
+            registry=self.registry,
+        )
         self.trial_errors = Counter(
             "rebert_trial_errors_total", "Requests without an answer.", of_trial, registry=self.registry
         )
@@ -75,7 +83,17 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of them in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them, ours with the name of the model."""
+        for family in self.registry.collect():
+            if family.name.startswith("rebert_"):
+                named = ({**sample.labels, "service_name": self.name} for sample in family.samples)
+                family.samples = [
+                    sample._replace(labels=labels) for sample, labels in zip(family.samples, named, strict=True)
+                ]
+            yield family
 
     def count(self, endpoint: str, name: str, version: str, status: int, seconds: float) -> None:
         """A request was answered."""
@@ -95,6 +113,10 @@ class Metrics:
         self.tried_rows.labels(*labels).inc(rows)
         self.disagreements.labels(*labels).inc(disagreements)
         self.trial_errors.labels(*labels).inc(failed)
+
+    def dropped_copy(self, mode: str, version: int) -> None:
+        """A shadow got no copy of a request."""
+        self.dropped.labels(mode, str(version)).inc()
 
     def trial(self, mode: str | None, version: int) -> None:
         """This version is tried from now on; None for none."""
@@ -119,6 +141,7 @@ class Metrics:
 
     def went_live(self, name: str, version: int, digest: str) -> None:
         """This version answers from now on; what counts labels begins anew, or each version would leave its series."""
+        self.name = name
         self.swaps.inc()
         self.labels.clear()
         self.confidence.clear()

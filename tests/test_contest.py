@@ -193,7 +193,7 @@ def test_a_shadow_counts_where_it_decides_otherwise_and_answers_nobody(begin, sa
     assert asyncio.run(run()) == [None] * 5
     assert (contest.counts.rows, contest.counts.disagreements) == (20, disagreements)
     text = contest.metrics.text().decode()
-    assert 'rebert_trial_rows_total{mode="shadow",version="2"} 20.0' in text
+    assert 'rebert_trial_rows_total{mode="shadow",service_name="",version="2"} 20.0' in text
 
 
 def test_a_shadow_that_falls_behind_drops_copies(begin, monkeypatch):

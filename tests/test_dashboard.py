@@ -25,8 +25,9 @@ def samples() -> dict[str, set[str]]:
     metrics.staged(0, 1, 2, 3, 4)
     metrics.turned(3, 0.1)
     metrics.tried("shadow", 2, 1, 1, False)
+    metrics.dropped_copy("shadow", 2)
     metrics.trial("shadow", 2)
-    found = [sample for family in metrics.registry.collect() for sample in family.samples]
+    found = [sample for family in metrics.collect() for sample in family.samples]
     return {sample.name: set(sample.labels) for sample in found}
 
 
@@ -41,6 +42,16 @@ def test_every_series_of_the_dashboard_is_counted_with_the_labels_that_it_asks_f
         for name, selector in re.findall(r"\b((?:rebert|bentoml)_\w+)(?:\{(.*?)\})?", expression):
             assert name in known, name
             assert set(re.findall(r"(\w+)=~?\"", selector)) <= known[name], expression
+
+
+def test_every_series_of_the_dashboard_is_of_the_chosen_model():
+    for expression in expressions():
+        for name, selector in re.findall(r"\b((?:rebert|bentoml)_\w+)(?:\{(.*?)\})?", expression):
+            assert re.search(r'name=~"\$model"', selector), (name, expression)
+    metrics = Metrics()
+    metrics.went_live("support", 1, "0" * 64)
+    ours = [sample for family in metrics.collect() for sample in family.samples if sample.name.startswith("rebert_")]
+    assert {sample.labels["service_name"] for sample in ours} == {"support"}
 
 
 def test_everything_of_interest_is_on_the_dashboard():

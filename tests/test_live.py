@@ -85,9 +85,9 @@ def test_a_damaged_version_is_refused_without_our_folders_and_forgotten_after_a_
         1,
         "support:2-x/src/model is not what was trained: config.json changed, is missing or was added.",
     )
-    assert "rebert_release_refused 1.0" in application.metrics.text().decode()
+    assert 'rebert_release_refused{service_name="support"} 1.0' in application.metrics.text().decode()
     assert look_at(application, settings, bundle_of(tmp_path / "one" / "src", 1)) == (1, None)
-    assert "rebert_release_refused 0.0" in application.metrics.text().decode()
+    assert 'rebert_release_refused{service_name="support"} 0.0' in application.metrics.text().decode()
 
 
 def test_a_version_with_other_answers_than_its_trainers_is_refused(

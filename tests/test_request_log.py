@@ -117,7 +117,7 @@ def test_what_does_not_fit_into_the_queue_is_counted_and_told(support_model: Pat
     with TestClient(app) as client:
         for _ in range(5):
             assert client.post("/predict", json={"text": "card"}).status_code == 200
-        assert "rebert_unlogged_requests 3.0" in client.get("/metrics").text
+        assert 'rebert_unlogged_requests{service_name="support"} 3.0' in client.get("/metrics").text
         begin()
         until(lambda: app.log.waiting_rows == 0)
         client.post("/predict", json={"text": "card"})
@@ -150,7 +150,7 @@ def test_a_log_that_cannot_be_written_stops_nobody(support_model: Path, tmp_path
         assert client.post("/predict", json={"text": "secret card"}).status_code == 200
         until(lambda: not client.app.log.thread.is_alive())
         assert client.post("/predict", json={"text": "secret card"}).status_code == 200
-        assert "rebert_unlogged_requests 2.0" in client.get("/metrics").text
+        assert 'rebert_unlogged_requests{service_name="support"} 2.0' in client.get("/metrics").text
         assert client.app.log.lines.empty()
     assert "secret" not in capfd.readouterr().err
 
