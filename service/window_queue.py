@@ -22,7 +22,12 @@ SHORT_COMPANY = 4  # windows; a smaller batch also takes shorter ones and pads t
 
 
 class Work(Protocol):
-    """What a model version does for the batcher; called from several threads."""
+    """What a model version does for the batcher; called from several threads.
+
+    `most_together` are the windows and tokens of its largest batch; None for those that a CPU likes.
+    """
+
+    most_together: tuple[int, int] | None
 
     def encode(self, rows: Sequence[Row]) -> Windows:
         """What the network shall read of each row."""
@@ -109,7 +114,8 @@ class WindowQueue(Generic[Engine]):
         if not self.heaps:
             return []
         version, steps = first = min(self.heaps, key=lambda key: self.heaps[key][0][:2])
-        most = max(1, min(MOST_WINDOWS_TOGETHER, MOST_TOKENS_TOGETHER // (steps * LIKE_TOKENS)))
+        windows, tokens = self.heaps[first][0][2].work.most_together or (MOST_WINDOWS_TOGETHER, MOST_TOKENS_TOGETHER)
+        most = max(1, min(windows, tokens // (steps * LIKE_TOKENS)))
         keys = [first]
         if len(self.heaps[first]) < SHORT_COMPANY and (version, steps - 1) in self.heaps:
             keys.append((version, steps - 1))

@@ -19,6 +19,8 @@ from service.problems import Problem
 class Model:
     """Answers with the text itself, a window a letter; holds each batch until `gate` is open."""
 
+    most_together: tuple[int, int] | None = None
+
     def __init__(self) -> None:
         self.turns: list[list[str]] = []
         self.gate = threading.Event()
@@ -114,6 +116,13 @@ def test_a_batch_has_a_size_and_a_larger_request_goes_in_several(batcher: Batche
     results = asyncio.run(behind_closed_gate(batcher, model, *requests))
     assert results[1:] == [(2, ["a", "b", "c"]), (3, ["d"])]
     assert model.turns == [["first"], ["a", "b"], ["c", "d"]]
+
+
+def test_an_engine_may_like_larger_batches(batcher: Batcher[int], model: Model):
+    model.most_together = (64, 4096)
+    requests = [lambda: ask(batcher, *["ab"] * 40)]
+    asyncio.run(behind_closed_gate(batcher, model, *requests))
+    assert [len(turn) for turn in model.turns[1:]] == [40]
 
 
 def test_windows_of_unlike_lengths_are_not_padded_to_each_other(batcher: Batcher[int], model: Model):

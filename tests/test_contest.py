@@ -28,6 +28,7 @@ class Version:
 
     says: str = "card"
     shows: bool = True
+    most_together = None
     seconds: float = 0.0
     errs: bool = False
 

@@ -65,11 +65,18 @@ def config(**serving: Any) -> RunConfig:
     ],
 )
 def test_engines_are_tried_from_the_fastest_to_the_most_exact(wanted, flags, order, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(optimising, "cpu_flags", lambda: flags)
     kind = type(find_engine("openvino-bf16"))
     has_bf16 = "amx_bf16" in flags
     monkeypatch.setattr(kind, "is_useful", lambda engine: engine.name != "openvino-bf16" or has_bf16)
     assert engines_to_try(wanted) == order
+
+
+def test_a_gpu_computes_with_torch(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert engines_to_try("auto") == ("torch-bf16", "torch")
+    assert engines_to_try("openvino") == ("openvino", "torch")
 
 
 def test_the_engine_that_is_taken_answers_as_it_was_measured(tiny_model: Path, judged, tmp_path: Path):

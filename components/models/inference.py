@@ -66,6 +66,7 @@ class Predictor:
         self.tolerance = engine.tolerance_here() if engine else TOLERANCE
         self.at_once = threads if engine and engine.thread_per_batch else 1
         self.shapes = Shapes(engine.row_sizes, engine.length_step) if engine else Shapes()
+        self.most_together: tuple[int, int] | None = getattr(run, "most_together", None)
         self.padding = padding_of(tokenizer)
         self.kept: dict[Hashable, NDArray[np.float32]] = {}
 

@@ -14,6 +14,9 @@ from components.models.model_directory import read_manifest
 from components.task_types import find_task_type
 from components.task_types.base import Arrays, Run, TaskType
 
+# Windows and tokens of a batch: a GPU that gets no more than a CPU stands still for most of the time. Not measured.
+TOGETHER_ON_GPU = (128, 16384)
+
 
 class TorchRun:
     """A torch network as numpy sees it.
@@ -28,6 +31,7 @@ class TorchRun:
         self.network = network
         self.task_type = task_type
         self.half = half
+        self.most_together = TOGETHER_ON_GPU if network.device.type == "cuda" else None
         self.lock = threading.Lock()  # one call uses all cores; two at once would be in each other's way
 
     def __call__(self, inputs: Arrays) -> NDArray[np.float32]:
