@@ -6,6 +6,7 @@ import errno
 import json
 import socket
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from components.settings import Settings
 from components.step_store import write_whole
 from components.supervision.programs import Condition, Listener
 from components.supervision.supervised import RETRIES, Supervised
-from flows.serving import live_bundle
+from flows.serving import live_bundle, tell_refusal
 
 PORTS_TRIED = 100
 
@@ -51,6 +52,7 @@ class ChampionEndpoint(Supervised):
                     on_ready=self._is_ready,
                     on_death=self._has_died,
                     on_swap=self._is_ready,
+                    on_refusal=partial(tell_refusal, self.name, self.settings),
                     live=lambda: live_bundle(self.name, self.settings),
                     ended=self._end,
                 )
@@ -91,7 +93,7 @@ def port_of(name: str, wanted: int, settings: Settings, host: str) -> int:
     """
     if wanted == 0:
         return 0
-    file = settings.home / "up" / "ports.json"
+    file = _ports_file(settings)
     had = _read_ports(file)
     if name in had and had[name].wanted == wanted:
         return had[name].port
@@ -100,6 +102,16 @@ def port_of(name: str, wanted: int, settings: Settings, host: str) -> int:
     found = next((port for port in tried if port not in taken and _is_free(host, port)), wanted)
     write_whole(file, json.dumps({**had, name: Place(wanted, found)}, indent=2, sort_keys=True) + "\n")
     return found
+
+
+def known_port(name: str, settings: Settings) -> int | None:
+    """The port that the endpoint of a model last had here; None where it was served by hand only."""
+    place = _read_ports(_ports_file(settings)).get(name)
+    return place.port if place else None
+
+
+def _ports_file(settings: Settings) -> Path:
+    return settings.home / "up" / "ports.json"
 
 
 class Place(NamedTuple):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
+from functools import partial
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from components.errors import RegistryError
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from flows.job import Job
 
 log = logging.getLogger("rebert.serving")
+SWAP_SECONDS = 5.0  # that a running endpoint has for a rollback before its operator is told
 
 
 def roll_back(name: str, settings: Settings, to: int | None, reason: str, as_json_object: bool) -> None:
@@ -31,10 +35,42 @@ def roll_back(name: str, settings: Settings, to: int | None, reason: str, as_jso
     bundle = bundle_of(settings, target)
     event = registry.rollback(settings, name, target.version, reason=reason)
     write_release(settings, name, bundle)
+    _wait_for_endpoint(name, settings, bundle)
     if as_json_object:
         console.print_json({"model": name, "champion": event.after, "bundle": bundle.tag, "event": as_json(event)})
     else:
         console.print_text(f"The champion of '{name}' is version {event.after} again, instead of {event.before}.")
+
+
+def _wait_for_endpoint(name: str, settings: Settings, bundle: Bundle) -> None:
+    """Say so where an endpoint of this machine goes on with another version; say nothing where none is running."""
+    from components.serving.endpoint_process import Address, version_at
+    from components.serving.releases import read_bundle_release
+    from flows.endpoints import known_port
+
+    limits = read_bundle_release(bundle.path / "src").serving
+    address = Address("127.0.0.1", known_port(name, settings) or limits.port)
+    ends = monotonic() + SWAP_SECONDS
+    while (version := version_at(address)) not in (None, bundle.version):
+        if monotonic() > ends:
+            console.say(
+                f"The endpoint at {address.url} still answers with version {version}; if it is the one of '{name}', "
+                "its log and 'refused' of GET /model say why."
+            )
+            return
+        sleep(0.2)
+
+
+def tell_refusal(name: str, settings: Settings, refused: Bundle, live: int) -> None:
+    """Tell the operator of a release that the endpoint does not switch to."""
+    from components.notices import Notice
+    from components.serving.keeper import endpoint_log
+    from flows.notifying import send_once
+
+    why = f"The endpoint does not switch to version {refused.version} ({refused.tag}) and goes on with {live}."
+    log.error("%s: %s", name, why)
+    look = f"tail {shlex.quote(str(endpoint_log(settings, name)))}"
+    send_once(settings, Notice(name, "refused", None, why, look, f"endpoint: {refused.tag}"))
 
 
 def _finish_earlier_move(name: str, settings: Settings) -> bool:
@@ -210,7 +246,8 @@ def serve_model(name: str, settings: Settings, host: str | None, port: int | Non
     def say_swap(_url: str, bundle: Bundle) -> None:
         console.say(f"{name} version {bundle.version} answers now.")
 
-    serve(settings, name, host, port, on_ready=say, on_swap=say_swap, live=lambda: live_bundle(name, settings))
+    live, tell = partial(live_bundle, name, settings), partial(tell_refusal, name, settings)
+    serve(settings, name, host, port, on_ready=say, on_swap=say_swap, on_refusal=tell, live=live)
 
 
 def _is_loopback(host: str) -> bool:

@@ -163,11 +163,7 @@ class EndpointProcess:
 
     def version(self) -> int | None:
         """The model version that answers now; None while none does. Waits up to a second."""
-        try:
-            status, content = ask(self.address, "GET", "/readyz", seconds=1.0)
-        except (OSError, ValueError, http.client.HTTPException):
-            return None
-        return int(content["version"]) if status == 200 else None
+        return version_at(self.address)
 
     def stop(self) -> None:
         """Let it answer what it has and end; kill it if it does not."""
@@ -195,6 +191,15 @@ def _environment(settings: Settings, places: Places) -> dict[str, str]:
     known = {**DEFAULTS, **os.environ, **environment_of(settings)}
     kept = {name: value for name, value in without_secrets(known).items() if NEEDED.fullmatch(name)}
     return {**kept, **environment_of_places(places), "PYTHONUNBUFFERED": "1"}
+
+
+def version_at(address: Address) -> int | None:
+    """The model version that answers at an address; None while none does. Waits up to a second."""
+    try:
+        status, content = ask(address, "GET", "/readyz", seconds=1.0)
+        return int(content["version"]) if status == 200 else None
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        return None
 
 
 def ask(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from types import FrameType
 
@@ -25,6 +26,7 @@ from components.settings import Settings
 WATCH_SECONDS = 0.5  # between two questions whether the child still answers
 HANGING_SECONDS = 30.0  # without an answer before it is killed and started again
 FOLLOW_SECONDS = 15.0  # between two looks at what is live
+REFUSED_SECONDS = 60.0  # after which a release that a child has not swapped to is one that it refuses
 STABLE_SECONDS = 30.0  # a child that lived so long was not at fault: the next pause is short again
 PAUSES = (0.0, 0.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the first, second, ... start in a row
 
@@ -38,6 +40,7 @@ def serve(
     on_ready: Callable[[str, Bundle], None] | None = None,
     on_death: Callable[[], None] | None = None,
     on_swap: Callable[[str, Bundle], None] | None = None,
+    on_refusal: Callable[[Bundle, int], None] | None = None,
     live: Callable[[], Bundle] | None = None,
     ended: threading.Event | None = None,
     ready_seconds: float = READY_SECONDS,
@@ -52,6 +55,7 @@ def serve(
         on_ready: told the address and the bundle each time a child has become ready.
         on_death: told each time a child has died that was ready before.
         on_swap: told the address and the bundle each time a child has gone over to another version.
+        on_refusal: told once of a release that the child does not swap to, and the version that answers instead.
         live: finds the bundle that is live and has the release file name it, asked at each start and now and then;
             None for the one that the release file names.
         ended: ends the serving when it is set, besides the signals.
@@ -69,7 +73,7 @@ def serve(
         _signals_set(ended),
     ):
         keeper = Keeper(settings, name, listener, ready_seconds, live, on_ready)
-        keeper.on_death, keeper.on_swap = on_death, on_swap
+        keeper.on_death, keeper.on_swap, keeper.on_refusal = on_death, on_swap, on_refusal
         keeper.run(bundle, ended)
 
 
@@ -102,6 +106,8 @@ class Keeper:
         self.on_ready = on_ready
         self.on_death: Callable[[], None] | None = None
         self.on_swap: Callable[[str, Bundle], None] | None = None
+        self.on_refusal: Callable[[Bundle, int], None] | None = None
+        self.refused: tuple[Bundle | None, float] = None, 0.0  # which does not answer, and since when
         self.good: Bundle | None = None  # the last one that is known to have answered
         self.failures = 0
         self.keys_seen = False  # a child that is started again without the file of keys must not open
@@ -161,12 +167,25 @@ class Keeper:
     def _note_version(self, version: int, url: str) -> None:
         """Keep in mind, and tell, that the child has swapped to another version."""
         newest = _or_none(lambda: read_release(self.settings, self.name))
+        self._look_for_refusal(newest, version)
         if newest is None or newest.version != version:
             return
         swapped = self.good is not None and self.good.version != version
         self.good = newest
         if self.on_swap and swapped:
             self.on_swap(url, newest)
+
+    def _look_for_refusal(self, newest: Bundle | None, version: int) -> None:
+        """GET /model says it with the reason, but only to who has an API key."""
+        refused, since = self.refused
+        if newest is None or newest.version == version:
+            self.refused = None, 0.0
+        elif newest != refused:
+            self.refused = newest, time.monotonic()
+        elif time.monotonic() - since > REFUSED_SECONDS:
+            self.refused = newest, inf
+            if self.on_refusal:
+                self.on_refusal(newest, version)
 
     def _wants_keys(self) -> bool:
         self.keys_seen = self.keys_seen or self.settings.keys.exists()
