@@ -73,9 +73,10 @@ def test_engines_are_tried_from_the_fastest_to_the_most_exact(wanted, flags, ord
     assert engines_to_try(wanted) == order
 
 
-def test_a_gpu_computes_with_torch(monkeypatch):
+def test_what_is_served_elsewhere_needs_no_gpu_because_the_training_had_one(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert engines_to_try("auto") == ("torch-bf16", "torch")
+    assert engines_to_try("auto")[0].startswith("openvino")
+    assert engines_to_try("torch-bf16") == ("torch-bf16", "torch")
     assert engines_to_try("openvino") == ("openvino", "torch")
 
 

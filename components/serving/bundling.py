@@ -6,28 +6,22 @@ missing file shows here and not in production; it appears in the store in one re
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from components.config import RunConfig, Serving
-from components.digests import SOURCE_ROOT, canonical, digest_file, digest_files, digest_of, project_sources
+from components.digests import SOURCE_ROOT, digest_file, digest_files, digest_of, project_sources
 from components.errors import BundleError
 from components.models.engines import find_engine, read_facts
-from components.models.model_directory import is_weights, model_digest, verify_model
+from components.models.model_directory import model_digest, verify_model
 from components.records import Bundle, RegisteredVersion
+from components.serving.bento_build import build, copy_files, publish, room, stage
 from components.serving.releases import (
     ENGINE,
     MODEL,
     REFERENCE,
-    RELEASE,
     UNPROVEN,
     Evidence,
     Kept,
@@ -38,11 +32,7 @@ from components.serving.releases import (
     verify_engine,
 )
 from components.serving.requirements import pinned_requirements
-from components.settings import Settings, environment_of, without_secrets
-from components.step_store import storage_errors
-
-SERVICE = "service.endpoint:Endpoint"
-BUILD_SECONDS = 300
+from components.settings import Settings
 
 
 def build_bundle(
@@ -151,19 +141,19 @@ def _bundle_of(
     bundle = Bundle(tag, path.resolve(), facts.version, facts.model_digest)
     if _is_whole(bundle, facts):
         return bundle
-    with _room(settings) as room:
-        staging = room / "staging"
-        _stage(staging, sources, facts)
-        built = _build(replace(settings, bento_home=room / "home"), staging, tag, facts.description, requirements)
-        _copy(model, built / "src" / MODEL, with_weights=needs_weights(facts.engine))
+    with room(settings) as place:
+        staging = place / "staging"
+        stage(staging, sources, facts)
+        built = build(replace(settings, bento_home=place / "home"), staging, tag, facts.description, requirements)
+        copy_files(model, built / "src" / MODEL, with_weights=needs_weights(facts.engine))
         if engine:
-            _copy(engine, built / "src" / ENGINE)
+            copy_files(engine, built / "src" / ENGINE)
         if reference:
-            _copy(reference, built / "src" / REFERENCE)
+            copy_files(reference, built / "src" / REFERENCE)
         verify_bundle(built / "src")
         if not proven:
             (built / UNPROVEN).touch()
-        _publish(built, bundle.path)
+        publish(built, bundle.path)
     return bundle
 
 
@@ -237,87 +227,3 @@ def _sources_are_whole(source: Path) -> bool:
     expected = bundle_sources()
     there = [source / name for name in expected]
     return all(path.is_file() for path in there) and digest_files(there, source) == _digests(expected)
-
-
-@contextmanager
-def _room(settings: Settings) -> Iterator[Path]:
-    """A private folder on the store's disk that is gone afterwards, whatever happens."""
-    with storage_errors(settings.bento_home):
-        settings.bento_home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="building-", dir=settings.bento_home) as folder:
-            yield Path(folder).resolve()
-
-
-def _stage(staging: Path, sources: Mapping[str, Path], facts: Release) -> None:
-    for name, path in sources.items():
-        target = staging / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    (staging / RELEASE).write_text(canonical(facts.model_dump(mode="json")), encoding="utf-8")
-
-
-BUILD = """
-import json, sys
-# An editable installation would lend the modules that the bundle lacks.
-sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in str(finder)]
-import bentoml
-order = json.load(sys.stdin)
-try:
-    import service.endpoint  # BentoML alone would not say what is missing
-    bentoml.bentos.build(
-        order["service"], name=order["name"], version=order["version"], build_ctx=order["staging"],
-        description=order["description"], labels=order["labels"],
-        python={"packages": order["requirements"], "lock_packages": False},
-    )
-except Exception as error:
-    sys.exit(f"{type(error).__name__}: {str(error).splitlines()[0]}")
-"""
-
-
-def _build(settings: Settings, staging: Path, tag: str, description: str, requirements: Iterable[str]) -> Path:
-    name, _, version = tag.partition(":")
-    order = {
-        "service": SERVICE,
-        "name": name,
-        "version": version,
-        "staging": str(staging),
-        "description": f"{description or name}\n",
-        "labels": {"built-by": "rebert"},
-        "requirements": list(requirements),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", BUILD],
-        cwd=staging,
-        env=without_secrets({**os.environ, **environment_of(settings)}),
-        input=json.dumps(order),
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS,
-        check=False,
-    )
-    built = settings.bento_home / "bentos" / name / version
-    if done.returncode or not (built / "bento.yaml").is_file():
-        reason = (done.stderr.strip() or "no output").splitlines()[-1]
-        raise BundleError(f"BentoML cannot build {tag}: {reason}", "run 'rebert doctor'; if it is fine, report this.")
-    return built
-
-
-def _copy(folder: Path, target: Path, *, with_weights: bool = True) -> None:
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):  # copytree would hide a full disk
-        if with_weights or not is_weights(path.name):
-            copy = target / path.relative_to(folder)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
-
-
-def _publish(built: Path, target: Path) -> None:
-    """Move the Bento into the store in one step; whoever was there first has the same content."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        built.rename(target)
-    except OSError:
-        if not (target / "bento.yaml").is_file():
-            raise
-    latest = target.parent / ".latest.new"
-    latest.write_text(target.name, encoding="utf-8")
-    latest.replace(target.parent / "latest")

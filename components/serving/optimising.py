@@ -79,14 +79,13 @@ def engines_to_try(wanted: str) -> tuple[str, ...]:
     """Names of engines, each with those that are tried where it loses too much.
 
     `auto` begins with int8, but where the processor multiplies tiles of bfloat16 (AMX) with that: it is as fast there,
-    keeps more digits, and a new shape of a batch costs it a quarter. Where there is a GPU, torch computes on it.
+    keeps more digits, and a new shape of a batch costs it a quarter. It takes none that needs a GPU or torch where
+    another will do: the machine that trains may have what the one that serves has not.
     """
     if wanted == "torch-bf16":
         return (wanted, "torch")
     if wanted != "auto":
         return MOST_EXACT_LAST[MOST_EXACT_LAST.index(wanted) :]
-    if find_engine("torch-bf16").is_useful():
-        return ("torch-bf16", "torch")
     fast = ("openvino-bf16", "openvino-int8") if "amx_bf16" in cpu_flags() else MOST_EXACT_LAST[:2]
     return tuple(name for name in (*fast, "openvino", "torch") if find_engine(name).is_useful())
 
