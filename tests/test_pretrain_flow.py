@@ -65,7 +65,17 @@ def test_the_first_pretraining_is_registered_and_promoted_with_its_numbers_by_ph
         "corpus", "vocabulary", "examples", "phase_1", "phase_2",
         "evaluate", "register", "decide", "optimise", "bundle", "prove", "promote",
     ]  # fmt: skip
-    names = {"mlm_loss", "mlm_accuracy", "mlm_perplexity", "nsp_loss", "nsp_accuracy"}
+    names = {
+        "mlm_loss",
+        "mlm_accuracy",
+        "mlm_perplexity",
+        "nsp_loss",
+        "nsp_accuracy",
+        "nsp_pairs",
+        "nsp_low",
+        "nsp_high",
+        "nsp_chance",
+    }
     assert {f"phase_{number}_{name}" for number in (1, 2) for name in names} <= result["metrics"].keys()
     found = open_store(settings).get_run(result["run_id"])
     assert found.data.metrics["phase_2/mlm_loss"] == pytest.approx(result["metrics"]["phase_2_mlm_loss"])

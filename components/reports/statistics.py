@@ -118,6 +118,15 @@ def interval(values: Numbers, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def wilson(right: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of a share of independent rows.
+
+    Source: Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
+    """
+    found = scipy.stats.binomtest(right, rows).proportion_ci(confidence, method="wilson")
+    return float(found.low), float(found.high)
+
+
 def _resamplings(rows: int, samples: int, seed: int) -> Iterator[tuple[int, Numbers]]:
     """How often each row is drawn, (chunk, rows), with the number of each chunk's first resampling."""
     generator = np.random.default_rng(seed)
