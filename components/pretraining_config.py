@@ -21,7 +21,8 @@ class Corpus(Section):
     form: Form = Field(
         "sentences",
         description="sentences: one a line, blank lines between documents; lines: each line is a document; files: each "
-        "file is one. Documents are split into sentences. In JSONL each line is a document in any case.",
+        "file is one, with blank lines between paragraphs. The last two are split into sentences. In JSONL each line is "
+        "a document in any case.",
     )
     column: str = Field("text", description="Key of the text in JSON lines.")
     held_out: Annotated[float, Field(gt=0, lt=0.5)] = Field(
