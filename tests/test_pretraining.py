@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
+import shlex
 import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -173,6 +177,50 @@ def test_two_processes_of_which_one_is_killed_give_the_curve_of_one(alone, job, 
     assert "going on from step" in (tmp_path / "phase" / "training.log").read_text(encoding="utf-8")
     assert losses(model.history) == pytest.approx(alone[1], rel=1e-3)
     assert model.digest == verify_and_digest(model.folder)
+
+
+@pytest.mark.slow
+def test_two_machines_that_meet_give_the_curve_of_one(alone, job, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    launch = {"processes": 1, "nodes": 2, "rendezvous": f"localhost:{port}", "restarts": 0}
+    shared = changed(job, tmp_path / "phase", launch=launch)
+    other = OtherMachine()
+    logging.getLogger("rebert.launch").addHandler(other)
+    try:
+        model = pretrain_in_process(shared)
+        assert [process.wait(60) for process in other.started] == [0]
+    finally:
+        logging.getLogger("rebert.launch").removeHandler(other)
+        other.end()
+    assert losses(model.history) == pytest.approx(alone[1], rel=1e-3)
+
+
+class OtherMachine(logging.Handler):
+    """Does what a person does elsewhere: starts the command that the run has told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        command = record.getMessage().rpartition("\n")[2]
+        self.started.append(subprocess.Popen(shlex.split(command), stdin=subprocess.DEVNULL))
+
+    def end(self) -> None:
+        for process in self.started:
+            process.kill()
+
+
+def test_the_command_for_other_machines_agrees_with_the_launcher_here(tmp_path):
+    from components.processes.elastic import Launch, command_elsewhere
+
+    words = shlex.split(command_elsewhere(Launch(2, 3, "first:29400", restarts=5), tmp_path / "job.json", threads=4))
+    assert {"--nproc-per-node=2", "--nnodes=3", "--max-restarts=5", "--rdzv-endpoint=first:29400"} <= set(words)
+    assert {"OMP_NUM_THREADS=4", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"} <= set(words)
+    assert words[-3:] == ["components.processes.child", "none", str(tmp_path / "job.json")]
 
 
 def verify_and_digest(folder: Path) -> str:
