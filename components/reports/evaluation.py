@@ -18,6 +18,7 @@ from components.behaviour.examination import count_failures, examine_behaviour
 from components.behaviour.templates import Case
 from components.config import Evaluation
 from components.digests import canonical, digest_file, digest_of
+from components.errors import DataError
 from components.models.inference import Predictor
 from components.models.model_directory import model_digest
 from components.records import EvaluationReport
@@ -71,9 +72,9 @@ def evaluate_model(
     predictions = frame.assign(predicted=said, score=confidence, quality=quality, correct=quality >= 1)
     predictions.to_parquet(folder / PREDICTIONS, index=False)
     metrics = task_type.metrics(truths, answers, spec)
-    intervals = _intervals(task_type, truths, said, settings)
     mistakes = worst_mistakes(task_type, predictions)
     mistakes.to_csv(folder / MISTAKES, index=False)
+    intervals = _intervals(task_type, truths, said, settings, documents_of(frame, settings.documents))
     report = {
         "metrics": metrics,
         "intervals": intervals,
@@ -100,6 +101,23 @@ def evaluate_model(
     )
 
 
+def documents_of(rows: pd.DataFrame, column: str | None) -> list[str] | None:
+    """The document of each frozen row; None where no column is named and every row stands for itself.
+
+    Raises:
+        DataError: some rows have none.
+    """
+    if column is None:
+        return None
+    nameless = int(rows[column].isna().sum())
+    if nameless:
+        raise DataError(
+            f"{nameless} frozen rows have nothing in '{column}', which evaluation.documents names.",
+            "fill that column in the file of data.test, or leave evaluation.documents out.",
+        )
+    return [str(value) for value in rows[column]]
+
+
 def _what_they_say(rows: pd.DataFrame, task_type: TaskType) -> str:
     """The digest of texts and labels: a further column, another file name or order make no other rows of them."""
     columns = [name for name in (*task_type.texts, "label") if name in rows]
@@ -119,10 +137,14 @@ def _behaviour(
 
 
 def _intervals(
-    task_type: TaskType, truths: Sequence[str], said: Sequence[str], settings: Evaluation
+    task_type: TaskType,
+    truths: Sequence[str],
+    said: Sequence[str],
+    settings: Evaluation,
+    documents: Sequence[str] | None,
 ) -> dict[str, tuple[float, float]]:
     statistics = [task_type.statistic(metric, truths, said) for metric in task_type.metric_names]
-    values = bootstrap_scores(statistics, len(truths), settings.bootstrap_samples, seed=0)
+    values = bootstrap_scores(statistics, len(truths), settings.bootstrap_samples, 0, documents)
     return {metric: interval(own, CONFIDENCE) for metric, own in zip(task_type.metric_names, values, strict=True)}
 
 
