@@ -68,6 +68,9 @@ class PretrainedModel(Section):
         return self
 
 
+# Source: Devlin et al. 2019, and google-research/bert on going on from a checkpoint: a larger rate forgets what it knows.
+RATE_FROM_SCRATCH = 1e-4
+RATE_GOING_ON = 2e-5
 # What decides the shape of a network's weights.
 DOCUMENT = "document"  # column of the scored passages that says which document each is of
 SHAPE = {
@@ -118,8 +121,11 @@ class Phase(Section):
     epochs: float = Field(10, gt=0, le=1000, description="Passes over the examples.")
     batch_size: int = Field(32, ge=1, description="Sequences a step, of all processes together.")
     accumulation_steps: int = Field(1, ge=1, description="Parts in which a step's sequences are read to save memory.")
-    learning_rate: float = Field(
-        1e-4, gt=0, le=1, description="Peak learning rate; 1e-4 from scratch, 2e-5 going on, 1e-3 for tiny models."
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Peak learning rate; left out: 1e-4 from scratch, 2e-5 going on from model.base. Tiny models take 1e-3.",
     )
 
     @model_validator(mode="after")
@@ -234,6 +240,12 @@ class PretrainingConfig(Section):
         """Processes on all machines together."""
         return self.launch.processes * self.launch.nodes
 
+    def learning_rate(self, phase: Phase) -> float:
+        """The peak of a phase."""
+        if phase.learning_rate is not None:
+            return phase.learning_rate
+        return RATE_FROM_SCRATCH if self.model.base is None else RATE_GOING_ON
+
     def fine_tuning_settings(self, phase: Phase) -> Training:
         """A phase in the words that the training of every model uses."""
         shared = self.training
@@ -241,7 +253,7 @@ class PretrainingConfig(Section):
             epochs=phase.epochs,
             batch_size=phase.batch_size // (self.processes * phase.accumulation_steps),
             accumulation_steps=phase.accumulation_steps,
-            learning_rate=phase.learning_rate,
+            learning_rate=self.learning_rate(phase),
             warmup_share=shared.warmup_share,
             weight_decay=shared.weight_decay,
             early_stopping_patience=None,

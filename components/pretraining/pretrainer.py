@@ -67,7 +67,7 @@ class Pretrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         return Plan(
             rows=rows,
             rows_a_step=phase.batch_size,
-            learning_rate=phase.learning_rate,
+            learning_rate=self.config.learning_rate(phase),
             metric=METRIC,
             evaluate_steps=ceil(steps / self.config.training.evaluations),
             writes=self.is_world_process_zero(),
