@@ -118,6 +118,12 @@ class TaskType(ABC):
         """Texts and label of a row from the columns of its file, or why it has none. Called if `rewrites`."""
         return {role: value for role, value in values.items() if value is not None}
 
+    def settings_of_file(
+        self, rows: Iterable[Mapping[str, str | None]], settings: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The settings that `read` gets for the rows of a file: with what only all of them together tell."""
+        return settings
+
     def suggest(self, labels: Sequence[str]) -> Mapping[str, Any]:
         """Settings for the section `task` that true answers ask for, where the defaults do not suit them."""
         return {}
