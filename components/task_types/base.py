@@ -158,11 +158,15 @@ class TaskType(ABC):
         return []
 
     def start(self, targets: NDArray[Any], spec: Spec) -> dict[str, Any]:
-        """The first `Spec.fitted`: what training must know of all its windows' targets, such as their scale."""
+        """The first `Spec.fitted`: what training must know of its targets, such as their scale.
+
+        Args:
+            targets: of what an epoch draws: of each row one, where its windows share it.
+        """
         return {}
 
     def weights(self, targets: NDArray[Any], spec: Spec) -> NDArray[np.float32] | None:
-        """What `loss` gets as weights where training.class_weights is balanced; `targets` are those of all windows."""
+        """What `loss` gets as weights where training.class_weights is balanced; `targets` as `start` gets them."""
         return None
 
     def prepare(
