@@ -58,12 +58,17 @@ def exclusive_scores(evidence: Numbers, temperature: float) -> Numbers:
 
 
 def independent_scores(evidence: Numbers, slope: float, offset: float) -> Numbers:
-    """Probabilities of labels that are judged one by one: entailment against contradiction, or a scaled cosine."""
+    """Probabilities of labels that are judged one by one, by the fitted line through their logits."""
     from scipy.special import expit
 
-    logits = evidence[:, 0] - evidence[:, 1] if evidence.ndim == 2 else slope * evidence + offset
-    scores: Numbers = expit(logits)
+    scores: Numbers = expit(slope * independent_logits(evidence) + offset)
     return scores
+
+
+def independent_logits(evidence: Numbers) -> Numbers:
+    """Evidence for each label of a row by itself, (labels,): entailment less contradiction, or the scaled cosine."""
+    logits: Numbers = evidence[:, 0] - evidence[:, 1] if evidence.ndim == 2 else evidence
+    return logits
 
 
 def fit_logistic(evidence: Numbers, truth: NDArray[np.bool_]) -> tuple[float, float]:
