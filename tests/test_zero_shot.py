@@ -21,7 +21,7 @@ from components.prompts.prompt_network import entailment_columns
 from components.prompts.prompt_scores import fit_logistic
 from components.reports.evaluation import evaluate_model
 from components.reports.plots import draw_training
-from components.task_types import Spec, find_task_type
+from components.task_types import Spec, Windows, find_task_type
 from components.training.fine_tuning import train_model
 from components.training.tokenization import tokenize_dataset
 from service.application import Application
@@ -338,3 +338,14 @@ def test_labels_that_are_judged_one_by_one_are_calibrated_with_entailment_too(pr
     spec = dataclasses.replace(predictor.spec, fitted=found)
     (answer,) = TYPE.answers([{"text": "a", "multi_label": True}], [np.array([[3.0, 1.0], [0, 0], [0, 0]])], spec)
     assert answer["scores"][0] == pytest.approx(1 / (1 + np.exp(-(found["slope"] * 2 + found["offset"]))))
+
+
+def test_windows_count_by_their_tokens():
+    from components.prompts.label_prompts import Question
+    from components.prompts.prompt_scores import entailment_evidence
+
+    features = [{"input_ids": [1] * length, "prompt": [1] * length} for length in (30, 10)]
+    question = Question(("card",), ("about card",), False)
+    outputs = [np.array(own, np.float32) for own in ([4, 0], [0, 4])]
+    (evidence,) = entailment_evidence([question], Windows(features, [0, 0]), outputs)
+    assert evidence.tolist() == [[3, 1]]
