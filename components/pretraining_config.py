@@ -21,8 +21,8 @@ class Corpus(Section):
     form: Form = Field(
         "sentences",
         description="sentences: one a line, blank lines between documents; lines: each line is a document; files: each "
-        "file is one, with blank lines between paragraphs. The last two are split into sentences. In JSONL each line is "
-        "a document in any case.",
+        "file is one, with blank lines between paragraphs. The last two are split into sentences. In JSONL each line "
+        "is a document in any case.",
     )
     column: str = Field("text", description="Key of the text in JSON lines.")
     held_out: Annotated[float, Field(gt=0, lt=0.5)] = Field(
@@ -68,7 +68,7 @@ class PretrainedModel(Section):
         return self
 
 
-# Source: Devlin et al. 2019, and google-research/bert on going on from a checkpoint: a larger rate forgets what it knows.
+# Source: Devlin et al. 2019; google-research/bert on going on from a checkpoint, where a larger rate forgets.
 RATE_FROM_SCRATCH = 1e-4
 RATE_GOING_ON = 2e-5
 # What decides the shape of a network's weights.
@@ -125,7 +125,8 @@ class Phase(Section):
         None,
         gt=0,
         le=1,
-        description="Peak learning rate; left out: 1e-4 from scratch, 2e-5 going on from model.base. Tiny models take 1e-3.",
+        description="Peak learning rate; left out: 1e-4 from scratch, 2e-5 going on from model.base. "
+        "Tiny models take 1e-3.",
     )
 
     @model_validator(mode="after")

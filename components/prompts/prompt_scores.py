@@ -17,7 +17,7 @@ Vectors = Sequence[NDArray[np.float32]]
 
 
 def entailment_evidence(questions: Sequence[Question], windows: Windows, outputs: Vectors) -> list[Numbers]:
-    """Logits of entailment and contradiction, (labels, 2) a row: the mean over the windows of the row's text, by tokens."""
+    """Logits of entailment and contradiction, (labels, 2) a row: the mean over its text's windows, by tokens."""
     starts = np.cumsum([0, *(len(question.labels) for question in questions)], dtype=np.int64)
     labels = np.array([window["prompt"][0] - 1 for window in windows.features], np.int64)
     places = starts[np.array(windows.rows, np.int64)] + labels

@@ -102,7 +102,7 @@ def seed_interval(gaps: Numbers) -> tuple[float, float]:
 
 
 def _row_gaps(metric: str, untouched: Sequence[EvaluationReport], adapted: Sequence[EvaluationReport]) -> Numbers:
-    """The difference averaged over the seeds, on resampled rows or documents, the same for every seed and both bases."""
+    """The difference averaged over the seeds, on resampled rows or documents, the same for all seeds and bases."""
     task_type = find_task_type(untouched[0].task_type)
     statistics = []
     for report in (*untouched, *adapted):

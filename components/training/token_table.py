@@ -62,7 +62,7 @@ class TokenTable:
 
     @property
     def drawn_targets(self) -> NDArray[Any]:
-        """The targets of what an epoch has: one of each row where its windows share it, so that long ones count once."""
+        """The targets of what an epoch has: one of each row where its windows share it; long ones count once."""
         if self.shape == "tokens":
             return self.targets
         first = np.flatnonzero(np.diff(self.groups, prepend=-1))
