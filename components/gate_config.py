@@ -45,7 +45,8 @@ class Evaluation(Section):
         None,
         min_length=1,
         description="Column with the document, customer or passage of a row, where rows of one are not independent: "
-        "tests and intervals of the gate then resample these; left out: every row stands for itself.",
+        "tests and intervals of the gate then resample these; left out: every row stands for itself, "
+        "in question answering every passage.",
     )
     min_slice_rows: int = Field(30, ge=1, description="Smaller slices are listed but not judged.")
     bootstrap_samples: int = Field(1000, ge=100, le=100_000, description="Resamplings behind each interval.")

@@ -21,7 +21,8 @@ class Corpus(Section):
     form: Form = Field(
         "sentences",
         description="sentences: one a line, blank lines between documents; lines: each line is a document; files: each "
-        "file is one. Documents are split into sentences. In JSONL each line is a document in any case.",
+        "file is one, with blank lines between paragraphs. The last two are split into sentences. In JSONL each line "
+        "is a document in any case.",
     )
     column: str = Field("text", description="Key of the text in JSON lines.")
     held_out: Annotated[float, Field(gt=0, lt=0.5)] = Field(
@@ -67,6 +68,9 @@ class PretrainedModel(Section):
         return self
 
 
+# Source: Devlin et al. 2019; google-research/bert on going on from a checkpoint, where a larger rate forgets.
+RATE_FROM_SCRATCH = 1e-4
+RATE_GOING_ON = 2e-5
 # What decides the shape of a network's weights.
 DOCUMENT = "document"  # column of the scored passages that says which document each is of
 SHAPE = {
@@ -117,8 +121,12 @@ class Phase(Section):
     epochs: float = Field(10, gt=0, le=1000, description="Passes over the examples.")
     batch_size: int = Field(32, ge=1, description="Sequences a step, of all processes together.")
     accumulation_steps: int = Field(1, ge=1, description="Parts in which a step's sequences are read to save memory.")
-    learning_rate: float = Field(
-        1e-4, gt=0, le=1, description="Peak learning rate; 1e-4 from scratch, 2e-5 going on, 1e-3 for tiny models."
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Peak learning rate; left out: 1e-4 from scratch, 2e-5 going on from model.base. "
+        "Tiny models take 1e-3.",
     )
 
     @model_validator(mode="after")
@@ -233,6 +241,12 @@ class PretrainingConfig(Section):
         """Processes on all machines together."""
         return self.launch.processes * self.launch.nodes
 
+    def learning_rate(self, phase: Phase) -> float:
+        """The peak of a phase."""
+        if phase.learning_rate is not None:
+            return phase.learning_rate
+        return RATE_FROM_SCRATCH if self.model.base is None else RATE_GOING_ON
+
     def fine_tuning_settings(self, phase: Phase) -> Training:
         """A phase in the words that the training of every model uses."""
         shared = self.training
@@ -240,7 +254,7 @@ class PretrainingConfig(Section):
             epochs=phase.epochs,
             batch_size=phase.batch_size // (self.processes * phase.accumulation_steps),
             accumulation_steps=phase.accumulation_steps,
-            learning_rate=phase.learning_rate,
+            learning_rate=self.learning_rate(phase),
             warmup_share=shared.warmup_share,
             weight_decay=shared.weight_decay,
             early_stopping_patience=None,

@@ -153,7 +153,12 @@ def pretrain_phase(
 
 def _phase_in_words(model: TrainedModel) -> str:
     found = model.validation_metrics
-    pairs = f", next sentence {found['nsp_accuracy']:.1%}" if "nsp_accuracy" in found else ""
+    pairs = ""
+    if "nsp_accuracy" in found:
+        pairs = (
+            f", next sentence {found['nsp_accuracy']:.1%} ({found['nsp_low']:.1%} to {found['nsp_high']:.1%} of "
+            f"{found['nsp_pairs']:,.0f} pairs, chance {found['nsp_chance']:.1%})"
+        )
     return f"held-out MLM loss {found['mlm_loss']:.3f}, accuracy {found['mlm_accuracy']:.1%}{pairs}"
 
 

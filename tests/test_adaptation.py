@@ -16,12 +16,18 @@ from components.reports.adaptation import compare_bases, seed_interval
 ROWS = 400
 
 
-def report(folder: Path, right: np.ndarray, test_digest: str = "rows") -> EvaluationReport:
+def report(
+    folder: Path, right: np.ndarray, test_digest: str = "rows", customers: np.ndarray | None = None
+) -> EvaluationReport:
     folder.mkdir(parents=True)
     truths = np.where(np.arange(ROWS) % 2 == 0, "good", "bad")
     said = np.where(right, truths, "other")
     rows = pd.DataFrame({"label": truths, "predicted": said})
+    if customers is not None:
+        rows["customer"] = customers
     rows.to_parquet(folder / "predictions.parquet")
+    content = {"documents": None if customers is None else "customer"}
+    (folder / "report.json").write_text(json.dumps(content), encoding="utf-8")
     score = float(right.mean())
     return EvaluationReport(
         folder, "d", "m", test_digest, "text_classification", ROWS, "accuracy", {"accuracy": score}, {}
@@ -63,6 +69,22 @@ def test_two_rows_are_too_few_however_many_seeds_agree(tmp_path):
     assert found.over_seeds[0] > 0
     assert found.over_rows[0] == 0
     assert found.verdict == "no difference shown"
+
+
+def test_rows_of_few_documents_are_little_evidence(tmp_path):
+    """Thirty rows more are right with every seed: of thirty customers that shows it, of three it does not."""
+    base = np.zeros(ROWS, bool)
+    more = np.arange(ROWS) < 30
+    verdicts = {}
+    for name, customers in (("many", np.arange(ROWS)), ("few", np.arange(ROWS) // 10)):
+        arms = [
+            [report(tmp_path / f"{name}-{arm}-{seed}", right, customers=customers) for seed in range(2)]
+            for arm, right in (("before", base), ("after", more))
+        ]
+        verdicts[name] = compare_bases([0, 1], *arms, tmp_path)
+    assert verdicts["many"].over_rows[0] > 0
+    assert verdicts["few"].over_rows[0] == 0
+    assert verdicts["few"].verdict == "no difference shown"
 
 
 def test_the_interval_over_seeds_is_students():

@@ -32,7 +32,7 @@ def random_crf(draw: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]
     return [draw.normal(scale=2, size=(length, 5)).astype(np.float32) for length in draw.integers(1, 5, size=4)], moves
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_decoding_is_that_of_brute_force(seed: int):
     texts, moves = random_crf(np.random.default_rng(seed))
@@ -81,4 +81,4 @@ def test_best_tags_make_only_legal_moves():
     names = tag_names(LABELS)
     for tags in best_tags([draw.normal(scale=5, size=(30, 5)) for _ in range(20)], moves):
         named = [names[tag] for tag in tags]
-        assert first_orphan([*named, "B-end"]) is None  # a B, so that the tags are not taken for IO
+        assert first_orphan(named) is None

@@ -60,6 +60,27 @@ def test_an_entity_without_a_beginning_is_refused_or_repaired(tags: str):
     assert len(spans_of_label(repaired["label"])) == 2
 
 
+def test_one_row_does_not_make_a_file_io():
+    """Of a BIO file a row whose only tag is I- is a mistake; of a file with nothing but I- it is not."""
+    import pyarrow as pa
+
+    from components.data.canonical_rows import rewrite
+
+    wrong = ["O", "I-PER", "O"]
+
+    def faults(*others: list[str], repair: bool = False) -> dict[int, Fault]:
+        tags = [json.dumps(row) for row in (wrong, *others)]
+        table = pa.table({"tokens": [json.dumps(list("abc"))] * len(tags), "tags": tags})
+        settings = {"illegal_sequences": "repair" if repair else "refuse"}
+        return rewrite(table, {"tokens": "tokens", "tags": "tags"}, TYPE, settings, ())[1]
+
+    refused = {0: Fault("illegal_sequence", "tag 1, 'I-PER', follows 'O'")}
+    for letter in "BSUEL":
+        assert faults(["O", "O", "O"], [f"{letter}-LOC", "O", "O"])[0] == refused[0]
+    assert faults(["I-LOC", "I-LOC", "O"]) == {}
+    assert faults(["B-LOC", "I-LOC", "O"], repair=True) == {}
+
+
 def test_a_fault_names_the_tag():
     assert read(tokens=["a", "b"], tags=["O", "B"]) == Fault("illegal_tags", "tag 1 is 'B'")
     fault = read(tokens=["a", "b", "c"], tags=["B-LOC", "O", "I-LOC"])

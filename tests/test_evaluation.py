@@ -47,6 +47,21 @@ def test_the_mistakes_are_a_table_the_most_confident_first(evaluated):
     assert table.to_dict("records") == json.loads((folder / "report.json").read_text())["mistakes"]
 
 
+def test_the_report_counts_rows_in_several_windows_and_rows_that_are_cut(evaluated):
+    metrics = evaluated("one").metrics
+    assert metrics["cut_share"] == 0
+    assert 0 <= metrics["windowed_share"] <= 1
+
+
+def test_rows_of_two_documents_have_wide_intervals(evaluated):
+    rows, documents = evaluated("rows"), evaluated("documents", documents="desk")
+    assert documents.metrics == rows.metrics
+    widths = [high - low for low, high in (rows.intervals["accuracy"], documents.intervals["accuracy"])]
+    assert widths[0] != widths[1]
+    scores = pd.read_parquet(documents.folder / "predictions.parquet").groupby("desk")["correct"].mean()
+    assert documents.intervals["accuracy"] == pytest.approx((scores.min(), scores.max()))
+
+
 def test_slices_that_are_judged_otherwise_are_another_report(evaluated):
     lenient, strict = evaluated("lenient", min_slice_rows=5), evaluated("strict", min_slice_rows=50)
     assert lenient.metrics == strict.metrics

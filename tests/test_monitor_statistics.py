@@ -11,7 +11,8 @@ from scipy.special import rel_entr
 from scipy.stats import norm
 
 from components.monitoring import two_samples
-from components.monitoring.accuracy import Evidence, Judgement, add_judgements, log_evidence, wilson
+from components.monitoring.accuracy import Evidence, Judgement, add_judgements, log_evidence
+from components.reports.statistics import wilson
 
 LABELS = 77
 

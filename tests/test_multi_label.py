@@ -170,7 +170,7 @@ def trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training: `data`, `training` and `evaluation`."""
     folder = tmp_path_factory.mktemp("multi-label")
     splits = {"train": topic_rows(240, 1), "validation": topic_rows(60, 2), "test": topic_rows(60, 3)}
-    chosen = {"epochs": 7, "batch_size": 8, "learning_rate": 3e-3, "device": "cpu", "class_weights": "balanced"}
+    chosen = {"epochs": 14, "batch_size": 8, "learning_rate": 3e-3, "device": "cpu", "class_weights": "balanced"}
     metric = {"metric": "micro_f1"}
     model = train_small(folder, tiny_base, splits, LABELS, task_type="multi_label", training=chosen, evaluation=metric)
     (folder / "evaluation").mkdir()

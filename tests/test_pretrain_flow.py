@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components import registry
-from components.errors import ConfigError, DataError, ProjectError, RegistryError
+from components.errors import ConfigError, ProjectError, RegistryError
 from components.registry import open_store
 from components.run_files import read_pretraining_file
 from components.settings import environment_of, read_settings
@@ -48,13 +48,49 @@ def run(folder: Path, **sections):
     return pretrain(str(path)), {step.name: step.outcome for step in log.steps}
 
 
-def test_a_corpus_that_is_one_document_is_refused_and_nothing_is_registered(place):
+SENTENCES = [f"Sentence number {number}." for number in range(50)]
+CHINESE_SENTENCES = [f"这是第{number}个句子。" for number in range(50)]
+
+
+def blocks(sentences: list[str]) -> str:
+    return "\n\n".join("\n".join(sentences[place : place + 5]) for place in range(0, len(sentences), 5))
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "problem"),
+    [
+        ("\n".join(SENTENCES), {}, "no blank lines at all"),
+        ("", {}, "is empty"),
+        (blocks(SENTENCES) + "\n\n" + blocks(CHINESE_SENTENCES), {}, "mixes languages"),
+        (None, {"base": "no-mask"}, r"has no \[MASK\]"),
+        (None, {"config": {**SMALL, "vocab_size": 9}}, "model.config.vocab_size is 9"),
+    ],
+    ids=["no blank lines", "empty", "mixed", "no [MASK]", "vocab_size"],
+)
+def test_what_cannot_be_learned_from_is_refused_and_nothing_is_registered(place, tiny_base, text, model, problem):
     folder, settings = place
-    text = folder / "one.txt"
-    text.write_text("\n".join(f"Sentence number {number}." for number in range(50)), encoding="utf-8")
-    with pytest.raises(DataError, match="no blank lines at all"):
-        run(folder, corpus={"files": str(text)})
+    bad = folder / "bad.txt"
+    bad.write_text((folder / "text.txt").read_text(encoding="utf-8") if text is None else text, encoding="utf-8")
+    if "base" in model:
+        model = {"base": str(without_mask(tiny_base, folder / "no-mask"))}
+    options = {"corpus": {"files": str(bad), "held_out": 0.2}, "examples": {"next_sentence": "base" not in model}}
+    with pytest.raises(ProjectError, match=problem):
+        run(folder, **options, **({"model": model} if model else {}))
     assert registry.list_models(settings) == []
+    client = open_store(settings)
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    assert [each.info.run_id for each in client.search_runs(experiments) if each.info.status == "RUNNING"] == []
+
+
+def without_mask(base: Path, folder: Path) -> Path:
+    """A copy of a base model whose tokenizer hides nothing."""
+    from transformers import AutoTokenizer
+
+    shutil.copytree(base, folder)
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+    tokenizer.mask_token = None
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def test_the_first_pretraining_is_registered_and_promoted_with_its_numbers_by_phase(place):
@@ -65,7 +101,17 @@ def test_the_first_pretraining_is_registered_and_promoted_with_its_numbers_by_ph
         "corpus", "vocabulary", "examples", "phase_1", "phase_2",
         "evaluate", "register", "decide", "optimise", "bundle", "prove", "promote",
     ]  # fmt: skip
-    names = {"mlm_loss", "mlm_accuracy", "mlm_perplexity", "nsp_loss", "nsp_accuracy"}
+    names = {
+        "mlm_loss",
+        "mlm_accuracy",
+        "mlm_perplexity",
+        "nsp_loss",
+        "nsp_accuracy",
+        "nsp_pairs",
+        "nsp_low",
+        "nsp_high",
+        "nsp_chance",
+    }
     assert {f"phase_{number}_{name}" for number in (1, 2) for name in names} <= result["metrics"].keys()
     found = open_store(settings).get_run(result["run_id"])
     assert found.data.metrics["phase_2/mlm_loss"] == pytest.approx(result["metrics"]["phase_2_mlm_loss"])

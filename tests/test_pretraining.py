@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
+import shlex
 import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,13 +21,16 @@ from components.models.base_models import resolve_base_model
 from components.models.golden import check_model
 from components.models.inference import TOLERANCE, Predictor
 from components.models.model_directory import verify_model
+from components.pretraining.example_table import ExampleTable
 from components.pretraining.network import PretrainingNetwork, losses_of
+from components.pretraining.pretrainer import pair_evidence
 from components.pretraining.pretraining import PhaseJob, pretrain_phase
 from components.pretraining.pretraining_process import pretrain_in_process
 from components.pretraining.throughput import flops_per_token, matrix_rate
 from components.pretraining_config import PretrainingConfig
 from components.processes import compute_process
 from components.training import training_flow
+from components.training.tokenization import load_tokenizer
 from components.training.training_history import Progress
 from tests.pretraining_text import SMALL, small_phase, write_text
 
@@ -95,7 +102,26 @@ def test_a_phase_makes_a_model_that_fills_masks_and_holds_both_heads(alone, job)
     assert (model.history.parent / "samples.md").read_text(encoding="utf-8").count("\n| ") > 3
     assert set(model.validation_metrics) == {
         "mlm_loss", "mlm_accuracy", "mlm_perplexity", "nsp_loss", "nsp_accuracy",
+        "nsp_pairs", "nsp_low", "nsp_high", "nsp_chance",
     }  # fmt: skip
+
+
+def test_next_sentences_are_held_against_what_one_answer_for_all_comes_to(alone, job):
+    found = alone[0].validation_metrics
+    table = ExampleTable.of_phase(job.examples, "validation", 1, load_tokenizer(job.base), job.config)
+    random = table.places["random"]
+    assert found["nsp_pairs"] == len(table)
+    assert found["nsp_chance"] == max(random.mean(), 1 - random.mean()) > 0.5
+    assert found["nsp_low"] < found["nsp_accuracy"] < found["nsp_high"]
+
+
+def test_the_interval_of_next_sentences_is_wilsons():
+    # Newcombe 1998, table I: 81 of 263 have the interval 0.2553 to 0.3662.
+    found = pair_evidence([0, 0, 0, 0, 81, 263], random=200)
+    assert (found["nsp_low"], found["nsp_high"]) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert found["nsp_chance"] == 200 / 263
+    assert pair_evidence([0, 0, 0, 0, 81, 263], random=63)["nsp_chance"] == 200 / 263
+    assert pair_evidence([0, 0, 0, 0, 0, 0], random=0) == {}
 
 
 def test_a_killed_phase_goes_on_and_ends_with_the_same_weights(alone, job, tmp_path, monkeypatch):
@@ -151,6 +177,50 @@ def test_two_processes_of_which_one_is_killed_give_the_curve_of_one(alone, job, 
     assert "going on from step" in (tmp_path / "phase" / "training.log").read_text(encoding="utf-8")
     assert losses(model.history) == pytest.approx(alone[1], rel=1e-3)
     assert model.digest == verify_and_digest(model.folder)
+
+
+@pytest.mark.slow
+def test_two_machines_that_meet_give_the_curve_of_one(alone, job, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    launch = {"processes": 1, "nodes": 2, "rendezvous": f"localhost:{port}", "restarts": 0}
+    shared = changed(job, tmp_path / "phase", launch=launch)
+    other = OtherMachine()
+    logging.getLogger("rebert.launch").addHandler(other)
+    try:
+        model = pretrain_in_process(shared)
+        assert [process.wait(60) for process in other.started] == [0]
+    finally:
+        logging.getLogger("rebert.launch").removeHandler(other)
+        other.end()
+    assert losses(model.history) == pytest.approx(alone[1], rel=1e-3)
+
+
+class OtherMachine(logging.Handler):
+    """Does what a person does elsewhere: starts the command that the run has told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        command = record.getMessage().rpartition("\n")[2]
+        self.started.append(subprocess.Popen(shlex.split(command), stdin=subprocess.DEVNULL))
+
+    def end(self) -> None:
+        for process in self.started:
+            process.kill()
+
+
+def test_the_command_for_other_machines_agrees_with_the_launcher_here(tmp_path):
+    from components.processes.elastic import Launch, command_elsewhere
+
+    words = shlex.split(command_elsewhere(Launch(2, 3, "first:29400", restarts=5), tmp_path / "job.json", threads=4))
+    assert {"--nproc-per-node=2", "--nnodes=3", "--max-restarts=5", "--rdzv-endpoint=first:29400"} <= set(words)
+    assert {"OMP_NUM_THREADS=4", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"} <= set(words)
+    assert words[-3:] == ["components.processes.child", "none", str(tmp_path / "job.json")]
 
 
 def verify_and_digest(folder: Path) -> str:

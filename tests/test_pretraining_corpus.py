@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from components.data.data_files import as_found, find_files
 from components.errors import DataError
 from components.pretraining.corpus import read_corpus
-from components.pretraining.documents import KINDS
-from components.pretraining.sentences import split_sentences
-from components.pretraining_config import PretrainingConfig
+from components.pretraining.documents import KINDS, Reading, read_documents
+from components.pretraining.sentences import join_lines, split_sentences
+from components.pretraining_config import Corpus, PretrainingConfig
 from tests.pretraining_text import CHINESE, ENGLISH, documents_of, small_content, write_text
 
 
@@ -75,6 +75,44 @@ def test_lines_and_files_and_json_are_cut_into_sentences(tmp_path):
         (tmp_path / f"file-{number}.txt").write_text(line, encoding="utf-8")
     dataset = read(tmp_path, "file-*.txt", form="files", **options)
     assert sorted(texts_of(dataset, "train") + texts_of(dataset, "validation")) == sorted(expected)
+
+
+WRAPPED = """\
+It is a truth universally acknowledged, that a single man in
+possession of a good fortune, must be in want of a wife. However
+little known the feelings of such a man may be, it is fixed.
+
+“My dear Mr.
+Bennet,” said his lady. “Have you heard?”
+"""
+WRAPPED_CHINESE = "很久以前，有一个\n小镇。镇上住着一位用\nBERT 的人，他说：\n“你好。”\n\n然后他走了\n"
+
+
+def test_lines_that_were_wrapped_at_a_width_are_put_together_in_files(tmp_path):
+    (tmp_path / "one.txt").write_text(WRAPPED, encoding="utf-8")
+    (tmp_path / "two.txt").write_text(WRAPPED_CHINESE, encoding="utf-8")
+    corpus = Corpus(files=["*.txt"], form="files")
+    english, chinese = (
+        document.sentences
+        for name in ("one.txt", "two.txt")
+        for document in read_documents(tmp_path / name, corpus, Reading(name))
+    )
+    assert english == [
+        "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of "
+        "a wife.",
+        "However little known the feelings of such a man may be, it is fixed.",
+        "“My dear Mr. Bennet,” said his lady.",
+        "“Have you heard?”",
+    ]
+    assert chinese == ["很久以前，有一个小镇。", "镇上住着一位用 BERT 的人，他说：“你好。”", "然后他走了"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text("ab 。，字“”.", max_size=12), max_size=8))
+def test_putting_lines_together_loses_nothing_but_white_space(lines):
+    paragraphs = list(join_lines(lines))
+    assert "".join("".join(paragraphs).split()) == "".join("".join(lines).split())
+    assert all(paragraph.strip() == paragraph != "" for paragraph in paragraphs)
 
 
 @settings(max_examples=100, deadline=None)

@@ -52,6 +52,16 @@ def table_of(job, split="train", phase=1) -> tuple[ExampleTable, object]:
     return ExampleTable.of_phase(job.examples, split, phase, tokenizer, job.config), tokenizer
 
 
+def spans_sentences(job, table: ExampleTable) -> np.ndarray:
+    """Whether the first segment of each sequence has parts of several sentences."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(job.examples.folder / "train" / "sentences.arrow")) as file:
+        begins = pa.ipc.open_stream(file).read_all()["first_token"].to_numpy()
+    first, last = table.places["a_start"], table.places["a_end"] - 1
+    return np.searchsorted(begins, first, side="right") != np.searchsorted(begins, last, side="right")
+
+
 def test_a_sequence_is_cls_a_sep_b_sep_with_its_segments_and_its_label(job):
     table, tokenizer = table_of(job)
     batch = {name: values.numpy() for name, values in table.batch(list(range(200))).items()}
@@ -74,8 +84,11 @@ def test_the_shares_are_those_of_the_rules(job):
     table, tokenizer = table_of(job)
     count = len(table)
     random = table.places["random"]
-    # Half of the chunks with several sentences, and all with one: above a half, whatever the text.
+    # Half of the chunks with several sentences, and all with one: above a half, whatever the text;
     assert random.mean() > 0.5 - 3 * (0.25 / count) ** 0.5
+    # a half exactly where A has several.
+    several = spans_sentences(job, table)
+    assert abs(random[several].mean() - 0.5) < 4 * (0.25 / several.sum()) ** 0.5
     chosen = wanted = masked = same = 0
     for begin in range(0, 3200, 64):
         batch = {name: values.numpy() for name, values in table.batch(list(range(begin, begin + 64))).items()}
@@ -244,6 +257,16 @@ def test_a_vocabulary_of_another_language_is_refused(english, chinese, tmp_path)
     )
     with pytest.raises(DataError, match=r"'english' does not know \d+% of the corpus"):
         make_examples(config, chinese.dataset, base, tmp_path)
+
+
+def test_what_goes_on_from_a_base_learns_more_slowly_unless_told_otherwise(tmp_path):
+    def rates(**model):
+        phases = [{"max_length": 64}, {"max_length": 128, "learning_rate": 5e-4}]
+        config = PretrainingConfig.model_validate(small_content(tmp_path, phases=phases, model=model))
+        return [config.fine_tuning_settings(phase).learning_rate for phase in config.phases]
+
+    assert rates() == [1e-4, 5e-4]
+    assert rates(base="models:/books-bert@champion") == [2e-5, 5e-4]
 
 
 def test_wrong_settings_are_all_named_at_once(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from components.pretraining.draws import uniform
 from components.pretraining.masks import FATE, PRIORITY, REPLACEMENT, MaskRule, hide
 from components.pretraining.pairs import Cutting, TokenizedCorpus, cut_into_pairs, cut_into_pieces
 from tests.plain_pairs import masks, pairs_of_document
+from tests.pretraining_text import CHINESE, ENGLISH, documents_of
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PLAIN_DOCUMENTS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=12), min_size=2, max_size=8)
@@ -52,6 +54,20 @@ def test_pairs_are_those_of_the_plain_algorithm(lengths, max_length, seed, dupli
     corpus, documents = corpus_of(lengths)
     cutting = Cutting(max_length, short_share, duplicates, seed, special=3)
     assert as_lists(cut_into_pairs(corpus, cutting)) == plain_pairs(documents, cutting)
+
+
+@pytest.mark.parametrize("source", [ENGLISH, CHINESE])
+@pytest.mark.parametrize(("max_length", "duplicates"), [(64, 3), (128, 1)])
+def test_pairs_of_real_sentences_are_those_of_the_plain_algorithm(source, max_length, duplicates):
+    # A Chinese sign is a token of its own, and so is a comma; longer English words would be several.
+    token = re.compile("[\u4e00-\u9fff]|[A-Za-z0-9]+|[^\\w\\s]")
+    lengths = [[max(1, len(token.findall(line))) for line in own] for own in documents_of(source)[:60]]
+    corpus, documents = corpus_of(lengths)
+    cutting = Cutting(max_length, 0.1, duplicates, 7, special=3)
+    made = as_lists(cut_into_pairs(corpus, cutting))
+    assert made == plain_pairs(documents, cutting)
+    assert len(made) > 100
+    assert {random for *_, random in made} == {False, True}
 
 
 @settings(max_examples=100, deadline=None)

@@ -229,3 +229,5 @@ def test_a_training_ends_with_a_model_that_evaluation_and_golden_rows_agree_with
     settings = Evaluation(metric="f1", bootstrap_samples=100)
     report = evaluate_model(model.folder, tmp_path / "validation.parquet", settings, tmp_path / "report")
     assert report.metrics["f1"] == pytest.approx(model.validation_metrics["f1"])
+    # Questions on one passage are no independent evidence.
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["documents"] == "context"

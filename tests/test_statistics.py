@@ -161,3 +161,15 @@ def test_mcnemar_and_holm_are_those_of_statsmodels_on_published_data():
     published = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719]
     adjusted = [0.0015, 0.0056, 0.0247, 0.1140, 0.2211, 0.2780, 0.2780, 0.2780, 0.3213, *[1.0] * 6]
     assert holm([*published, 0.6528, 0.7590, 1.0]) == pytest.approx(adjusted, abs=5e-5)
+
+
+def test_documents_are_drawn_whole():
+    """Each row four times: as documents of four they say what the single rows say; as rows they would be surer."""
+    right = np.random.default_rng(2).random(120) < 0.7
+    four = np.repeat(right, 4)
+    single = bootstrap_scores([mean_statistic(right)], 120, 2000, seed=1)
+    documents = [f"{row // 4:03}" for row in range(480)]
+    whole = bootstrap_scores([mean_statistic(four)], 480, 2000, seed=1, documents=documents)
+    surer = bootstrap_scores([mean_statistic(four)], 480, 2000, seed=1)
+    assert whole == pytest.approx(single)
+    assert surer.std() == pytest.approx(single.std() / 2, rel=0.1)

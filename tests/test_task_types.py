@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import random
 from pathlib import Path
@@ -77,6 +78,32 @@ def marks(predictor: Predictor) -> str:
 
 def test_every_type_speaks():
     assert speech_names() == task_type_names()
+
+
+# Where a type may be named beside its own files, and why.
+NAMED = {
+    "components/config.py": "the default of task_type",
+    "components/data/column_looks.py": "which columns speak for which type, an order among all types",
+    "components/data/run_file_draft.py": "what is proposed where too few rows have labels",
+    "components/pretraining/pretraining.py": "a pretrained model fills masks",
+    "components/pretraining_config.py": "a pretrained model fills masks",
+    "components/prompts/label_prompts.py": "multi_label is a field of a request",
+    "components/sequences/sequence_network.py": "regression is a problem type of transformers",
+}
+
+
+def test_nobody_else_asks_which_type_it_is():
+    root = Path(__file__).resolve().parent.parent
+    own = [root / "components" / "task_types", root / "service" / "schemas"]
+    named = {
+        path.relative_to(root).as_posix()
+        for folder in ("components", "flows", "service")
+        for path in (root / folder).rglob("*.py")
+        if path.parent not in own
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in task_type_names()
+    }
+    assert named == set(NAMED)
 
 
 def test_a_type_says_what_it_is(predictor: Predictor):
@@ -197,8 +224,19 @@ def test_no_text_is_too_long(predictor: Predictor):
     row = rows_for(predictor)[0]
     longest = list(row)[-1]
     huge = {**row, longest: (row[longest] + " 很好 ") * (100_000 // (len(row[longest]) + 4))}
+    huge[longest] += " 酒 👍 9"  # which stands nowhere else
     [answer] = predictor.predict([huge])
     assert json.dumps(predictor.task_type.present(answer, 3))
+    # The end of the text is read too: its last token is the last one, before [SEP], of a window.
+    if predictor.task_type.name != "fill_mask":  # reads what is around its masks
+        windows = predictor.encode([huge])
+        last = predictor.tokenizer(huge[longest], add_special_tokens=False, verbose=False)["input_ids"][-3:]
+        assert any(_holds(window["input_ids"], last) for window in windows.features)
+        assert len(windows.features) > 100
+
+
+def _holds(ids: list[int], wanted: list[int]) -> bool:
+    return any(ids[place : place + len(wanted)] == wanted for place in range(len(ids)))
 
 
 def test_no_rows_have_no_answers(predictor: Predictor):

@@ -158,3 +158,19 @@ def test_evaluation_batches_take_each_row_once_within_the_token_budget():
     batches = list(sorted_batches(lengths, 40))
     assert sorted(chain.from_iterable(batches)) == list(range(6))
     assert all(len(rows) == 1 or len(rows) * lengths[rows].max() <= 40 for rows in batches)
+
+
+def test_a_class_of_long_texts_counts_by_its_rows(tiny_base: Path, tmp_path: Path):
+    """Training draws one window of a row; so what it knows of the classes goes by rows, not by windows."""
+    rows = [
+        {**row, "text": " ".join([row["text"]] * 6) if row["label"] == "card" else row["text"]}
+        for row in rows_of(96, 1)
+    ]
+    dataset = write_dataset(tmp_path / "data", {"train": rows, "validation": rows_of(30, 2)}, LABELS)
+    base = resolve_base_model(str(tiny_base), tmp_path)
+    tokens = tokenize_dataset(small_config(tiny_base, 24), dataset, base, tmp_path / "tokens")
+    table, task_type = table_of(tokens, load_tokenizer(base)), find_task_type("text_classification")
+    assert np.bincount(table.targets)[0] > 100
+    assert table.drawn_targets.tolist() == [LABELS.index(row["label"]) for row in rows]
+    weights = task_type.weights(table.drawn_targets, Spec(LABELS, 24, 6))
+    assert weights == pytest.approx([1, 1, 1])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from components.prompts.prompt_network import entailment_columns
 from components.prompts.prompt_scores import fit_logistic
 from components.reports.evaluation import evaluate_model
 from components.reports.plots import draw_training
-from components.task_types import Spec, find_task_type
+from components.task_types import Spec, Windows, find_task_type
 from components.training.fine_tuning import train_model
 from components.training.tokenization import tokenize_dataset
 from service.application import Application
@@ -246,7 +247,7 @@ def test_a_run_without_training_ends_in_a_whole_model(
     verify_model(model.folder)
     manifest = read_manifest(model.folder)
     assert manifest.settings["source"] == source
-    assert set(manifest.fitted) == {"temperature"} | ({"slope", "offset"} if source == "embeddings" else set())
+    assert set(manifest.fitted) == {"temperature", "slope", "offset"}
     assert check_model(Predictor.load(model.folder), model.folder) <= TOLERANCE
     (line,) = [json.loads(line) for line in model.history.read_text().splitlines()]
     assert line["metrics"]["validation_accuracy"] == model.validation_metrics["accuracy"]
@@ -313,3 +314,38 @@ def test_prompts_are_read_once_and_texts_every_time(predictor: Predictor, monkey
     assert sum(read) - once == (1 if by_embeddings else once)
     assert len(predictor.kept) == (len(predictor.spec.labels) if by_embeddings else 0)
     assert again[0]["scores"] == pytest.approx(first[0]["scores"], abs=TOLERANCE)
+
+
+def test_prompts_that_are_cut_are_counted_by_rows(predictor: Predictor):
+    rows = [
+        {"text": "my card was stolen", "labels": ["card", "hotel " * 100]},
+        {"text": "the room was bad", "labels": ["card", "hotel"]},
+        {"text": "the " * 150, "labels": ["card", "hotel"]},
+    ]
+    windows = predictor.encode(rows)
+    assert (windows.cut, windows.long_rows()) == (1, 1)
+
+
+@pytest.mark.parametrize("predictor", ["nli"], indirect=True)
+def test_labels_that_are_judged_one_by_one_are_calibrated_with_entailment_too(predictor: Predictor):
+    draw = np.random.default_rng(4)
+    gaps = draw.normal(0, 3, (300, 3))
+    outputs = np.stack([gaps, np.zeros_like(gaps)], axis=-1)  # three times too sure of themselves
+    right = draw.random(300) < 1 / (1 + np.exp(-gaps[:, 0] / 3))
+    rows = [{"text": "a", "label": LABELS[0] if own else ""} for own in right]
+    found = TYPE.fit(rows, list(outputs), predictor.spec)
+    assert found["slope"] < 0.6
+    spec = dataclasses.replace(predictor.spec, fitted=found)
+    (answer,) = TYPE.answers([{"text": "a", "multi_label": True}], [np.array([[3.0, 1.0], [0, 0], [0, 0]])], spec)
+    assert answer["scores"][0] == pytest.approx(1 / (1 + np.exp(-(found["slope"] * 2 + found["offset"]))))
+
+
+def test_windows_count_by_their_tokens():
+    from components.prompts.label_prompts import Question
+    from components.prompts.prompt_scores import entailment_evidence
+
+    features = [{"input_ids": [1] * length, "prompt": [1] * length} for length in (30, 10)]
+    question = Question(("card",), ("about card",), False)
+    outputs = [np.array(own, np.float32) for own in ([4, 0], [0, 4])]
+    (evidence,) = entailment_evidence([question], Windows(features, [0, 0]), outputs)
+    assert evidence.tolist() == [[3, 1]]

@@ -1,8 +1,8 @@
 """Exact match and F1 of an answer, by the rules of the official scripts: SQuAD's for words, CMRC's for Chinese.
 
 In: the true answers of a row as its label spells them, `{"text": [...], "answer_start": [...]}`, and the text that was
-said, empty where the question was left unanswered. A row is judged by CMRC's rules if most letters of its true answers
-(of what was said, where there is none) are Chinese characters. The best over all true answers of a row counts.
+said, empty where the question was left unanswered. A row is judged by CMRC's rules if any of its true answers (or
+what was said, where there is none) has a Chinese character. The best over all true answers of a row counts.
 """
 
 from __future__ import annotations

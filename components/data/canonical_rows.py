@@ -35,6 +35,7 @@ def rewrite(
     builder = RowsBuilder(columns)
     faults: dict[int, Fault] = {}
     seen = set(columns) - {column.role for column in task_type.roles().values() if column.optional}
+    settings = task_type.settings_of_file(_each_row(table, roles), settings)
     for row, values in enumerate(_each_row(table, roles)):
         read = {} if row in skipped else task_type.read(values, settings)
         if isinstance(read, Fault):

@@ -22,11 +22,11 @@ FAULTS = {
 SHOWN = 40  # characters of a value in a reason
 
 
-def read_tagged(tokens: str | None, tags: str | None, *, repair: bool) -> Mapping[str, str] | Fault:
+def read_tagged(tokens: str | None, tags: str | None, *, lenient: bool) -> Mapping[str, str] | Fault:
     """The row of a list of tokens and a list of tags, both JSON.
 
     Args:
-        repair: whether an entity may begin with I-.
+        lenient: whether an entity may begin with I-: it does in IO, or is to be repaired.
     """
     words = _list(tokens)
     if tokens is None or words is None or not all(isinstance(word, str) for word in words):
@@ -37,14 +37,14 @@ def read_tagged(tokens: str | None, tags: str | None, *, repair: bool) -> Mappin
     marks = _list(tags)
     if marks is None:
         return Fault("illegal_tags", "the tags are not a list")
-    fault = _tag_fault(words, marks, repair=repair)
+    fault = _tag_fault(words, marks, lenient=lenient)
     if fault is not None:
         return fault
     spans = [(offsets[first][0], offsets[end - 1][1], label) for first, end, label in spans_of_tags(marks)]
     return {"text": text, "label": as_label(spans)}
 
 
-def _tag_fault(words: Sequence[str], tags: Sequence[Any], *, repair: bool) -> Fault | None:
+def _tag_fault(words: Sequence[str], tags: Sequence[Any], *, lenient: bool) -> Fault | None:
     if len(words) != len(tags):
         return Fault("illegal_tags", f"{len(words)} tokens and {len(tags)} tags")
     for place, (word, tag) in enumerate(zip(words, tags, strict=True)):
@@ -52,7 +52,7 @@ def _tag_fault(words: Sequence[str], tags: Sequence[Any], *, repair: bool) -> Fa
             return Fault("illegal_tags", f"tag {place} is {str(tag)[:SHOWN]!r}")
         if not word.strip() and tag != OUTSIDE:
             return Fault("illegal_tags", f"tag {place} is {tag[:SHOWN]!r} on a blank token")
-    orphan = None if repair else first_orphan(tags)
+    orphan = None if lenient else first_orphan(tags)
     if orphan is None:
         return None
     before = f"follows {tags[orphan - 1][:SHOWN]!r}" if orphan else "comes first"

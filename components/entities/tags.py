@@ -21,7 +21,8 @@ TagNumbers = NDArray[np.int64]
 OUTSIDE = "O"
 # BIO, IO, BIOES, BMES and BILOU in one: a letter means the same in all of them.
 TAG = re.compile(r"([BIMELSU])[-_](.*\S.*)", re.DOTALL)
-BEGINS, GOES_ON, ENDS = "BSU", "IMEL", "ELSU"
+GOES_ON, ENDS = "IMEL", "ELSU"
+MORE_THAN_IO = re.compile(r'"[BMELSU][-_]')  # a tag in JSON that IO does not have
 
 
 def as_label(spans: Sequence[Span]) -> str:
@@ -59,14 +60,14 @@ def spans_of_tags(tags: Sequence[str]) -> list[Span]:
     return spans
 
 
-def first_orphan(tags: Sequence[str]) -> int | None:
-    """Where a tag goes on with an entity that has not begun; None where all is legal.
+def is_more_than_io(tags: str) -> bool:
+    """Whether a JSON list has tags of a scheme that marks where entities begin or end."""
+    return MORE_THAN_IO.search(tags) is not None
 
-    A list without a single beginning is IO, in which every I is legal.
-    """
+
+def first_orphan(tags: Sequence[str]) -> int | None:
+    """Where a tag goes on with an entity that has not begun; None where all is legal. Not for IO, which begins none."""
     letters = [_letter_and_label(tag) for tag in tags]
-    if not any(letter in BEGINS for letter, _ in letters):
-        return None
     before = (OUTSIDE, "")
     for place, (letter, label) in enumerate(letters):
         if letter in GOES_ON and (before[0] in (*ENDS, OUTSIDE) or before[1] != label):

@@ -22,7 +22,6 @@ from components.monitoring.request_lines import Request, hash_texts
 from components.task_types import TaskType
 from components.task_types.base import Numbers
 
-CONFIDENCE = 0.95
 EACH = 50  # pieces of feedback from one start to the next; the starts are fixed, however often somebody looks
 
 
@@ -116,14 +115,6 @@ def log_evidence(right: Numbers, wrong: Numbers, bound: float) -> Numbers:
     mixed = betaln(right + 1, wrong + 1) + np.log(below) - log(bound)
     result: Numbers = mixed - right * log(bound) - wrong * log(1 - bound)
     return result
-
-
-def wilson(right: int, rows: int) -> tuple[float, float]:
-    """Wilson's interval of a share, at 95 %."""
-    from scipy.stats import binomtest
-
-    found = binomtest(right, rows).proportion_ci(CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)
 
 
 def read_judgements(

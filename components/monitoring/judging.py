@@ -19,13 +19,13 @@ from components.monitoring.accuracy import (
     add_judgements,
     has_newer,
     read_judgements,
-    wilson,
 )
 from components.monitoring.comparison import GRAVITY, Baselines, Finding, compare
 from components.monitoring.memory import FIRST_GOOD, LAST_GOOD, Memory, Verdict, verdict_of
 from components.monitoring.reference import Reference
 from components.monitoring.request_lines import log_files, read_requests, read_salt, salt_file
 from components.monitoring.samples import Window, read_window, window_of, write_window
+from components.reports.statistics import wilson
 from components.sequences.one_label import OneLabel
 from components.task_types import TaskType
 

@@ -2,7 +2,7 @@
 
 `train.parquet` and `validation.parquet` (the held-out documents) have one line a sentence: `row_id` (`file:line` of its
 document), `document` (a number) and `text`. `test.parquet` has passages of the held-out documents, which the gate
-scores. Files are streamed: what is kept in memory is eight bytes a document.
+scores. Files are streamed: kept in memory are a hash of each document, about a hundred bytes, and the passages.
 """
 
 from __future__ import annotations

@@ -86,7 +86,8 @@ def _has_sentences(corpus: Corpus, found: Found) -> CheckResult:
         "sentences",
         problem,
         f"The longest sentence has {length:,} characters.",
-        "put one sentence on a line, or set corpus.form to lines or files to have the text cut into sentences; "
+        "put one sentence on a line, or set corpus.form to lines or files to have the text cut into sentences (files: "
+        "with a blank line between paragraphs); "
         f"corpus.max_sentence_characters is {most:,}.",
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from components.data.text_lines import TextLines, look_at
 from components.errors import DataError
-from components.pretraining.sentences import split_sentences
+from components.pretraining.sentences import join_lines, split_sentences
 from components.pretraining_config import Corpus
 
 JSON_LINES = (".jsonl", ".ndjson")
@@ -53,9 +53,8 @@ def read_documents(path: Path, corpus: Corpus, reading: Reading) -> Iterator[Doc
     elif corpus.form == "lines":
         found = (Document(f"{path.name}:{number}", split_sentences(line)) for number, line in _counted(lines, reading))
     elif corpus.form == "files":
-        found = iter(
-            [Document(f"{path.name}:1", [s for _, line in _counted(lines, reading) for s in split_sentences(line)])]
-        )
+        paragraphs = join_lines(line for _, line in _counted(lines, reading))
+        found = iter([Document(f"{path.name}:1", [s for text in paragraphs for s in split_sentences(text)])])
     else:
         found = _blocks(lines, path.name, reading)
     for document in found:

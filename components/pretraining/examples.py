@@ -3,7 +3,7 @@
 `<split>/tokens.arrow` has every token once (`ids`, and `follows` for whole words), `<split>/sentences.arrow` and
 `<split>/documents.arrow` say where sentences and documents begin. `<split>/phase-N.arrow` has a line for each sequence:
 where its segments begin and end, and whether the second comes from another document. A text is read, tokenized on all
-cores and written in batches; what is kept in memory is a number a sentence.
+cores and written in batches; kept in memory are some twenty bytes a sentence.
 """
 
 from __future__ import annotations

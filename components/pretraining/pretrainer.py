@@ -12,6 +12,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from components.pretraining.example_table import EpochLoader, ExampleTable, SharedBatches
 from components.pretraining.network import SUMS, PretrainingNetwork, losses_of
 from components.pretraining_config import Phase, PretrainingConfig
+from components.reports.statistics import wilson
 from components.training.checkpoints import commit_checkpoint, remove_old_checkpoints
 from components.training.fast_dropout import DropoutMasks
 from components.training.fine_tuner import EVALUATION_TOKENS, LOGS, save_weights, training_arguments
@@ -66,7 +67,7 @@ class Pretrainer(Trainer):  # type: ignore[misc]  # transformers has no types
         return Plan(
             rows=rows,
             rows_a_step=phase.batch_size,
-            learning_rate=phase.learning_rate,
+            learning_rate=self.config.learning_rate(phase),
             metric=METRIC,
             evaluate_steps=ceil(steps / self.config.training.evaluations),
             writes=self.is_world_process_zero(),
@@ -122,7 +123,8 @@ class Pretrainer(Trainer):  # type: ignore[misc]  # transformers has no types
                 if number % self.args.world_size == self.args.process_index:
                     sums += network(**self._prepare_inputs(table.batch(places)))
         model.train()
-        return metrics_of(self._added(sums).tolist())
+        found = self._added(sums).tolist()
+        return metrics_of(found) | pair_evidence(found, int(table.places["random"].sum()) if found[-1] else 0)
 
     def _measures(self, seconds: float) -> dict[str, float]:
         *sums, tokens = self._added(self.seen).tolist()
@@ -171,6 +173,23 @@ def metrics_of(sums: list[float]) -> dict[str, float]:
     if pairs:
         found |= {"nsp_loss": nsp_loss / pairs, "nsp_accuracy": nsp_right / pairs}
     return found
+
+
+def pair_evidence(sums: list[float], random: int) -> dict[str, float]:
+    """What next-sentence accuracy is to be held against: how many pairs, Wilson's 95 % interval, and chance.
+
+    Chance is what always giving the commoner answer comes to: a good half of the pairs is random, not one half.
+
+    Args:
+        sums: of `SUMS`, over the held-out sequences.
+        random: how many of their second segments are random.
+    """
+    *_, right, pairs = sums
+    if not pairs:
+        return {}
+    low, high = wilson(round(right), round(pairs))
+    chance = max(random, pairs - random) / pairs
+    return {"nsp_pairs": pairs, "nsp_low": low, "nsp_high": high, "nsp_chance": chance}
 
 
 def pretraining_arguments(

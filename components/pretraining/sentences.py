@@ -1,8 +1,12 @@
-"""Documents cut into sentences, by rules: English by stops before a capital, Chinese by its full stops."""
+"""Documents cut into sentences, by rules: English by stops before a capital, Chinese by its full stops.
+
+Text whose lines were broken at a width is put together first, paragraph by paragraph.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 # Behind these a stop ends no sentence.
 ABBREVIATIONS = frozenset(
@@ -19,6 +23,31 @@ STOP = re.compile(
     rf"(?:[.!?]+[{CLOSING}]*)(?=\s+[\"'“‘«(\[]?[A-Z0-9\u00c0-\u00de\u0400-\u042f\u4e00-\u9fff])"
 )
 LATIN_STOPS = "!?…"
+WIDE = re.compile(
+    "[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]"
+)  # between these stands no space
+
+
+def join_lines(lines: Iterable[str]) -> Iterator[str]:
+    """The paragraphs of a text that blank lines divide, each on one line: elsewhere a line break ends nothing."""
+    paragraph = ""
+    for line in lines:
+        text = " ".join(line.split())
+        if text and paragraph:
+            paragraph += _joint(paragraph[-1], text[0]) + text
+        elif text:
+            paragraph = text
+        elif paragraph:
+            yield paragraph
+            paragraph = ""
+    if paragraph:
+        yield paragraph
+
+
+def _joint(before: str, after: str) -> str:
+    """What a line break stands for: nothing in Chinese, where only a Latin word or a number has a space beside it."""
+    chinese = (WIDE.match(before) and not after.isascii()) or (WIDE.match(after) and not before.isascii())
+    return "" if chinese else " "
 
 
 def split_sentences(text: str) -> list[str]:

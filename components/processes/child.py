@@ -15,6 +15,7 @@ import os
 import select
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -41,8 +42,9 @@ def main(messages: int | Path, job_file: Path | None = None) -> None:
     if job_file is None:
         _do_orders(messages)
         return
-    threading.Thread(target=_die_with_launcher, daemon=True).start()
-    if os.environ.get("LOCAL_RANK", "0") != "0" or (isinstance(messages, Path) and not messages.exists()):
+    elsewhere = isinstance(messages, Path) and not messages.exists()  # started by hand, to help another machine's run
+    threading.Thread(target=_die_with_launcher, args=(not elsewhere,), daemon=True).start()
+    if elsewhere or os.environ.get("LOCAL_RANK", "0") != "0":
         _work(json.loads(job_file.read_bytes()), None)  # what goes wrong here is seen by the launcher
         return
     with _opened(messages) as pipe:
@@ -111,11 +113,17 @@ def _let_go() -> None:
         torch.cuda.empty_cache()
 
 
-def _die_with_launcher() -> None:
-    """End when the parent ends: it holds the other end of the standard input; an elastic launcher only starts us."""
+def _die_with_launcher(held: bool) -> None:
+    """End when the parent ends: it holds the other end of the standard input; an elastic launcher only starts us.
+
+    Args:
+        held: whether somebody holds the standard input: under `nohup` or a batch system it ends at once.
+    """
     parent = os.getppid()
     while os.getppid() == parent:
-        if select.select([0], [], [], PARENT_SECONDS)[0] and not os.read(0, 1):
+        if not held:
+            time.sleep(PARENT_SECONDS)
+        elif select.select([0], [], [], PARENT_SECONDS)[0] and not os.read(0, 1):
             break
     os._exit(1)
 

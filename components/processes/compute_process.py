@@ -140,9 +140,14 @@ class Child:
 
 
 def child_environment(threads: int, settings: Settings | None) -> dict[str, str]:
-    """Variables of the child: one OpenMP team of that many threads, a heap that keeps its memory, no progress bars."""
+    """Variables of the child: those of this process and of its settings without secrets, and what makes it fast."""
+    inherited = {**os.environ, **(environment_of(settings) if settings else {})}
+    return {**without_secrets(inherited), **fast_environment(threads)}
+
+
+def fast_environment(threads: int) -> dict[str, str]:
+    """One OpenMP team of that many threads, a heap that keeps its memory, no progress bars: the same on any machine."""
     return {
-        **without_secrets({**os.environ, **(environment_of(settings) if settings else {})}),
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         # Waiting threads spin for half a millisecond, not for fifteen: beside other programs that is ten times faster.

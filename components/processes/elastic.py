@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -14,13 +16,16 @@ from typing import BinaryIO, cast
 
 from components.config import Training
 from components.processes import compute_process, ending
-from components.processes.compute_process import child_environment, died, follow, out_of_time
+from components.processes.compute_process import child_environment, died, fast_environment, follow, out_of_time
 from components.processes.ending import end_process
 from components.processes.orders import Order, ProgressListener, Record, record, write_job
 from components.settings import Settings
 from components.training.devices import choose_device
 
 PIPE = "messages"
+NO_PIPE = "none"  # for the machines whose processes report to nobody
+
+log = logging.getLogger("rebert.launch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +57,43 @@ def do_together(
         TrainingError: the time was up, or the system killed the launcher.
         ProjectError: what the work raised.
     """
-    job, log = write_job(order, folder), folder / order.log
+    job, output = write_job(order, folder), folder / order.log
     threads = max(1, choose_device(training).threads // launch.processes)
     command = [*_launcher(launch), *compute_process.CHILD[1:], str(folder / PIPE), str(job)]
-    with _launched(command, folder / PIPE, log, child_environment(threads, settings)) as (process, messages):
+    if launch.machines > 1:
+        others = command_elsewhere(launch, job, threads)
+        log.warning("This waits for %d more machines; start on each of them:\n%s", launch.machines - 1, others)
+    with _launched(command, folder / PIPE, output, child_environment(threads, settings)) as (process, messages):
         deadline = time.monotonic() + order.max_hours * 3600
         result = follow(messages, deadline, on_progress)
         if result is None and time.monotonic() >= deadline:
             raise out_of_time(order)
         end_process(process, patience=ending.GRACE_SECONDS)
     if result is None:
-        raise died(order, process.returncode, log)
+        raise died(order, process.returncode, output)
     job.unlink()
     return record(kind, result)
 
 
+def command_elsewhere(launch: Launch, job: Path, threads: int) -> str:
+    """The command line for each of the other machines; the same installation and job file are in the same places there.
+
+    All launchers must agree on the restarts, and all processes should compute alike.
+
+    Args:
+        threads: of each process.
+    """
+    variables = [f"{name}={value}" for name, value in fast_environment(threads).items()]
+    return shlex.join(["env", *variables, *_launcher(launch), *compute_process.CHILD[1:], NO_PIPE, str(job)])
+
+
 @contextmanager
 def _launched(
-    command: list[str], pipe: Path, log: Path, environment: Mapping[str, str]
+    command: list[str], pipe: Path, output: Path, environment: Mapping[str, str]
 ) -> Iterator[tuple[subprocess.Popen[bytes], BinaryIO]]:
     """The running launcher and the messages; at the end it has ended, whatever happened here."""
     reading, writing = _named_pipe(pipe)
-    with log.open("ab") as file:
+    with output.open("ab") as file:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=dict(environment), pass_fds=(writing,)
         )

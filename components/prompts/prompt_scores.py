@@ -17,23 +17,23 @@ Vectors = Sequence[NDArray[np.float32]]
 
 
 def entailment_evidence(questions: Sequence[Question], windows: Windows, outputs: Vectors) -> list[Numbers]:
-    """Logits of entailment and contradiction, (labels, 2) a row: the mean over the windows of the row's text."""
+    """Logits of entailment and contradiction, (labels, 2) a row: the mean over its text's windows, by tokens."""
     starts = np.cumsum([0, *(len(question.labels) for question in questions)], dtype=np.int64)
     labels = np.array([window["prompt"][0] - 1 for window in windows.features], np.int64)
     places = starts[np.array(windows.rows, np.int64)] + labels
-    sums = np.zeros((starts[-1], 2))
-    np.add.at(sums, places, np.stack(outputs).astype(np.float64))
-    means = sums / np.bincount(places, minlength=starts[-1])[:, None]
+    sums, tokens = np.zeros((starts[-1], 2)), _tokens(windows)
+    np.add.at(sums, places, np.stack(outputs) * tokens[:, None])
+    means = sums / np.bincount(places, tokens, minlength=starts[-1])[:, None]
     return np.split(means, starts[1:-1])
 
 
 def cosine_evidence(questions: Sequence[Question], windows: Windows, outputs: Vectors) -> list[Numbers]:
-    """The scaled cosine of each row's text, the mean of its windows, with each of its prompts: (labels,) a row."""
+    """The scaled cosine of each row's text, the mean of its windows by tokens, with its prompts: (labels,) a row."""
     vectors = _normed(np.stack(outputs).astype(np.float64))
     numbers = np.array([window["prompt"][0] for window in windows.features])
     texts = np.zeros((len(questions), vectors.shape[1]))
     is_text = numbers == 0
-    np.add.at(texts, np.asarray(windows.rows)[is_text], vectors[is_text])
+    np.add.at(texts, np.asarray(windows.rows)[is_text], (vectors * _tokens(windows)[:, None])[is_text])
     prompts = np.zeros((numbers.max(), vectors.shape[1]))
     prompts[numbers[~is_text] - 1] = vectors[~is_text]
     known = numbered_prompts(questions)
@@ -41,6 +41,11 @@ def cosine_evidence(questions: Sequence[Question], windows: Windows, outputs: Ve
         COSINE_SCALE * prompts[[known[prompt] for prompt in question.prompts]] @ text
         for question, text in zip(questions, _normed(texts), strict=True)
     ]
+
+
+def _tokens(windows: Windows) -> Numbers:
+    """The length of each window: the rest of a text, in a window of its own, says less of it than a whole one."""
+    return np.array([len(window["input_ids"]) for window in windows.features], np.float64)
 
 
 def _normed(vectors: Numbers) -> Numbers:
@@ -58,12 +63,17 @@ def exclusive_scores(evidence: Numbers, temperature: float) -> Numbers:
 
 
 def independent_scores(evidence: Numbers, slope: float, offset: float) -> Numbers:
-    """Probabilities of labels that are judged one by one: entailment against contradiction, or a scaled cosine."""
+    """Probabilities of labels that are judged one by one, by the fitted line through their logits."""
     from scipy.special import expit
 
-    logits = evidence[:, 0] - evidence[:, 1] if evidence.ndim == 2 else slope * evidence + offset
-    scores: Numbers = expit(logits)
+    scores: Numbers = expit(slope * independent_logits(evidence) + offset)
     return scores
+
+
+def independent_logits(evidence: Numbers) -> Numbers:
+    """Evidence for each label of a row by itself, (labels,): entailment less contradiction, or the scaled cosine."""
+    logits: Numbers = evidence[:, 0] - evidence[:, 1] if evidence.ndim == 2 else evidence
+    return logits
 
 
 def fit_logistic(evidence: Numbers, truth: NDArray[np.bool_]) -> tuple[float, float]:

@@ -24,6 +24,7 @@ def window_pairs(tokenizer: Any, rows: Sequence[Row], questions: Sequence[Questi
     """
     room = spec.max_length - tokenizer.num_special_tokens_to_add(pair=True)
     prompts = {prompt: _cut(tokenizer, prompt, room // 2) for prompt in numbered_prompts(questions)}
+    cut = _rows_with({prompt for prompt, kept in prompts.items() if kept != prompt}, questions)
     pairs = [
         (row["text"], prompts[prompt], number, place)
         for number, (row, question) in enumerate(zip(rows, questions, strict=True))
@@ -43,7 +44,7 @@ def window_pairs(tokenizer: Any, rows: Sequence[Row], questions: Sequence[Questi
     features = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
     found = [_numbered(window, pairs[owner][3] + 1) for window, owner in zip(features, owners, strict=True)]
     long = {pairs[owner][2] for owner, count in Counter(owners).items() if count > 1}
-    return Windows(found, [pairs[owner][2] for owner in owners], long=len(long))
+    return Windows(found, [pairs[owner][2] for owner in owners], cut, long=len(long))
 
 
 def window_texts_and_prompts(tokenizer: Any, rows: Sequence[Row], questions: Sequence[Question], spec: Spec) -> Windows:
@@ -52,14 +53,24 @@ def window_texts_and_prompts(tokenizer: Any, rows: Sequence[Row], questions: Seq
         return Windows([], [])
     prefix = spec.settings.get("prefix", "")
     texts = window_texts(tokenizer, [{"text": prefix + row["text"]} for row in rows], spec)
-    sentences = [prefix + prompt for prompt in numbered_prompts(questions)]
+    known = list(numbered_prompts(questions))
+    sentences = [prefix + prompt for prompt in known]
     encoded = tokenizer(sentences, truncation=True, max_length=spec.max_length)
     read = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
+    room = spec.max_length - tokenizer.num_special_tokens_to_add(pair=False)
+    full = [number for number, window in enumerate(read) if len(window["input_ids"]) == spec.max_length]
+    cut = {known[number] for number in full if _cut(tokenizer, sentences[number], room) != sentences[number]}
     prompts = [_numbered(window, number + 1) for number, window in enumerate(read)]
     found = [_numbered(window, 0) for window in texts.features]
     first = texts.rows.count(0)
     features = list(chain(found[:first], prompts, found[first:]))
-    return Windows(features, [0] * (first + len(prompts)) + texts.rows[first:], texts.cut, long=several(texts.rows))
+    owners = [0] * (first + len(prompts)) + texts.rows[first:]
+    return Windows(features, owners, _rows_with(cut, questions), long=several(texts.rows))  # of a text nothing is lost
+
+
+def _rows_with(cut: set[str], questions: Sequence[Question]) -> int:
+    """How many rows ask with one of these prompts."""
+    return sum(not cut.isdisjoint(question.prompts) for question in questions) if cut else 0
 
 
 def _cut(tokenizer: Any, prompt: str, most: int) -> str:

@@ -1,11 +1,13 @@
 """Whether a base model that was pretrained on domain text makes a better task model: a paired comparison over seeds.
 
 Two questions, and both have to say yes. Would other seeds say the same: a t-interval of the seeds' differences. Would
-other rows say the same: a bootstrap of the frozen rows, of the difference that is averaged over the seeds.
+other rows say the same: a bootstrap of the frozen rows, or of their documents where the run file names them, of the
+difference that is averaged over the seeds.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -18,7 +20,7 @@ import pandas as pd
 from components.digests import canonical
 from components.errors import DataError
 from components.records import EvaluationReport, as_json
-from components.reports.evaluation import PREDICTIONS
+from components.reports.evaluation import PREDICTIONS, REPORT, documents_of
 from components.reports.statistics import bootstrap_scores, interval
 from components.task_types import find_task_type
 from components.task_types.base import Numbers
@@ -100,15 +102,21 @@ def seed_interval(gaps: Numbers) -> tuple[float, float]:
 
 
 def _row_gaps(metric: str, untouched: Sequence[EvaluationReport], adapted: Sequence[EvaluationReport]) -> Numbers:
-    """The difference averaged over the seeds, on resampled rows: the same rows for every seed and both bases."""
+    """The difference averaged over the seeds, on resampled rows or documents, the same for all seeds and bases."""
     task_type = find_task_type(untouched[0].task_type)
     statistics = []
     for report in (*untouched, *adapted):
         rows = pd.read_parquet(report.folder / PREDICTIONS)
         statistics.append(task_type.statistic(metric, rows["label"].tolist(), rows["predicted"].tolist()))
-    values = bootstrap_scores(statistics, untouched[0].rows, SAMPLES, SEED)
+    values = bootstrap_scores(statistics, untouched[0].rows, SAMPLES, SEED, _documents(untouched[0]))
     gaps: Numbers = values[len(untouched) :].mean(axis=0) - values[: len(untouched)].mean(axis=0)
     return gaps
+
+
+def _documents(report: EvaluationReport) -> list[str] | None:
+    """The document of each row, where `evaluation.documents` names their column."""
+    column = json.loads((report.folder / REPORT).read_text(encoding="utf-8")).get("documents")
+    return documents_of(pd.read_parquet(report.folder / PREDICTIONS), column)
 
 
 def _verdict(*intervals: tuple[float, float]) -> Verdict:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import DataError
 from components.records import EvaluationReport
-from components.reports.evaluation import PREDICTIONS
+from components.reports.evaluation import PREDICTIONS, documents_of
 from components.reports.power import detectable, detectable_by_mcnemar
 from components.reports.resampling import MakeStatistic, Pairs, bootstrap_difference, pair_up, randomisation_test
 from components.reports.statistics import mcnemar_exact, mean_statistic, tango_interval, tango_score_test
@@ -149,12 +149,7 @@ def join_answers(
     own = pd.read_parquet(ours.folder / PREDICTIONS)
     other = pd.read_parquet(theirs.folder / PREDICTIONS, columns=list(OWN))
     rows = own.merge(other, on="row_id", suffixes=("", OTHER), validate="one_to_one")
-    nameless = 0 if documents is None else int(rows[documents].isna().sum())
-    if nameless:
-        raise DataError(
-            f"{nameless} frozen rows have nothing in '{documents}', which evaluation.documents names.",
-            "fill that column in the file of data.test, or leave evaluation.documents out.",
-        )
+    documents_of(rows, documents)  # each row must have one
     return Answers(task_type, ours.primary_metric, rows, documents)
 
 

@@ -18,13 +18,14 @@ from components.behaviour.examination import count_failures, examine_behaviour
 from components.behaviour.templates import Case
 from components.config import Evaluation
 from components.digests import canonical, digest_file, digest_of
+from components.errors import DataError
 from components.models.inference import Predictor
 from components.models.model_directory import model_digest
 from components.records import EvaluationReport
 from components.reports.mistakes import worst_mistakes
 from components.reports.slices import slice_columns, slice_values
 from components.reports.statistics import bootstrap_scores, interval, mean_statistic
-from components.task_types import Row, TaskType
+from components.task_types import Row, TaskType, Windows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,23 +64,26 @@ def evaluate_model(
     predictor = Predictor.load(model, device)
     task_type, spec = predictor.task_type, predictor.spec
     rows = frame.to_dict("records")
-    answers = predictor.predict(rows)
+    windows = predictor.encode(rows)
+    answers = predictor.conclude(rows, windows, predictor.outputs_of(windows.features))
     truths = frame["label"].tolist()
     said = [task_type.said(answer) for answer in answers]
     quality = task_type.quality(truths, said)
     confidence = [task_type.confidence(answer) for answer in answers]
     predictions = frame.assign(predicted=said, score=confidence, quality=quality, correct=quality >= 1)
     predictions.to_parquet(folder / PREDICTIONS, index=False)
-    metrics = task_type.metrics(truths, answers, spec)
-    intervals = _intervals(task_type, truths, said, settings)
+    metrics = {**task_type.metrics(truths, answers, spec), **_shares_of(windows, len(rows))}
     mistakes = worst_mistakes(task_type, predictions)
     mistakes.to_csv(folder / MISTAKES, index=False)
+    # Questions on one passage are right or wrong together: where a text groups rows, it is their document.
+    documents = settings.documents or next(iter(task_type.grouped_by), None)
+    intervals = _intervals(task_type, truths, said, settings, documents_of(frame, documents))
     report = {
         "metrics": metrics,
         "intervals": intervals,
         "slices": _slices(task_type, predictions, settings),
         "sliced_by": list(slice_columns(settings)),
-        "documents": settings.documents,
+        "documents": documents,
         "min_slice_rows": settings.min_slice_rows,
         "behaviour": _behaviour(predictor, rows, settings, cases, folder),
         "mistakes": mistakes.to_dict("records"),
@@ -98,6 +102,28 @@ def evaluate_model(
         intervals=intervals,
         frozen_rows=_what_they_say(frame, task_type),
     )
+
+
+def _shares_of(windows: Windows, rows: int) -> dict[str, float]:
+    """The shares of the rows that are read in several windows, and that lose words which are in none."""
+    return {"windowed_share": windows.long_rows() / max(rows, 1), "cut_share": windows.cut / max(rows, 1)}
+
+
+def documents_of(rows: pd.DataFrame, column: str | None) -> list[str] | None:
+    """The document of each frozen row; None where no column is named and every row stands for itself.
+
+    Raises:
+        DataError: some rows have none.
+    """
+    if column is None:
+        return None
+    nameless = int(rows[column].isna().sum())
+    if nameless:
+        raise DataError(
+            f"{nameless} frozen rows have nothing in '{column}', which evaluation.documents names.",
+            "fill that column in the file of data.test, or leave evaluation.documents out.",
+        )
+    return [str(value) for value in rows[column]]
 
 
 def _what_they_say(rows: pd.DataFrame, task_type: TaskType) -> str:
@@ -119,10 +145,14 @@ def _behaviour(
 
 
 def _intervals(
-    task_type: TaskType, truths: Sequence[str], said: Sequence[str], settings: Evaluation
+    task_type: TaskType,
+    truths: Sequence[str],
+    said: Sequence[str],
+    settings: Evaluation,
+    documents: Sequence[str] | None,
 ) -> dict[str, tuple[float, float]]:
     statistics = [task_type.statistic(metric, truths, said) for metric in task_type.metric_names]
-    values = bootstrap_scores(statistics, len(truths), settings.bootstrap_samples, seed=0)
+    values = bootstrap_scores(statistics, len(truths), settings.bootstrap_samples, 0, documents)
     return {metric: interval(own, CONFIDENCE) for metric, own in zip(task_type.metric_names, values, strict=True)}
 
 

@@ -16,6 +16,8 @@ WORDS = {
     "top5_accuracy": "top-5 accuracy",
     "pseudo_perplexity": "pseudo-perplexity",
     "mean_log_likelihood": "mean log-likelihood",
+    "windowed_share": "share of rows in several windows",
+    "cut_share": "share of rows that lose words",
 }
 # What the Hugging Face hub calls them; it knows the family, our name says which of it.
 HUB_METRICS = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import scipy  # its parts are imported when they are first used: half a second that a start can do without
@@ -84,18 +85,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def bootstrap_scores(statistics: Sequence[Statistic], rows: int, samples: int, seed: int) -> Numbers:
-    """Each statistic on resampled rows, the same resamplings for all.
+def bootstrap_scores(
+    statistics: Sequence[Statistic], rows: int, samples: int, seed: int, documents: Sequence[Any] | None = None
+) -> Numbers:
+    """Each statistic on resampled rows or documents, the same resamplings for all.
 
     Args:
         statistics: functions of how often each row is drawn, one for each model.
         rows: number of rows.
+        documents: the document of each row, whose rows are drawn together; None where rows are independent.
 
     Returns:
         Array (statistics, samples).
     """
     result = np.empty((len(statistics), samples))
-    for start, weights in _resamplings(rows, samples, seed):
+    for start, weights in _resamplings(rows, samples, seed, documents):
         for place, statistic in enumerate(statistics):
             result[place, start : start + len(weights)] = statistic(weights)
     return result
@@ -118,12 +122,26 @@ def interval(values: Numbers, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _resamplings(rows: int, samples: int, seed: int) -> Iterator[tuple[int, Numbers]]:
+def wilson(right: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of a share of independent rows.
+
+    Source: Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
+    """
+    found = scipy.stats.binomtest(right, rows).proportion_ci(confidence, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def _resamplings(
+    rows: int, samples: int, seed: int, documents: Sequence[Any] | None = None
+) -> Iterator[tuple[int, Numbers]]:
     """How often each row is drawn, (chunk, rows), with the number of each chunk's first resampling."""
     generator = np.random.default_rng(seed)
+    of_row = np.arange(rows) if documents is None else np.unique(np.asarray(documents, str), return_inverse=True)[1]
+    units = int(of_row.max(initial=-1)) + 1
     chunk = max(1, CHUNK_CELLS // max(rows, 1))
     for start in range(0, samples, chunk):
         size = min(chunk, samples - start)
-        drawn = generator.integers(0, rows, size=(size, rows))
-        flat = (drawn + np.arange(size)[:, None] * rows).ravel()
-        yield start, np.bincount(flat, minlength=size * rows).reshape(size, rows).astype(np.float64)
+        drawn = generator.integers(0, units, size=(size, units))
+        flat = (drawn + np.arange(size)[:, None] * units).ravel()
+        counts = np.bincount(flat, minlength=size * units).reshape(size, units).astype(np.float64)
+        yield start, counts if documents is None else counts[:, of_row]

@@ -10,8 +10,10 @@ from typing import Any
 
 from components.errors import DataError
 from components.step_store import storage_errors, write_whole
+from components.task_types import find_task_type, task_type_names
 
-INPUTS = ("text", "text_pair", "question", "context")  # what says which row a line is about
+# What says which row a line is about: the texts of all task types.
+INPUTS = tuple(dict.fromkeys(text for name in task_type_names() for text in find_task_type(name).texts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ windows that the network reads → `forward`, raw outputs of each window → `co
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -118,6 +118,12 @@ class TaskType(ABC):
         """Texts and label of a row from the columns of its file, or why it has none. Called if `rewrites`."""
         return {role: value for role, value in values.items() if value is not None}
 
+    def settings_of_file(
+        self, rows: Iterable[Mapping[str, str | None]], settings: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The settings that `read` gets for the rows of a file: with what only all of them together tell."""
+        return settings
+
     def suggest(self, labels: Sequence[str]) -> Mapping[str, Any]:
         """Settings for the section `task` that true answers ask for, where the defaults do not suit them."""
         return {}
@@ -152,11 +158,15 @@ class TaskType(ABC):
         return []
 
     def start(self, targets: NDArray[Any], spec: Spec) -> dict[str, Any]:
-        """The first `Spec.fitted`: what training must know of all its windows' targets, such as their scale."""
+        """The first `Spec.fitted`: what training must know of its targets, such as their scale.
+
+        Args:
+            targets: of what an epoch draws: of each row one, where its windows share it.
+        """
         return {}
 
     def weights(self, targets: NDArray[Any], spec: Spec) -> NDArray[np.float32] | None:
-        """What `loss` gets as weights where training.class_weights is balanced; `targets` are those of all windows."""
+        """What `loss` gets as weights where training.class_weights is balanced; `targets` as `start` gets them."""
         return None
 
     def prepare(

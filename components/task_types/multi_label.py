@@ -89,7 +89,7 @@ class MultiLabel(TaskType):
         return network
 
     def start(self, targets: NDArray[Any], spec: Spec) -> dict[str, Any]:
-        """The share of the training windows to which each label applies: what a new head should say of any text."""
+        """The share of the training rows to which each label applies: what a new head should say of any text."""
         return {"shares": targets.reshape(-1, len(spec.labels)).mean(axis=0, dtype=np.float64).tolist()}
 
     def load_network(self, folder: Path, spec: Spec) -> Any:

@@ -59,7 +59,7 @@ class TextClassification(OneLabel):
         return [[index[rows[row]["label"]]] for row in windows.rows]
 
     def weights(self, targets: NDArray[Any], spec: Spec) -> NDArray[np.float32] | None:
-        """The inverse of each label's frequency, with a mean of one over the windows."""
+        """The inverse of each label's frequency, with a mean of one over the rows."""
         counts = np.bincount(targets.astype(np.int64), minlength=len(spec.labels))
         return (len(targets) / (len(spec.labels) * np.maximum(counts, 1))).astype(np.float32)
 

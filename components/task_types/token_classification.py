@@ -8,7 +8,7 @@ probabilities, which with a CRF are marginals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,7 @@ from pydantic import Field
 from components.config import Section, Training
 from components.entities.entity_metrics import METRICS, entity_metrics, entity_statistic, per_label, row_f1
 from components.entities.entity_rows import FAULTS, read_spans, read_tagged
-from components.entities.tags import as_label, spans_of_label
+from components.entities.tags import as_label, is_more_than_io, spans_of_label
 from components.task_types.base import (
     Answer,
     Arrays,
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     import torch
 
 
+IO = "io"  # key of what a file's rows together tell
+
+
 class TokenSettings(Section):
     """How tags are read and decoded."""
 
@@ -45,7 +48,9 @@ class TokenSettings(Section):
         "argmax", description="crf also learns which tag follows which, and decodes whole texts with it."
     )
     illegal_sequences: Literal["refuse", "repair"] = Field(
-        "refuse", description="Rows with an I- where no entity has begun: refuse sets them aside, repair begins one."
+        "refuse",
+        description="Rows with an I- where no entity has begun: refuse sets them aside, repair begins one. A file "
+        "in which no tag is more than I- is IO, and every I- right.",
     )
 
 
@@ -72,9 +77,16 @@ class TokenClassification(TaskType):
 
     def read(self, values: Mapping[str, str | None], settings: Mapping[str, Any]) -> Mapping[str, str] | Fault:
         if "tokens" in values:
+            io = settings[IO] if IO in settings else not is_more_than_io(values.get("tags") or "")
             repair = settings.get("illegal_sequences") == "repair"
-            return read_tagged(values["tokens"], values.get("tags"), repair=repair)
+            return read_tagged(values["tokens"], values.get("tags"), lenient=repair or io)
         return read_spans(values["text"], values.get("entities"))
+
+    def settings_of_file(
+        self, rows: Iterable[Mapping[str, str | None]], settings: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Whether the tags are IO is not for one row to say: `O I-PER O` is legal there, and a mistake in BIO."""
+        return {**settings, IO: not any(is_more_than_io(row.get("tags") or "") for row in rows)}
 
     def words(self, label: str) -> Sequence[str]:
         return [name for _, _, name in spans_of_label(label)]

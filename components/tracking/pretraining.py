@@ -24,7 +24,7 @@ def pretraining_params(config: PretrainingConfig, examples: PretrainingExamples,
     phases = {
         f"phase_{number}.{name}": value
         for number, phase in enumerate(config.phases, 1)
-        for name, value in phase.model_dump().items()
+        for name, value in {**phase.model_dump(), "learning_rate": config.learning_rate(phase)}.items()
     }
     return {
         "model.base": base.spec,

@@ -143,10 +143,12 @@ def _prepare(job: _Job, progress: Callable[[Progress], None] | None) -> tuple[Fi
     set_seed(training.seed)
     tokenizer = load_tokenizer(job.base)
     tables = {split: TokenTable.of_split(job.tokens, split, task_type, tokenizer) for split in ("train", "validation")}
-    job = replace(job, spec=replace(job.spec, fitted=task_type.start(tables["train"].targets, job.spec)))
+    job = replace(job, spec=replace(job.spec, fitted=task_type.start(tables["train"].drawn_targets, job.spec)))
     network = task_type.build_network(job.base.folder, job.spec)
     freeze(network, training.freeze)
-    weights = task_type.weights(tables["train"].targets, job.spec) if training.class_weights == "balanced" else None
+    weights = (
+        task_type.weights(tables["train"].drawn_targets, job.spec) if training.class_weights == "balanced" else None
+    )
     masks = speed_up(network, training, device, tables, tokenizer.all_special_ids)
     tuner = FineTuner(
         network,

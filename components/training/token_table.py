@@ -60,6 +60,15 @@ class TokenTable:
         """How many windows an epoch of training has."""
         return len(np.unique(self.groups))
 
+    @property
+    def drawn_targets(self) -> NDArray[Any]:
+        """The targets of what an epoch has: one of each row where its windows share it; long ones count once."""
+        if self.shape == "tokens":
+            return self.targets
+        first = np.flatnonzero(np.diff(self.groups, prepend=-1))
+        drawn: NDArray[Any] = self.targets.reshape(len(self), -1)[first].ravel()
+        return drawn
+
     def windows(self) -> Windows:
         """Everything as the task type has encoded it."""
         spans = list(zip(self.starts[:-1], self.starts[1:], strict=True))
