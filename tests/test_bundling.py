@@ -62,7 +62,7 @@ def test_requirements_are_exact_and_hold_only_what_serving_needs(support_bundle:
 
 def test_the_same_content_is_built_once(support_bundle: tuple[Settings, Bundle], support_model: Path, monkeypatch):
     settings, bundle = support_bundle
-    monkeypatch.setattr(bundling, "_build", None)  # a second build would call it
+    monkeypatch.setattr(bundling, "build", None)  # a second build would call it
     config = tiny_config()
     again = build_bundle(
         settings, config, registered(config, 1), support_model, Evidence({"accuracy": 0.91}, "Better.")
@@ -102,7 +102,7 @@ def test_a_full_disk_is_one_sentence(support_model: Path, tmp_path: Path, monkey
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     settings, config = tiny_settings(tmp_path), tiny_config()
-    monkeypatch.setattr(bundling, "_build", lambda *_: tmp_path / "built")
+    monkeypatch.setattr(bundling, "build", lambda *_: tmp_path / "built")
     monkeypatch.setattr(bundling.shutil, "copyfile", full)
     with pytest.raises(StorageError, match=rf"The disk that holds {settings.bento_home} is full"):
         build_bundle(settings, config, registered(config, 1), support_model, Evidence())

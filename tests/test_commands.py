@@ -15,7 +15,7 @@ from components import tracking
 from components.errors import OrchestrationError, RegistryError, RejectedData
 from components.records import Bundle
 from components.settings import Settings
-from flows import commands, doctor
+from flows import commands, doctor, explaining
 from flows.running import prepare_prefect
 from flows.serving import serve_model
 from tests.bundles import tiny_config
@@ -43,15 +43,15 @@ def test_a_first_delivery_that_was_rejected_is_explained(
 ) -> None:
     run_id = tracking.start_run(settings, tiny_config("shop"), "t" * 64)
     tracking.log_rejection(settings, run_id, RejectedData("2 rows have no text.", "fill them in."))
-    commands.explain_decision("shop", settings, None, False)
+    explaining.explain_decision("shop", settings, None, False)
     told = capsys.readouterr().out
     assert "was rejected: 2 rows have no text." in told
     assert "No version of 'shop' has been made yet." in told
-    commands.explain_decision("shop", settings, None, True)
+    explaining.explain_decision("shop", settings, None, True)
     found = json.loads(capsys.readouterr().out)
     assert (found["version"], found["last_delivery_rejected"]["run_id"]) == (None, run_id)
     with pytest.raises(RegistryError, match="There is no model 'other'"):
-        commands.explain_decision("other", settings, None, False)
+        explaining.explain_decision("other", settings, None, False)
 
 
 def test_a_served_model_is_one_object_however_often_its_endpoint_starts(
