@@ -106,7 +106,7 @@ def test_a_full_disk_is_one_sentence(support_model: Path, tmp_path: Path, monkey
     monkeypatch.setattr(bundling.shutil, "copyfile", full)
     with pytest.raises(StorageError, match=rf"The disk that holds {settings.bento_home} is full"):
         build_bundle(settings, config, registered(config, 1), support_model, Evidence())
-    monkeypatch.setattr(bundling, "_stage", lambda *_: None)  # later: while the model is copied
+    monkeypatch.setattr(bundling, "stage", lambda *_: None)  # later: while the model is copied
     with pytest.raises(StorageError, match="is full"):
         build_bundle(settings, config, registered(config, 1), support_model, Evidence())
 
