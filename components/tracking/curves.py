@@ -23,6 +23,7 @@ from components.settings import Settings
 log = logging.getLogger("rebert.tracking")
 
 POLL_SECONDS = 2
+LONGEST_POLL_SECONDS = 15  # in a training of hours; each look takes a moment of both cores, as they wait for each other
 LONGEST_PAUSE_SECONDS = 60  # between two tries while MLflow is away
 LEAVE_SECONDS = 15  # how long the end of a training waits for the last points
 BATCH = 1000  # most metrics that MLflow takes in one request
@@ -74,9 +75,10 @@ class LiveCurves:
             thread.join(max(0.0, deadline - monotonic()))
 
     def _send(self) -> None:
-        pause = float(POLL_SECONDS)
+        began, pause = monotonic(), float(POLL_SECONDS)
         while not self._stop.wait(pause):
-            pause = POLL_SECONDS if self._try_to_send() else min(pause * 2, LONGEST_PAUSE_SECONDS)
+            usual = max(POLL_SECONDS, min((monotonic() - began) / 20, LONGEST_POLL_SECONDS))
+            pause = usual if self._try_to_send() else min(pause * 2, LONGEST_PAUSE_SECONDS)
         self._try_to_send()
 
     def _try_to_send(self) -> bool:
