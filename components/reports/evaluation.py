@@ -25,7 +25,7 @@ from components.records import EvaluationReport
 from components.reports.mistakes import worst_mistakes
 from components.reports.slices import slice_columns, slice_values
 from components.reports.statistics import bootstrap_scores, interval, mean_statistic
-from components.task_types import Row, TaskType, Windows
+from components.task_types import Answer, Row, TaskType, Windows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,21 +62,17 @@ def evaluate_model(
     if "label" not in frame:
         frame["label"] = ""
     predictor = Predictor.load(model, device)
-    task_type, spec = predictor.task_type, predictor.spec
-    rows = frame.to_dict("records")
+    task_type, rows, truths = predictor.task_type, frame.to_dict("records"), frame["label"].tolist()
     windows = predictor.encode(rows)
     answers = predictor.conclude(rows, windows, predictor.outputs_of(windows.features))
-    truths = frame["label"].tolist()
-    said = [task_type.said(answer) for answer in answers]
-    quality = task_type.quality(truths, said)
-    confidence = [task_type.confidence(answer) for answer in answers]
-    predictions = frame.assign(predicted=said, score=confidence, quality=quality, correct=quality >= 1)
+    predictions = _predictions(task_type, frame, answers)
     predictions.to_parquet(folder / PREDICTIONS, index=False)
-    metrics = {**task_type.metrics(truths, answers, spec), **_shares_of(windows, len(rows))}
     mistakes = worst_mistakes(task_type, predictions)
     mistakes.to_csv(folder / MISTAKES, index=False)
+    metrics = {**task_type.metrics(truths, answers, predictor.spec), **_shares_of(windows, len(rows))}
     # Questions on one passage are right or wrong together: where a text groups rows, it is their document.
     documents = settings.documents or next(iter(task_type.grouped_by), None)
+    said = predictions["predicted"].tolist()
     intervals = _intervals(task_type, truths, said, settings, documents_of(frame, documents))
     report = {
         "metrics": metrics,
@@ -87,7 +83,7 @@ def evaluate_model(
         "min_slice_rows": settings.min_slice_rows,
         "behaviour": _behaviour(predictor, rows, settings, cases, folder),
         "mistakes": mistakes.to_dict("records"),
-        **task_type.details(truths, answers, spec),
+        **task_type.details(truths, answers, predictor.spec),
     }
     (folder / REPORT).write_text(canonical(report), encoding="utf-8")
     return EvaluationReport(
@@ -124,6 +120,14 @@ def documents_of(rows: pd.DataFrame, column: str | None) -> list[str] | None:
             "fill that column in the file of data.test, or leave evaluation.documents out.",
         )
     return [str(value) for value in rows[column]]
+
+
+def _predictions(task_type: TaskType, frame: pd.DataFrame, answers: Sequence[Answer]) -> pd.DataFrame:
+    """The rows with what was said about each, how sure that was, and how good."""
+    said = [task_type.said(answer) for answer in answers]
+    quality = task_type.quality(frame["label"].tolist(), said)
+    confidence = [task_type.confidence(answer) for answer in answers]
+    return frame.assign(predicted=said, score=confidence, quality=quality, correct=quality >= 1)
 
 
 def _what_they_say(rows: pd.DataFrame, task_type: TaskType) -> str:

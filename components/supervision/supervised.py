@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ STABLE_SECONDS = 60.0  # what went well for so long was not at fault: the next p
 RETRIES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # seconds before the first, second, ... retry
 
 
-class Supervised:
+class Supervised(ABC):
     """Something that is supervised in a thread until it is stopped.
 
     A base class, as a part of `rebert up` is this with another `_run`: it supervises until `_end` is set. What it
@@ -51,8 +52,9 @@ class Supervised:
         """Whether it answered when it was last asked."""
         return self.condition.state == "healthy"
 
+    @abstractmethod
     def _run(self) -> None:
-        raise NotImplementedError
+        """Supervise until `_end` is set."""
 
     def _supervise(self) -> None:
         failures = 0
