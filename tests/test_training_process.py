@@ -49,9 +49,10 @@ def with_hours(job, hours: float):
 
 
 def test_a_child_trains_the_same_model_and_reports(job, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(
-        "components.training.devices.usable_threads", lambda: 1
-    )  # as here; sums differ with the threads
+    import torch
+
+    monkeypatch.setattr("components.training.devices.usable_threads", lambda: 1)  # sums differ with the threads
+    torch.set_num_threads(1)  # whatever a test before this one has chosen for its engine
     heard: list[Progress] = []
     model = train_in_process(*job, tmp_path / "child", on_progress=heard.append)
     assert model.folder == tmp_path / "child" / "model"
