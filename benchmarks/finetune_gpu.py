@@ -3,6 +3,9 @@
     python benchmarks/finetune_gpu.py [--seeds 3] [--epochs 2] [--batch-size 32]
     python benchmarks/finetune_gpu.py --device cpu --smoke     only to see that it starts: a small shape, few rows
 
+It needs a checkout and `pip install torch "transformers[torch]" datasets`, nothing else of this project's requirements
+(the extra brings accelerate, without which no Trainer starts).
+
 The base model is random: 12 layers of 768 with a vocabulary made from the words of examples/banking77. The accuracy of
 a random encoder says nothing; what is compared is the speed on texts of real lengths.
 """
@@ -13,6 +16,7 @@ import argparse
 import re
 import tempfile
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 from finetuning import REBERT, ROOT, Setting, compare, ratio, summary
@@ -60,6 +64,8 @@ def main() -> None:
 def _check_device(options: argparse.Namespace) -> None:
     import torch
 
+    if not find_spec("accelerate"):
+        raise SystemExit('The Trainer needs accelerate: pip install "transformers[torch]".')
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("There is no CUDA device here. To see that this starts: add --device cpu --smoke.")
     if options.device == "cpu" and not options.smoke:

@@ -92,6 +92,7 @@ ABOUT_NEWS = {"source": "embeddings", "template": "这是一条关于{}的新闻
 
 _CLASSIFICATION = (
     Line("sst2", "text_classification", "sst2", TEXT, rows=1200, epochs=3),
+    Line("sst2_8000", "text_classification", "sst2", TEXT, rows=8000, epochs=3, test_rows=1821),
     Line(
         "chnsenticorp",
         "text_classification",

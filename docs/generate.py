@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shlex
 from collections.abc import Iterator
@@ -142,7 +143,19 @@ def benchmark_page() -> str:
             lines += [f"Goal: {result['goal']}.", "", *([f"**Missed**: {missed}.", ""] if missed else [])]
         lines += [f"Machine: {_machine(result['machine'])}.", "", *result["tables"], ""]
         lines += [result["note"], ""] if result.get("note") else []
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, *_unmeasured()]).rstrip() + "\n"
+
+
+def _unmeasured() -> list[str]:
+    """What has no figure: the benchmarks that write a result and have none, in their own first words."""
+    programs = {
+        path: ast.get_docstring(ast.parse(text)) or ""
+        for path in sorted((HERE.parent / "benchmarks").glob("*.py"))
+        if all(part in (text := path.read_text(encoding="utf-8")) for part in ("def main() -> None:", " write_result("))
+        and not (path.parent / "results" / f"{path.stem}.json").exists()
+    }
+    lines = [f"- `{path.stem}`: {words.splitlines()[0]}" for path, words in programs.items()]
+    return ["## Not measured yet", "", _NOT_MEASURED, "", *lines, ""] if lines else []
 
 
 def _command(result: dict[str, Any]) -> str:
@@ -181,6 +194,8 @@ _BENCHMARKS = (
     "what counts are ratios of things measured in turn in one run, and medians. Baselines are real programs in "
     "`benchmarks/baselines/`, with the same data, checkpoint, epochs and batch size."
 )
+
+_NOT_MEASURED = "These run, and their figures are not known. Those that need a GPU were never run on one."
 
 PAGES = {
     "run-file.md": run_file_page,

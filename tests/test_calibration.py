@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import special
 
-from components.models.calibration import HIGHEST, LOWEST, fit_temperature
+from components.models.calibration import HIGHEST, LOWEST, fit_temperature, log_softmax, softmax
 from components.task_types import Spec, find_task_type
 
 
 def log_loss(logits, targets, temperature: float) -> float:
-    return float(-log_softmax(logits / temperature, axis=-1)[np.arange(len(targets)), targets].mean())
+    return float(-log_softmax(logits / temperature)[np.arange(len(targets)), targets].mean())
 
 
 def overconfident(temperature: float, rows: int = 4000):
@@ -47,3 +53,28 @@ def test_the_type_fits_the_temperature_on_its_validation_rows():
     rows = [{"label": "abcd"[target]} for target in targets]
     fitted = find_task_type("text_classification").fit(rows, logits, Spec(tuple("abcd"), 64, 16))
     assert fitted["temperature"] == pytest.approx(2.0, rel=0.08)
+
+
+WITHOUT_SCIPY = """
+import sys
+sys.modules["scipy"] = None
+import numpy as np
+from components.task_types import Spec, find_task_type
+kind, rows = find_task_type("text_classification"), [{"label": "a"}, {"label": "b"}]
+spec = Spec(("a", "b"), 64, 16)
+logits = np.array([[2.0, 1.0], [1.5, 1.0]], np.float32)
+kind.fit(rows, logits, spec)
+print(kind.metrics(["a", "b"], kind.answers(rows, logits, spec), spec)["accuracy"])
+"""
+
+
+def test_a_machine_without_scipy_can_train():
+    """benchmarks/finetune_gpu.py runs where torch, transformers and datasets are and nothing else."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_SCIPY], capture_output=True, text=True, check=True)
+    assert done.stdout == "0.5\n"
+
+
+@given(arrays(np.float64, (3, 5), elements=st.floats(-800, 800)))
+def test_softmax_is_scipys(logits):
+    np.testing.assert_allclose(softmax(logits), special.softmax(logits, axis=-1), atol=1e-12)
+    np.testing.assert_allclose(log_softmax(logits), special.log_softmax(logits, axis=-1), atol=1e-9)

@@ -78,13 +78,13 @@ def probabilities(rows: Sequence[Spans], temperature: float, threshold: float | 
     The threshold is taken from the score of no answer, so that a question is left unanswered just where that is
     likelier than the best span, and what is said is likelier than the other.
     """
-    from scipy.special import softmax
+    from components.models.calibration import softmax
 
     table = np.full((len(rows), 1 + max((len(row.scores) for row in rows), default=0)), -np.inf)
     for line, row in zip(table, rows, strict=True):
         line[0] = row.null - (threshold or 0.0)
         line[1 : 1 + len(row.scores)] = row.scores
-    result: Numbers = softmax(table / temperature, axis=1)
+    result: Numbers = softmax(table / temperature)
     return result
 
 

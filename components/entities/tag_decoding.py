@@ -11,6 +11,7 @@ import numpy as np
 from components.entities.crf_decoding import best_tags, log_likelihood, tag_probabilities
 from components.entities.tags import Offsets, TagNumbers, runs_of_tags
 from components.entities.unit_emissions import Emissions
+from components.models.calibration import softmax
 from components.task_types.base import Numbers
 
 
@@ -32,7 +33,7 @@ def decode(emissions: Sequence[Emissions], temperature: float) -> list[Tagged]:
     if not emissions:
         return []
     if emissions[0].moves is None:
-        probabilities = [_softmax(own.scores / temperature) for own in emissions]
+        probabilities = [softmax(own.scores.astype(np.float64) / temperature) for own in emissions]
         tags = [own.argmax(axis=1) for own in probabilities]
     else:
         scores, moves = _heated(emissions, temperature)
@@ -55,20 +56,13 @@ def mean_log_loss(emissions: Sequence[Emissions], tags: Sequence[TagNumbers], te
         scores, moves = _heated(emissions, temperature)
         return -log_likelihood(scores, tags, moves) / units
     together = np.concatenate([own.scores for own in emissions])
-    chosen = _softmax(together / temperature)[np.arange(len(together)), np.concatenate(tags)]
+    chosen = softmax(together.astype(np.float64) / temperature)[np.arange(len(together)), np.concatenate(tags)]
     return float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).sum() / units)
 
 
 def _heated(emissions: Sequence[Emissions], temperature: float) -> tuple[list[Numbers], Numbers]:
     moves = np.asarray(emissions[0].moves, np.float64) / temperature
     return [own.scores.astype(np.float64) / temperature for own in emissions], moves
-
-
-def _softmax(scores: Any) -> Numbers:
-    scores = np.asarray(scores, np.float64)
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    shares: Numbers = powers / powers.sum(axis=1, keepdims=True)
-    return shares
 
 
 def entities_of(text: str, offsets: Offsets, tagged: Tagged, labels: Sequence[str]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.masks.mask_windows import ASKED, GUESSED
+from components.models.calibration import log_softmax
 from components.task_types.base import Arrays, Run
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def likelihoods_in_training(logits: torch.Tensor, truths: torch.Tensor) -> torch
 
 def likelihoods(logits: Logits, truths: NDArray[np.int64]) -> NDArray[np.float32]:
     """Log-probability of each true token, and how many tokens are likelier: (places, 2)."""
-    scores = _log_softmax(logits)
+    scores = log_softmax(logits)
     own = scores[np.arange(len(truths)), truths][:, None]
     return np.concatenate([own, (scores > own).sum(axis=1, keepdims=True)], axis=1, dtype=np.float32)
 
@@ -130,15 +131,9 @@ def _asked(inputs: Arrays, part: Sequence[Place], mask_id: int) -> dict[str, NDA
 
 
 def _candidates(logits: Logits, asked: NDArray[np.int64]) -> NDArray[np.float32]:
-    scores = _log_softmax(logits)
+    scores = log_softmax(logits)
     count = min(MOST_CANDIDATES, scores.shape[1])
     some = np.argpartition(scores, -count, axis=1)[:, -count:]  # (masks, candidates), in no order
     order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
     best = np.take_along_axis(some, order, axis=1)
     return np.concatenate([best, np.take_along_axis(scores, best, axis=1), scores[:, asked]], axis=1, dtype=np.float32)
-
-
-def _log_softmax(logits: Logits) -> Logits:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    scores: Logits = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return scores

@@ -55,7 +55,7 @@ def _normed(vectors: Numbers) -> Numbers:
 
 def exclusive_scores(evidence: Numbers, temperature: float) -> Numbers:
     """Probabilities of labels of which one is true: softmax over their logits, of entailment where there is one."""
-    from scipy.special import softmax
+    from components.models.calibration import softmax
 
     logits = evidence[:, 0] if evidence.ndim == 2 else evidence
     scores: Numbers = softmax(logits / temperature)

@@ -27,12 +27,18 @@ def classification_metrics(truth: Sequence[str], scores: Numbers, labels: Sequen
     """
     predicted = np.asarray(labels, dtype=object)[scores.argmax(axis=1)].astype(str)
     actual = np.asarray(truth, dtype=str)
-    every_row = np.ones((1, len(actual)))
     return {
-        **{name: float(class_statistic(name, actual, predicted)(every_row)[0]) for name in CLASS_METRICS},
+        **_class_metrics(actual, predicted),
         "log_loss": log_loss(actual, scores, labels),
         "expected_calibration_error": expected_calibration_error(actual == predicted, scores.max(axis=1)),
     }
+
+
+def _class_metrics(truths: NDArray[np.str_], said: NDArray[np.str_]) -> dict[str, float]:
+    labels, truth, answer = _codes(truths, said)
+    parts = (truth[truth == answer], truth, answer)
+    right, occurring, answered = (np.bincount(part, minlength=labels)[None].astype(np.float64) for part in parts)
+    return {name: float(metric(right, occurring, answered)[0]) for name, metric in CLASS_METRICS.items()}
 
 
 def log_loss(truth: NDArray[np.str_], scores: Numbers, labels: Sequence[str]) -> float:
@@ -88,16 +94,22 @@ def reliability(correct: NDArray[np.bool_], confidence: Numbers) -> list[dict[st
 
 def class_statistic(metric: str, truths: Words, said: Words) -> Statistic:
     """One of `CLASS_METRICS` as a function of how often each row is drawn."""
-    labels = sorted(set(truths) | set(said))
-    truth, answer = (np.searchsorted(labels, column) for column in (np.asarray(truths, str), np.asarray(said, str)))
+    labels, truth, answer = _codes(truths, said)
     right = truth == answer
-    hits = _indicator(truth[right], len(labels))
-    truths_of, answers_of = _indicator(truth, len(labels)), _indicator(answer, len(labels))
+    hits = _indicator(truth[right], labels)
+    truths_of, answers_of = _indicator(truth, labels), _indicator(answer, labels)
 
     def statistic(weights: Numbers) -> Numbers:
         return CLASS_METRICS[metric](weights[:, right] @ hits, weights @ truths_of, weights @ answers_of)
 
     return statistic
+
+
+def _codes(truths: Words, said: Words) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """How many labels occur, and the number of each truth's and each answer's."""
+    labels = sorted(set(truths) | set(said))
+    truth, answer = (np.searchsorted(labels, column) for column in (np.asarray(truths, str), np.asarray(said, str)))
+    return len(labels), truth, answer
 
 
 def _indicator(codes: NDArray[np.int64], classes: int) -> Any:

@@ -79,20 +79,18 @@ class TextClassification(OneLabel):
         return mean_of_windows(windows, outputs, len(rows))
 
     def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
-        from scipy.special import log_softmax
-
-        from components.models.calibration import fit_temperature
+        from components.models.calibration import fit_temperature, log_softmax
 
         logits = np.asarray(outputs, np.float64)  # (rows, labels)
         index = {label: position for position, label in enumerate(spec.labels)}
         targets = np.array([index[row["label"]] for row in rows])
         places = np.arange(len(rows))
-        return {"temperature": fit_temperature(lambda t: -log_softmax(logits / t, axis=-1)[places, targets].mean())}
+        return {"temperature": fit_temperature(lambda t: -log_softmax(logits / t)[places, targets].mean())}
 
     def answers(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> list[Answer]:
-        from scipy.special import softmax
+        from components.models.calibration import softmax
 
-        scores = softmax(np.asarray(outputs, np.float64) / spec.fitted.get("temperature", 1.0), axis=-1)
+        scores = softmax(np.asarray(outputs, np.float64) / spec.fitted.get("temperature", 1.0))
         best = scores.argmax(axis=-1)
         return [
             {"label": spec.labels[index], "score": row[index], "labels": spec.labels, "scores": row}

@@ -119,15 +119,13 @@ class ZeroShot(OneLabel):
         return evidence(questions, windows, outputs)
 
     def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
-        from scipy.special import log_softmax
-
-        from components.models.calibration import fit_temperature
+        from components.models.calibration import fit_temperature, log_softmax
         from components.prompts.prompt_scores import fit_logistic, independent_logits
 
         evidence = np.stack(outputs)
         logits = evidence[..., 0] if evidence.ndim == 3 else evidence  # (rows, labels)
         truth = np.array([[label == row["label"] for label in spec.labels] for row in rows])
-        fitted = {"temperature": fit_temperature(lambda t: -log_softmax(logits / t, axis=-1)[truth].mean())}
+        fitted = {"temperature": fit_temperature(lambda t: -log_softmax(logits / t)[truth].mean())}
         alone = np.stack([independent_logits(own) for own in outputs])
         fitted["slope"], fitted["offset"] = fit_logistic(alone, truth)
         return fitted
