@@ -42,6 +42,7 @@ def write_measured(measured: Measured, *, quiet: bool = False) -> None:
     """Write results/quality.json with the lines in the order of the table."""
     lines = {line.name: measured[line.name] for line in LINES if line.name in measured}
     content = {
+        "arguments": ["--data", "FOLDER", "--chinese-model", "FOLDER"],  # not of the last call, which may be one line
         "goal": "never below a plain script from the same checkpoint by more than the noise of its seeds",
         "machine": machine(),
         "load": os.getloadavg(),

@@ -151,7 +151,7 @@ def _unmeasured() -> list[str]:
     programs = {
         path: ast.get_docstring(ast.parse(text)) or ""
         for path in sorted((HERE.parent / "benchmarks").glob("*.py"))
-        if all(part in (text := path.read_text(encoding="utf-8")) for part in ("def main() -> None:", " write_result("))
+        if all(part in (text := path.read_text(encoding="utf-8")) for part in ("def main() -> ", " write_result("))
         and not (path.parent / "results" / f"{path.stem}.json").exists()
     }
     lines = [f"- `{path.stem}`: {words.splitlines()[0]}" for path, words in programs.items()]
