@@ -106,7 +106,7 @@ class Answering:
         Raises:
             Problem: 422 where they cost the model too much; 429, 500, 503 as of `Batcher.ask`.
         """
-        return await self.batcher.ask(rows, seconds, self._cost(rows))
+        return await self._ask(rows, seconds, self._cost(rows))
 
     def slices(self, rows: Sequence[Row], most: int) -> Iterator[slice]:
         """Where to divide rows so that `ask` takes each part: at most so many, and no more than a request may cost."""
@@ -126,9 +126,14 @@ class Answering:
         if contest and (tried := await contest.answer(body, asked, seconds)):
             return tried
         began = time.monotonic()
-        answered = await self.batcher.ask(rows, ends - began, cost)  # what the canary has left of the time
+        answered = await self._ask(rows, ends - began, cost)  # what the canary has left of the time
         if contest:
             contest.observe(body, rows, answered, time.monotonic() - began)
+        return answered
+
+    async def _ask(self, rows: Sequence[Row], seconds: float, cost: int) -> Answered[Engine]:
+        answered = await self.batcher.ask(rows, seconds, cost)
+        self.metrics.read(answered.windows)
         return answered
 
     def _cost(self, rows: Sequence[Row]) -> int:

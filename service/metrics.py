@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from components.task_types import Windows
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 STAGES = ("arrive", "read", "answer", "show")
@@ -46,6 +48,12 @@ class Metrics:
             "rebert_stage_seconds", "Time of a request's parts.", ("stage",), registry=self.registry, buckets=SECONDS
         )
         self.waiting = Gauge("rebert_waiting_texts", "Texts that are queued or at work.", registry=self.registry)
+        self.windowed = Counter(
+            "rebert_windowed_rows_total", "Rows that were read in several windows.", registry=self.registry
+        )
+        self.cut = Counter(
+            "rebert_cut_rows_total", "Rows of which a part was read by no window.", registry=self.registry
+        )
         self.corrections = Counter("rebert_corrections_total", "Corrections kept.", registry=self.registry)
         self.unlogged = Gauge(
             "rebert_unlogged_requests", "Requests since the start that the request log lost.", registry=self.registry
@@ -100,6 +108,11 @@ class Metrics:
         labels = (endpoint, name, version, str(status))
         self.requests.labels(*labels).inc()
         self.seconds.labels(*labels).observe(seconds)
+
+    def read(self, windows: Windows) -> None:
+        """Rows were made into windows."""
+        self.windowed.inc(windows.long_rows())
+        self.cut.inc(windows.cut)
 
     def answered(self, version: str, labels: Iterable[str], score: float) -> None:
         """A row was answered by a version, with these labels."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from components.models.golden import shown
 from components.models.inference import Predictor
 from components.models.model_directory import GOLDEN, GoldenRow, Manifest, read_manifest, write_golden, write_manifest
-from components.task_types import TaskType, find_task_type
+from components.task_types import find_task_type
 
 LABELS = ("bad", "good", "很好")
 TEXTS = ("good food, very good", "the room was bad", "酒店很好", "")
@@ -22,8 +23,10 @@ def build_model(
     name: str = "shop",
     labels: tuple[str, ...] = LABELS,
     task_type: str = "text_classification",
+    chosen: Mapping[str, Any] | None = None,
+    pairs: bool = False,
 ) -> Path:
-    """Write a model directory whose golden rows are its own answers."""
+    """Write a model directory whose golden rows are its own answers; `chosen` are settings of its type."""
     import torch
     from transformers import AutoTokenizer
 
@@ -34,7 +37,7 @@ def build_model(
         labels=labels if kind.has_labels else (),
         max_length=64,
         window_overlap=16,
-        settings=kind.settings().model_dump(mode="json"),
+        settings=dict(kind.settle(kind.settings.model_validate(chosen or {}).model_dump(mode="json"), base)),
         base_model="tiny",
         base_model_digest="b" * 64,
         data_digest="d" * 64,
@@ -48,17 +51,13 @@ def build_model(
     network.save_pretrained(folder)
     AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(folder)
     write_manifest(folder, manifest)
-    rows = [_row(kind, text) for text in TEXTS]
+    rows = [{name: text for name in kind.texts if pairs or name != "text_pair"} for text in TEXTS]
     predictor = Predictor.load(folder)
     answers = shown(predictor, predictor.predict(rows))
     golden = [GoldenRow(row=row, answer=answer) for row, answer in zip(rows, answers, strict=True)]
     write_golden(folder, golden)
     write_manifest(folder, manifest)
     return folder
-
-
-def _row(kind: TaskType, text: str) -> dict[str, str]:
-    return {name: text for name in kind.texts if name != "text_pair"}
 
 
 def another_model(folder: Path, model: Path, **changed: Any) -> Path:

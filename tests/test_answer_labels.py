@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from components.answers.answer_labels import BROKEN, NOT_IN_CONTEXT
+from components.answers.answer_labels import BROKEN, MOVED, NOT_IN_CONTEXT
 from components.task_types import Fault, find_task_type
 
 TYPE = find_task_type("question_answering")
@@ -45,8 +45,10 @@ def test_a_row_that_is_marked_impossible_has_no_answer_whatever_stands_there():
 
 
 def test_a_wrong_offset_is_repaired_where_only_one_place_can_be_meant():
-    assert read("😀 the cat", [{"text": "cat", "answer_start": 7}])["label"] == label(("cat", 6))  # UTF-16 units
-    assert read("the cat", [{"text": "cat", "answer_start": -1}])["label"] == label(("cat", 4))
+    moved = read("😀 the cat", [{"text": "cat", "answer_start": 7}])  # UTF-16 units
+    assert moved.row == {"question": "who?", "context": "😀 the cat", "label": label(("cat", 6))}
+    assert (moved.check, moved.reason) == (MOVED, "'cat' is not at 7, but at 6")
+    assert read("the cat", [{"text": "cat", "answer_start": -1}]).row["label"] == label(("cat", 4))
     assert read("a cat, a cat", [{"text": "cat", "answer_start": 9}])["label"] == label(("cat", 9))
 
 

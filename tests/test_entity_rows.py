@@ -57,7 +57,8 @@ def test_an_entity_without_a_beginning_is_refused_or_repaired(tags: str):
     assert isinstance(refused, Fault)
     assert refused.check == "illegal_sequence"
     repaired = read(tokens=list("abcd"), tags=tags.split(), repair=True)
-    assert len(spans_of_label(repaired["label"])) == 2
+    assert (repaired.check, repaired.reason) == ("repaired_tags", refused.reason)
+    assert len(spans_of_label(repaired.row["label"])) == 2
 
 
 def test_one_row_does_not_make_a_file_io():
@@ -78,7 +79,7 @@ def test_one_row_does_not_make_a_file_io():
     for letter in "BSUEL":
         assert faults(["O", "O", "O"], [f"{letter}-LOC", "O", "O"])[0] == refused[0]
     assert faults(["I-LOC", "I-LOC", "O"]) == {}
-    assert faults(["B-LOC", "I-LOC", "O"], repair=True) == {}
+    assert faults(["B-LOC", "I-LOC", "O"], repair=True)[0].row == {"text": "a b c", "label": '[[2, 3, "PER"]]'}
 
 
 def test_a_fault_names_the_tag():

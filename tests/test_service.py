@@ -211,6 +211,16 @@ def test_probes_metrics_and_the_page_for_people(client: TestClient):
         assert client.get(f"/{asset}").status_code == 200
 
 
+def test_rows_that_are_read_in_several_windows_are_counted(client: TestClient):
+    def windowed() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith("rebert_windowed_rows_total"))
+
+    before = windowed()
+    assert client.post("/predict", json={"texts": ["a b c d e f g h " * 25, "a"]}).status_code == 200
+    assert windowed() == before + 1
+
+
 def test_the_openapi_document_has_the_limits_of_this_model(client: TestClient, pair_client: TestClient):
     document = client.get("/openapi.json").json()
     schemas = document["components"]["schemas"]

@@ -98,6 +98,21 @@ def test_a_row_that_cannot_be_read_is_set_aside_with_its_reason_and_value_and_on
     assert outcome.dataset.labels == ("THING",)
 
 
+def test_a_row_that_is_mended_goes_on_and_is_counted_and_named(tmp_path):
+    rows = [{"tokens": row["text"].split(), "tags": ["B-A", *["O"] * row["text"].count(" ")]} for row in reviews(200)]
+    rows[3]["tags"][:2] = ["O", "I-A"]
+    train = write_jsonl(tmp_path / "train.jsonl", rows).name
+    outcome = validated(tmp_path, "token_classification", train, settings={"illegal_sequences": "repair"})
+    found = outcome.check("repaired_tags")
+    assert (found["severity"], found["passed"], found["rows"]) == ("warn", False, 1)
+    assert "were mended" in found["sentence"]
+    assert "train.jsonl:4" in found["sentence"]
+    assert outcome.quarantined() == {}
+    strict = {"severity": {"repaired_tags": "quarantine"}}
+    set_aside = validated(tmp_path, "token_classification", train, settings={"illegal_sequences": "repair"}, **strict)
+    assert set_aside.quarantined() == {"train.jsonl:4": ["repaired_tags"]}
+
+
 def test_a_severity_may_name_a_check_of_the_task_type(tmp_path):
     rows = tagged()
     rows[3]["labels"] = {"praise": True}

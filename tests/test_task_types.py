@@ -83,8 +83,6 @@ def test_every_type_speaks():
 # Where a type may be named beside its own files, and why.
 NAMED = {
     "components/config.py": "the default of task_type",
-    "components/data/column_looks.py": "which columns speak for which type, an order among all types",
-    "components/data/run_file_draft.py": "what is proposed where too few rows have labels",
     "components/pretraining/pretraining.py": "a pretrained model fills masks",
     "components/pretraining_config.py": "a pretrained model fills masks",
     "components/prompts/label_prompts.py": "multi_label is a field of a request",

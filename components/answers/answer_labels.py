@@ -22,12 +22,16 @@ FAULTS: Mapping[str, str] = {
     BROKEN: 'write answers as {"text": [...], "answer_start": [...]}, both empty where the context has no answer.',
     NOT_IN_CONTEXT: "correct the answer or its offset, counted in characters from the start of the context.",
 }
+MOVED = "moved_answers"
+MENDED: Mapping[str, str] = {
+    MOVED: "correct the offsets at the source; each text occurs once in its context, so that it was found there."
+}
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
 SHOWN = 40  # characters of an answer in a reason
 
 
 def read_answers(context: str, answers: str, is_impossible: str | None = None) -> str | Fault:
-    """The label of a row, `{"text": [...], "answer_start": [...]}` as JSON text, or what is wrong.
+    """The label of a row, `{"text": [...], "answer_start": [...]}` as JSON text, or what is wrong, maybe mended.
 
     Args:
         context: the text that the answers stand in.
@@ -44,11 +48,20 @@ def read_answers(context: str, answers: str, is_impossible: str | None = None) -
         return Fault(BROKEN, found)
     if not found and impossible:
         return Fault(BROKEN, "is_impossible is false, but there is no answer")
-    starts = [locate(context, text, start) for text, start in found]
-    lost = [pair for pair, start in zip(found, starts, strict=True) if start is None]
+    places = [locate(context, text, start) for text, start in found]
+    lost = [pair for pair, place in zip(found, places, strict=True) if place is None]
     if lost:
         return Fault(NOT_IN_CONTEXT, _lost(context, *lost[0]))
-    return _label([text for text, _ in found], [start for start in starts if start is not None])
+    starts = [place for place in places if place is not None]
+    label = _label([text for text, _ in found], starts)
+    moved = _moved(found, starts)
+    return Fault(MOVED, moved, {"label": label}) if moved else label
+
+
+def _moved(found: Sequence[tuple[str, int]], starts: Sequence[int]) -> str | None:
+    """Which answer stands elsewhere than where its offset says, if one does."""
+    pairs = zip(found, starts, strict=True)
+    return next((f"{text[:SHOWN]!r} is not at {said}, but at {at}" for (text, said), at in pairs if said != at), None)
 
 
 def estimated_tokens(answer: str) -> int:

@@ -22,7 +22,7 @@ def canonical_roles(task_type: TaskType, roles: Collection[str]) -> tuple[str, .
 def rewrite(
     table: Any, roles: Mapping[str, str], task_type: TaskType, settings: Mapping[str, Any], skipped: Collection[int]
 ) -> tuple[Rows, dict[int, Fault]]:
-    """What the task type reads in each row, parallel to `table`, and the rows that it cannot read.
+    """What the task type reads in each row, parallel to `table`, and the rows that it cannot read or had to mend.
 
     Args:
         table: columns by their names in the file.
@@ -40,7 +40,7 @@ def rewrite(
         read = {} if row in skipped else task_type.read(values, settings)
         if isinstance(read, Fault):
             faults[row] = read
-            read = {}
+            read = read.row or {}
         seen.update(read)
         builder.add(row, [read.get(column) for column in columns])
     rows = builder.build()

@@ -1,4 +1,4 @@
-"""What the columns of somebody's data look like, and which task type they are therefore for: a table of forms."""
+"""What the columns of somebody's data look like, and which task type they are therefore for."""
 
 from __future__ import annotations
 
@@ -6,31 +6,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, get_args
 
-from components.data.data_files import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
 from components.sequences.label_cells import SEPARATORS
+from components.task_types import find_task_type
+from components.task_types.looks import Look, Sought
 
-# texts: lists of texts; spans: lists of objects with start and end; answers: objects with text and answer_start;
-# cells: several words with a sign between them, such as joy|love; number: numbers with a fraction, or many whole ones
-# written as if they had one; text: all else.
-Look = Literal["texts", "cells", "spans", "answers", "number", "text"]
 LOOKED_AT = 1000  # values of a column that are parsed
 MOST_LABELS = 500
 MOST_WHOLE_LABELS = 3  # 0.0, 1.0 and 2.0 are labels that some program took for numbers; more are marks
 LONGEST_WORD = 30  # mean characters of what stands between the signs of a cell; more is a sentence
 SHORTEST_TEXT = 3  # mean characters of a second text; less is a code
 
-# fmt: off
-SEVERAL_LABELS_NAMES = ("labels", "tags", "categories", "topics", "emotions", "intents", *LABEL_NAMES)
-VALUE_NAMES = (*LABEL_NAMES, "value", "score", "similarity", "relatedness", "rating", "得分", "相似度")
-TOKENS_NAMES = ("tokens", "words", "characters")
-TAGS_NAMES = ("ner_tags", "tags", "bio_tags", "labels")
-ENTITIES_NAMES = ("entities", "spans", "annotations", "实体")
-QUESTION_NAMES = ("question", "query", "问题")
-CONTEXT_NAMES = ("context", "passage", "paragraph", "document", "article", "text", "上下文", "段落", "文章")
-ANSWERS_NAMES = ("answers", "answer", "答案")
-# fmt: on
+# The true answer that is harder to mistake comes first: of a file with several, the types in this order.
+MOST_TELLING: tuple[Look, ...] = get_args(Look)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +31,6 @@ class Column:
     filled: int
     different: int
     mean_characters: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """A column that a task type reads, and how it is found: by its name, else by `content`.
-
-    `look` is what it must look like, None anything; the first column with one of the `names` decides.
-    """
-
-    role: str
-    names: tuple[str, ...]
-    look: Look | None = "text"
-    content: Literal["only one", "longest", "label", ""] = ""
-    optional: bool = False
-
-
-TEXT = Sought("text", TEXT_NAMES, content="longest")
-PAIR = Sought("text_pair", PAIR_NAMES, optional=True)
-# The most telling first: a file that has all of the columns of a form is for its task type. The true answer is found
-# first, so that it is taken for no text, and written last.
-FORMS: tuple[tuple[str, tuple[Sought, ...]], ...] = (
-    (
-        "question_answering",
-        (
-            Sought("answers", ANSWERS_NAMES, "answers"),
-            Sought("question", QUESTION_NAMES),
-            Sought("context", CONTEXT_NAMES, content="longest"),
-        ),
-    ),
-    ("token_classification", (Sought("tags", TAGS_NAMES, "texts"), Sought("tokens", TOKENS_NAMES, "texts"))),
-    ("token_classification", (Sought("entities", ENTITIES_NAMES, "spans"), TEXT)),
-    ("multi_label", (Sought("labels", SEVERAL_LABELS_NAMES, "texts", "only one"), TEXT)),
-    ("multi_label", (Sought("labels", SEVERAL_LABELS_NAMES, "cells", "only one"), TEXT)),
-    ("regression", (Sought("value", VALUE_NAMES, "number"), TEXT, PAIR)),
-    ("text_classification", (Sought("label", LABEL_NAMES, None, "label"), TEXT, PAIR)),
-)
-ALONE = ("fill_mask", "text")  # of a file that has nothing but texts
 
 
 def look_at_column(name: str, values: Sequence[str]) -> Column:
@@ -95,13 +47,18 @@ def recognise(columns: Sequence[Column], known: Sequence[str]) -> tuple[str, dic
         columns: those of one file.
         known: names of the task types that there are.
     """
-    for task_type, sought in FORMS:
-        found = _match(columns, sought) if task_type in known else None
-        if found:
-            return task_type, found
-    if ALONE[0] in known and [column.look for column in columns] == ["text"]:
-        return ALONE[0], {ALONE[1]: columns[0].name}
+    forms = [(sought, name) for name in known for sought in find_task_type(name).sought]
+    for sought, name in sorted(forms, key=lambda form: _telling(form[0])):
+        if found := _match(columns, sought):
+            return name, found
     return None
+
+
+def _telling(sought: Sequence[Sought]) -> tuple[int, int]:
+    """Less is more telling: how its true answer looks, then how many other columns must be there."""
+    look = sought[0].look
+    alone = sought[0].content == "alone"
+    return MOST_TELLING.index(look or "text") + alone, -sum(not each.optional for each in sought)
 
 
 def _look(values: Sequence[str]) -> Look:
@@ -142,6 +99,8 @@ def _json(value: str) -> Any:
 def _match(columns: Sequence[Column], sought: Sequence[Sought]) -> dict[str, str] | None:
     found: dict[str, str] = {}
     for each in sought:
+        if each.content == "alone" and len(columns) > 1:
+            return None
         rest = {column.name: column for column in columns if column.name not in found.values() and column.filled}
         name = _find(rest, each)
         if name is not None:
@@ -161,7 +120,7 @@ def _find(columns: Mapping[str, Column], sought: Sought) -> str | None:
         return named.name
     alike = [column for column in columns.values() if column.look == sought.look]
     match sought.content:
-        case "longest":
+        case "longest" | "alone":
             return max(alike, key=lambda column: column.mean_characters).name if alike else None
         case "only one" if named is None and len(alike) == 1:
             return alike[0].name

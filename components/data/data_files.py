@@ -19,22 +19,9 @@ from components.data.text_lines import look_at
 from components.digests import digest_once
 from components.errors import DataError
 from components.records import Split
+from components.task_types.looks import LABEL_NAMES, PAIR_NAMES, TEXT_NAMES
 
 JSON_LINES = (".jsonl", ".ndjson", ".json")
-# What people call such columns, the most telling first.
-# fmt: off
-TEXT_NAMES = (
-    "text", "sentence", "review", "content", "comment", "utterance", "query", "question", "message", "body",
-    "tweet", "document", "title", "text_a", "sentence1", "premise", "文本", "内容", "评论", "正文", "标题",
-)
-PAIR_NAMES = (
-    "text_pair", "text_b", "sentence2", "text2", "question2", "hypothesis", "answer", "passage",
-)
-LABEL_NAMES = (
-    "label", "sentiment", "category", "class", "intent", "target", "topic", "tag", "polarity", "stars", "y",
-    "标签", "类别", "分类", "情感",
-)
-# fmt: on
 KINDS = (".csv", ".tsv", *JSON_LINES, ".parquet")
 
 

@@ -35,7 +35,7 @@ class Delivery:
     `label` where rows have a true answer), and `column:NAME` for slices and for what the run file's own expectations
     look at. `columns` are the roles that were read with their names in the files, and `originals` is a table parallel
     to `table` that has them; the two tables are one where the task type does not rewrite. `odd` holds positions and our
-    names, `faults` the rows that the task type cannot read, `unread` those and the odd ones that it did not try;
+    names, `faults` the rows that the task type cannot read or had to mend, `unread` those of which there is nothing;
     `problems` are the files that could not be read, by split. `feedback` has the positions in `files` of corrections
     that people sent, whose rows have columns that begin with `feedback:`; `unlabelled` rows of them had no answer yet.
     """
@@ -224,7 +224,8 @@ class _Reader:
         skipped = {value.row for value in odd}
         read, faults = rewrite(table, columns, self.task_type, self.settings, skipped)
         self.faults |= {self.rows + row: fault for row, fault in faults.items()}
-        self.unread.extend(self.rows + row for row in sorted(skipped | faults.keys()))
+        lost = {row for row, fault in faults.items() if fault.row is None}
+        self.unread.extend(self.rows + row for row in sorted(skipped | lost))
         return read.table, [*odd, *read.odd]
 
     def name(self, path: Path) -> str:

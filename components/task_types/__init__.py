@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-NOT_TYPES = ("base", "shapes")
+NOT_TYPES = ("base", "looks", "shapes")
 
 
 def task_type_names() -> list[str]:

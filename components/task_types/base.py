@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.config import Section, Training
+from components.task_types.looks import Sought
 from components.task_types.shapes import (
     READING,
     Answer,
@@ -72,11 +73,14 @@ class TaskType(ABC):
     # --- data -------------------------------------------------------------------------------------------------------
     # Sets of columns that a file may have; the first whose columns are all there is read.
     forms: ClassVar[tuple[tuple[Column, ...], ...]]
+    # How each form is recognised in somebody's file, the true answer first, so that it is taken for no text.
+    sought: ClassVar[tuple[tuple[Sought, ...], ...]] = ()
     texts: ClassVar[tuple[str, ...]] = ("text",)  # what the model reads, in the order of its segments
     # Of several texts, those that decide the split of a row: rows that share them stay together. Empty: all of them.
     grouped_by: ClassVar[tuple[str, ...]] = ()
     rewrites: ClassVar[bool] = False  # whether `read` must be called: columns of a file are not texts and label as such
     faults: ClassVar[Mapping[str, str]] = {}  # names of the checks that `read` makes, with what to do then
+    mended: ClassVar[Mapping[str, str]] = {}  # the same of those whose rows `read` mends
     # What `out_of_reach` finds in a row, after "has" or "have", and what to do about it; empty: every row is in reach.
     unreachable: ClassVar[tuple[str, str]] = ("", "")
     has_labels: ClassVar[bool] = True  # whether answers are made of a closed set of labels
@@ -84,6 +88,7 @@ class TaskType(ABC):
     many: ClassVar[str] = "texts"  # the key of a request with several rows
     # --- training ---------------------------------------------------------------------------------------------------
     trains: ClassVar[bool] = True
+    untrained: ClassVar[str] = ""  # the type that is proposed where too few rows have labels to learn from
     targets_are: ClassVar[Literal["one", "vector", "tokens"]] = "one"  # numbers for each window
     # Whether all windows of a row have the row's target: an epoch then draws one window a row, or long rows count more.
     windows_share_target: ClassVar[bool] = False

@@ -34,6 +34,7 @@ from components.task_types.base import (
     Windows,
     json_text,
 )
+from components.task_types.looks import Sought
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +75,7 @@ class FillMask(TaskType):
     limits = "What is likely in a sentence need not be true, and repeats what the texts it has read say of people."
     hub_task = "fill-mask"
     forms = ((Column("text"),),)
+    sought = ((Sought("text", (), content="alone"),),)
     has_labels = False
     settings = FillMaskSettings
     targets_are = "tokens"

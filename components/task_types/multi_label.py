@@ -29,6 +29,7 @@ from components.task_types.base import (
     Windows,
     json_text,
 )
+from components.task_types.looks import LABEL_NAMES, PAIR, TEXT, Look, Sought
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 BROKEN = "broken_labels"
 RAREST = 1e-4  # a share below starts as this one
 HIGHEST_WEIGHT = 10.0  # of a label's positives: of the rarest labels more would drown the others
+
+
+NAMES = ("labels", "tags", "categories", "topics", "emotions", "intents", *LABEL_NAMES)
+SEVERAL: tuple[Look, ...] = ("texts", "cells")
 
 
 class MultiLabel(TaskType):
@@ -49,6 +54,7 @@ class MultiLabel(TaskType):
     limits = "It knows the labels below and no others: a text about something else gets some of them, or none."
     hub_task = "text-classification"
     forms = ((Column("text"), Column("text_pair", optional=True), Column("labels", "json")),)
+    sought = tuple((Sought("labels", NAMES, look, "only one"), TEXT, PAIR) for look in SEVERAL)
     texts = ("text", "text_pair")
     rewrites = True
     faults: ClassVar[Mapping[str, str]] = {

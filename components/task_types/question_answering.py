@@ -7,6 +7,7 @@ A linear layer gives each token a score as the start and one as the end of the a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from components.answers.answer_labels import FAULTS, read_answers
+from components.answers.answer_labels import FAULTS, MENDED, read_answers
 from components.config import Section, Training
 from components.task_types.base import (
     Answer,
@@ -29,9 +30,14 @@ from components.task_types.base import (
     TaskType,
     Windows,
 )
+from components.task_types.looks import Sought
 
 if TYPE_CHECKING:
     import torch
+
+
+# What people call the column.
+CONTEXTS = ("context", "passage", "paragraph", "document", "article", "text", "上下文", "段落", "文章")
 
 
 class Settings(Section):
@@ -62,10 +68,18 @@ class QuestionAnswering(TaskType):
             Column("is_impossible", "word", optional=True),
         ),
     )
+    sought = (
+        (
+            Sought("answers", ("answers", "answer", "答案"), "answers"),
+            Sought("question", ("question", "query", "问题")),
+            Sought("context", CONTEXTS, content="longest"),
+        ),
+    )
     texts = ("question", "context")
     grouped_by = ("context",)  # a passage that was learned from must not be asked about in the test
     rewrites = True
     faults = FAULTS
+    mended = MENDED
     unreachable = (
         "an answer that is longer than task.max_answer_length, or that no window holds whole",
         "raise task.max_answer_length or model.max_length; those rows are learned from all the same, and missed.",
@@ -82,7 +96,9 @@ class QuestionAnswering(TaskType):
         if context is None or answers is None or not answers.strip():
             return texts
         label = read_answers(context, answers, values.get("is_impossible"))
-        return label if isinstance(label, Fault) else {**texts, "label": label}
+        if isinstance(label, Fault):
+            return replace(label, row=label.row and {**texts, **label.row})
+        return {**texts, "label": label}
 
     def suggest(self, labels: Sequence[str]) -> Mapping[str, Any]:
         """A `max_answer_length` that 99 of 100 answers have, if the default is less."""

@@ -30,6 +30,7 @@ from components.task_types.base import (
     TaskType,
     Windows,
 )
+from components.task_types.looks import LABEL_NAMES, PAIR, TEXT, Sought
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +61,9 @@ class Range(PooledSettings):
         return self
 
 
+NAMES = (*LABEL_NAMES, "value", "score", "similarity", "relatedness", "rating", "得分", "相似度")
+
+
 class Regression(TaskType):
     """A linear layer with one output on the pooled tokens, mean square error."""
 
@@ -68,6 +72,7 @@ class Regression(TaskType):
     limits = "It does not say how sure it is, and it gives texts of any other kind a number as well."
     hub_task = "text-classification"
     forms = ((Column("text"), Column("text_pair", optional=True), Column("value", "word")),)
+    sought = ((Sought("value", NAMES, "number"), TEXT, PAIR),)
     texts = ("text", "text_pair")
     rewrites = True
     faults: ClassVar[Mapping[str, str]] = {

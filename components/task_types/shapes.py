@@ -38,10 +38,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why nothing can be learned from a row: one of `TaskType.faults`, and what is wrong in this row."""
+    """What is wrong in a row: one of `TaskType.faults`, from which nothing can be learned, or of `TaskType.mended`.
+
+    `row` is what is read of a mended one.
+    """
 
     check: str
     reason: str
+    row: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

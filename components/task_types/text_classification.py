@@ -16,6 +16,7 @@ from components.config import Training
 from components.sequences.one_label import OneLabel
 from components.sequences.pooling import PooledSettings, settle_pooling
 from components.task_types.base import Answer, Column, Outputs, Row, Spec, TaskType, Windows
+from components.task_types.looks import LABEL_NAMES, PAIR, TEXT, Sought
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,9 @@ class TextClassification(OneLabel):
     limits = "It knows the labels below and no others: a text about something else gets one of them, often surely."
     hub_task = "text-classification"
     forms = ((Column("text"), Column("text_pair", optional=True), Column("label", "word")),)
+    sought = ((Sought("label", LABEL_NAMES, None, "label"), TEXT, PAIR),)
     texts = ("text", "text_pair")
+    untrained = "zero_shot"
     settings = PooledSettings
     windows_share_target = True
     balances = True

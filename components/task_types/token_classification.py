@@ -18,7 +18,7 @@ from pydantic import Field
 
 from components.config import Section, Training
 from components.entities.entity_metrics import METRICS, entity_metrics, entity_statistic, per_label, row_f1
-from components.entities.entity_rows import FAULTS, read_spans, read_tagged
+from components.entities.entity_rows import FAULTS, MENDED, read_spans, read_tagged
 from components.entities.tags import as_label, is_more_than_io, spans_of_label
 from components.task_types.base import (
     Answer,
@@ -33,12 +33,16 @@ from components.task_types.base import (
     TaskType,
     Windows,
 )
+from components.task_types.looks import TEXT, Sought
 
 if TYPE_CHECKING:
     import torch
 
 
 IO = "io"  # key of what a file's rows together tell
+
+
+TAGS = ("ner_tags", "tags", "bio_tags", "labels")  # what people call the column
 
 
 class TokenSettings(Section):
@@ -65,8 +69,13 @@ class TokenClassification(TaskType):
         (Column("text"), Column("entities", "json")),
         (Column("tokens", "json"), Column("tags", "json")),
     )
+    sought = (
+        (Sought("entities", ("entities", "spans", "annotations", "实体"), "spans"), TEXT),
+        (Sought("tags", TAGS, "texts"), Sought("tokens", ("tokens", "words", "characters"), "texts")),
+    )
     rewrites = True
     faults = FAULTS
+    mended = MENDED
     unreachable = (
         "an entity that begins or ends inside a word or a character of several code points",
         "check the offsets: they count code points, as Python does, not bytes or UTF-16 units; the end is exclusive.",
@@ -79,7 +88,7 @@ class TokenClassification(TaskType):
         if "tokens" in values:
             io = settings[IO] if IO in settings else not is_more_than_io(values.get("tags") or "")
             repair = settings.get("illegal_sequences") == "repair"
-            return read_tagged(values["tokens"], values.get("tags"), lenient=repair or io)
+            return read_tagged(values["tokens"], values.get("tags"), io=io, repair=repair)
         return read_spans(values["text"], values.get("entities"))
 
     def settings_of_file(

@@ -67,7 +67,9 @@ LABEL_CHECKS = ("missing_label", "conflicting_labels")
 # These keep training rows from telling held-out answers, or count what each label teaches.
 TRAINING_CHECKS = ("leakage", "near_duplicates", "straddling_rows", "label_support", "label_balance")
 REACH = "unreachable_answers"
-FAULT: tuple[Kind, Severity] = ("unusable rows", "quarantine")  # what a check is that a task type makes when it reads
+# What checks are that a task type makes when it reads: of rows that it cannot read, and of those that it mends.
+FAULT: tuple[Kind, Severity] = ("unusable rows", "quarantine")
+MENDED: tuple[Kind, Severity] = ("rows", "warn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,8 @@ def checks_of(task_type: TaskType) -> dict[str, tuple[Kind, Severity]]:
     without += [] if has_truth(task_type) else [*LABEL_CHECKS]
     without += [] if task_type.trains else [*TRAINING_CHECKS]
     without += [] if all(task_type.unreachable) else [REACH]
-    return {name: check for name, check in CHECKS.items() if name not in without} | dict.fromkeys(
-        task_type.faults, FAULT
-    )
+    shared = {name: check for name, check in CHECKS.items() if name not in without}
+    return shared | dict.fromkeys(task_type.faults, FAULT) | dict.fromkeys(task_type.mended, MENDED)
 
 
 def explain_severity(name: str, severity: str, checks: Mapping[str, tuple[Kind, Severity]]) -> str | None:

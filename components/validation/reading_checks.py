@@ -50,10 +50,12 @@ def _bad_lines(delivery: Delivery, name: str, what: str, hint: str) -> Outcome:
 
 def fault_outcomes(task_type: TaskType, faults: Mapping[int, Fault], total: int) -> list[Outcome]:
     """One outcome for each check that the task type makes when it reads rows."""
-    return [_outcome(name, hint, faults, total) for name, hint in task_type.faults.items()]
+    lost = [_outcome(name, hint, faults, total, "cannot be learned from") for name, hint in task_type.faults.items()]
+    mended = [_outcome(name, hint, faults, total, "were mended") for name, hint in task_type.mended.items()]
+    return [*lost, *mended]
 
 
-def _outcome(name: str, hint: str, faults: Mapping[int, Fault], total: int) -> Outcome:
+def _outcome(name: str, hint: str, faults: Mapping[int, Fault], total: int, what: str) -> Outcome:
     found = {row: fault.reason for row, fault in faults.items() if fault.check == name}
     reason = next(iter(found.values()), "")
     reason = QUOTED.sub("'…'", reason)  # values are people's data, and the sentence goes to MLflow and logs
@@ -61,7 +63,7 @@ def _outcome(name: str, hint: str, faults: Mapping[int, Fault], total: int) -> O
     return Outcome(
         name,
         passed=not found,
-        sentence=f"{len(found):,} of {total:,} rows cannot be learned from; the first: {short}." if found else PASSED,
+        sentence=f"{len(found):,} of {total:,} rows {what}; the first: {short}." if found else PASSED,
         hint=hint,
         rows=np.array(sorted(found), np.int64),
         details=found,
