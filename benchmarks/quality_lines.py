@@ -108,7 +108,7 @@ _CLASSIFICATION = (
     # 28 labels: with fewer validation rows, the thresholds of rare ones would be guesses.
     Line("goemotions", "multi_label", "goemotions", TAGS, rows=2000, epochs=3, validation_rows=600),
     Line("sick_relatedness", "regression", "sick_relatedness", VALUED, rows=1200, epochs=3),
-    Line("stsb_zh", "regression", "stsb_zh", VALUED, rows=600, epochs=2, language="zh", test_rows=600),
+    Line("stsb_zh", "regression", "stsb_zh", VALUED, rows=600, epochs=5, language="zh", test_rows=600),
 )
 _CONLL = Line("conll2003", "token_classification", "conll2003", TAGGED, rows=1200, epochs=3, learning_rate=2e-4)
 _CLUENER = replace(_CONLL, name="cluener", data="cluener", rows=500, test_rows=600, language="zh", max_length=96)

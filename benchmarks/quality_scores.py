@@ -71,6 +71,8 @@ def _regression(rows: Sequence[Row], answers: Sequence[float]) -> Scores:
     from scipy.stats import pearsonr, spearmanr
 
     truths = [float(row["value"]) for row in rows]
+    if len(set(answers)) == 1:
+        return {"Pearson": 0.0, "Spearman": 0.0}  # whoever always says the same says nothing
     return {"Pearson": float(pearsonr(truths, answers)[0]), "Spearman": float(spearmanr(truths, answers)[0])}
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from components.config import Training
 from components.models.inference import TOLERANCE, Predictor
 from components.models.model_directory import Manifest
 from components.training.golden_rows import CLEAR
@@ -231,3 +232,20 @@ def test_a_training_ends_with_a_model_that_evaluation_and_golden_rows_agree_with
     assert report.metrics["f1"] == pytest.approx(model.validation_metrics["f1"])
     # Questions on one passage are no independent evidence.
     assert json.loads((tmp_path / "report" / "report.json").read_text())["documents"] == "context"
+
+
+def test_padding_takes_no_part_in_the_loss():
+    """Layers that compute no padding leave zeros there; HF's own loss would let them compete for the answer."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(2, 7, 2, generator=generator)
+    targets = torch.tensor([[1, 3], [0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0]])
+    for smoothing in (0.0, 0.1):
+        training = Training(label_smoothing=smoothing)
+        whole = TYPE.without_padding(outputs, {"attention_mask": mask})
+        found = TYPE.loss(None, whole, targets, training, None)
+        expected = cross_entropy(outputs[:, :4], targets, label_smoothing=smoothing)
+        assert float(found) == pytest.approx(float(expected), rel=1e-5)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.entities.text_units import LONGEST, split_units
+from components.entities.text_units import LONGEST, borders_keep_words, split_units
 
 
 def words_of(text: str) -> list[str]:
@@ -27,6 +27,38 @@ def words_of(text: str) -> list[str]:
 )
 def test_units_of_many_scripts(text: str, units: list[str]):
     assert words_of(text) == units
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        ("U.S.-based, in the U.S. I.D.E.A.", ["U.S.-based", ",", "in", "the", "U.S.", "I.D.E.A."]),
+        ("George W. Bush at AT&T", ["George", "W.", "Bush", "at", "AT&T"]),
+        ("O'Brien's don’t", ["O'Brien", "'", "s", "don", "’", "t"]),
+        ("3:15, 1,000 a,b and/or", ["3:15", ",", "1,000", "a", ",", "b", "and/or"]),
+        ("wait...what (Paris) end.", ["wait", ".", ".", ".", "what", "(", "Paris", ")", "end", "."]),
+        ("北京-上海 x - y", ["北", "京", "-", "上", "海", "x", "-", "y"]),
+    ],
+)
+def test_whole_words_keep_the_marks_inside_them(text: str, units: list[str]):
+    assert [text[start:end] for start, end in split_units(text, words=True)] == units
+
+
+@given(st.text(max_size=60) | st.text("aB1.-'’&:,s 中", max_size=60))
+def test_whole_words_are_made_of_whole_units(text: str):
+    fine, words = split_units(text), split_units(text, words=True)
+    assert {start for start, _ in words} <= {start for start, _ in fine}
+    assert {end for _, end in words} <= {end for _, end in fine}
+    assert "".join(text[slice(*unit)] for unit in words) == "".join(text[slice(*unit)] for unit in fine)
+    assert all(end - start <= LONGEST + 1 for start, end in words)
+
+
+def test_rows_say_whether_entities_keep_words_whole():
+    whole = [("in Goma-Bukavu now", [(3, 14, "LOC")])] * 10
+    assert borders_keep_words(whole)
+    assert not borders_keep_words(whole[1:])  # too few to follow anything from
+    assert not borders_keep_words([*whole, ("in Goma-Bukavu now", [(3, 7, "LOC")])])
+    assert not borders_keep_words([("in Goma now", [(3, 7, "LOC")])] * 100)
 
 
 @settings(max_examples=200, deadline=None)

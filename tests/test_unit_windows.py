@@ -64,20 +64,22 @@ def test_a_text_without_units_has_a_window_without_targets(tokenizer):
     rows = [{"text": " \u200b", "label": "[]"}]
     windows = window_units(tokenizer, rows, spec)
     assert len(windows.features[0]["input_ids"]) == 2
-    assert window_targets(rows, windows, LABELS) == [[-100, -100]]
+    assert window_targets(rows, windows, spec) == [[-100, -100]]
 
 
 def test_units_that_the_tokenizer_drops_stand_between_the_others(tokenizer):
     rows = [{"text": "card \ufffd hotel", "label": "[]"}]  # BERT's normaliser drops U+FFFD
-    windows = window_units(tokenizer, rows, Spec(LABELS, 16, 4))
+    spec = Spec(LABELS, 16, 4)
+    windows = window_units(tokenizer, rows, spec)
     outputs = [np.zeros((len(window["input_ids"]), 5), np.float32) for window in windows.features]
-    assert gather_emissions(rows, windows, outputs, 0)[0].offsets.tolist() == [[0, 4], [7, 12]]
+    assert gather_emissions(rows, windows, outputs, spec, 0)[0].offsets.tolist() == [[0, 4], [7, 12]]
 
 
 def test_targets_of_a_long_text_say_what_the_windows_cut(tokenizer):
     rows = [{"text": "hotel " * 40, "label": as_label([(0, 5, "LOC"), (72, 113, "PER")])}]
-    windows = window_units(tokenizer, rows, Spec(LABELS, 22, 10))
-    targets = window_targets(rows, windows, LABELS)
+    spec = Spec(LABELS, 22, 10)
+    windows = window_units(tokenizer, rows, spec)
+    targets = window_targets(rows, windows, spec)
     assert [target[0] for target in targets] == [-101, -103, -102]
     tags = [tag for target in targets for tag in target if tag >= 0]
     assert tags == [1] + [0] * 11 + [3] + [4] * 6 + [0] * 21

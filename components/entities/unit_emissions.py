@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.entities.tags import Offsets, TagNumbers, spans_of_label, tags_of_spans
-from components.entities.text_units import split_units
-from components.entities.unit_windows import NO_UNIT, UNIT
-from components.task_types.base import Arrays, Features, Row, Windows
+from components.entities.unit_windows import NO_UNIT, UNIT, split_row
+from components.task_types.base import Arrays, Features, Row, Spec, Windows
 
 IGNORED = -100
 # The target of the first token, [CLS], which is no unit's: whether the window begins and ends with its text.
@@ -29,7 +28,7 @@ class Emissions:
 
 
 def gather_emissions(
-    rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], header: int
+    rows: Sequence[Row], windows: Windows, outputs: Sequence[NDArray[np.float32]], spec: Spec, header: int
 ) -> list[Emissions]:
     """Every unit's scores, from the window that answers for it.
 
@@ -44,7 +43,7 @@ def gather_emissions(
         tokens, units = _answered(windows.features, places)
         scores = np.concatenate([outputs[place][header:][own] for place, own in zip(places, tokens, strict=True)])
         moves = outputs[places[0]][:header] if header else None
-        found.append(Emissions(_offsets(rows[row])[np.concatenate(units)], scores, moves))
+        found.append(Emissions(_offsets(rows[row], spec)[np.concatenate(units)], scores, moves))
     return found
 
 
@@ -65,13 +64,13 @@ def true_tags(emissions: Sequence[Emissions], rows: Sequence[Row], labels: Seque
     ]
 
 
-def window_targets(rows: Sequence[Row], windows: Windows, labels: Sequence[str]) -> list[list[int]]:
+def window_targets(rows: Sequence[Row], windows: Windows, spec: Spec) -> list[list[int]]:
     """The tag of each unit at its first piece in the window that answers for it; all other tokens are negative."""
     found: list[list[int]] = []
     for row, places in _places_of_rows(windows):
         tokens, units = _answered(windows.features, places)
-        offsets = _offsets(rows[row])[np.concatenate(units)]
-        tags = tags_of_spans(offsets, spans_of_label(rows[row]["label"]), labels)
+        offsets = _offsets(rows[row], spec)[np.concatenate(units)]
+        tags = tags_of_spans(offsets, spans_of_label(rows[row]["label"]), spec.labels)
         parts = np.split(tags, np.cumsum([len(own) for own in units])[:-1])
         for place, own, part in zip(places, tokens, parts, strict=True):
             target = np.full(len(windows.features[place][UNIT]), IGNORED)
@@ -99,5 +98,5 @@ def _answered(features: Sequence[Features], places: Sequence[int]) -> tuple[list
     return tokens, [column[own] for column, own in zip(columns, tokens, strict=True)]
 
 
-def _offsets(row: Row) -> Offsets:
-    return np.array(split_units(row["text"]), np.int64).reshape(-1, 2)
+def _offsets(row: Row, spec: Spec) -> Offsets:
+    return np.array(split_row(row, spec), np.int64).reshape(-1, 2)

@@ -55,7 +55,8 @@ def window_units(tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
     room = spec.max_length - len(frame.before) - len(frame.after)
     windows = Windows([], [])
     cut = 0
-    for row, (ids, units) in enumerate(_pieces(tokenizer, [row["text"] for row in rows])):
+    words = [[row["text"][start:end] for start, end in split_row(row, spec)] for row in rows]
+    for row, (ids, units) in enumerate(_pieces(tokenizer, words)):
         ids, units, shortened = _shortened(ids, units, room)
         own = [frame.window(ids[a:b], answers) for a, b, answers in _windows(units, room, spec.window_overlap)]
         windows.features.extend(own)
@@ -64,9 +65,13 @@ def window_units(tokenizer: Any, rows: Sequence[Row], spec: Spec) -> Windows:
     return Windows(windows.features, windows.rows, cut)
 
 
-def _pieces(tokenizer: Any, texts: Sequence[str]) -> Iterator[tuple[Integers, Integers]]:
-    """Token ids of each text and the unit of each, ascending; a unit that the tokenizer drops has none."""
-    words = [[text[start:end] for start, end in split_units(text)] for text in texts]
+def split_row(row: Row, spec: Spec) -> list[tuple[int, int]]:
+    """Start and end of each unit of a row's text, as this model divides it."""
+    return split_units(row["text"], words=spec.settings.get("units") == "words")
+
+
+def _pieces(tokenizer: Any, words: Sequence[list[str]]) -> Iterator[tuple[Integers, Integers]]:
+    """Token ids of each text's units and the unit of each id, ascending; one that the tokenizer drops has none."""
     encodings: Iterator[Any] = iter(())
     if any(words):
         options = {"add_special_tokens": False, "truncation": False, "verbose": False}

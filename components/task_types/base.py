@@ -142,6 +142,10 @@ class TaskType(ABC):
         """The section `task` as the manifest keeps it: with what the base model decides where the run file does not."""
         return settings
 
+    def learn(self, settings: Mapping[str, Any], rows: Iterable[Row]) -> Mapping[str, Any]:
+        """The settled section `task` with what the training rows decide where the run file does not."""
+        return settings
+
     @abstractmethod
     def build_network(self, base: Path, spec: Spec) -> Any:
         """A float32 network with the weights of `base` and a new head."""
@@ -183,6 +187,10 @@ class TaskType(ABC):
     def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Raw outputs of a padded batch of windows, as one tensor; engines other than torch trace it."""
         outputs: torch.Tensor = network(**inputs).logits
+        return outputs
+
+    def without_padding(self, outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """A batch's outputs as `loss` gets them, where its tokens compete and those of the padding must not."""
         return outputs
 
     @abstractmethod

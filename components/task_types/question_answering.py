@@ -170,12 +170,22 @@ class QuestionAnswering(TaskType):
         outputs = network(**inputs)
         return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)
 
+    def without_padding(self, outputs: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Padding is no place of an answer: what is computed there, or not, must not take any likelihood."""
+        if "attention_mask" not in inputs:
+            return outputs
+        return outputs.masked_fill(inputs["attention_mask"][:, :, None] == 0, float("-inf"))
+
     def loss(
         self, network: Any, outputs: torch.Tensor, targets: torch.Tensor, training: Training, weights: Any
     ) -> torch.Tensor:
-        from torch.nn.functional import cross_entropy
-
-        return cross_entropy(outputs.float(), targets, label_smoothing=training.label_smoothing)
+        """Mean over starts and ends; training.label_smoothing spreads over the tokens that are no padding."""
+        scores = outputs.float().log_softmax(dim=1)  # (windows, tokens, 2)
+        right = scores.gather(1, targets[:, None, :])[:, 0]
+        known = scores.isfinite()
+        evenly = scores.where(known, 0).sum(dim=1) / known.sum(dim=1)
+        smoothing = training.label_smoothing
+        return -((1 - smoothing) * right + smoothing * evenly).mean()
 
     def split(self, outputs: NDArray[np.float32], inputs: Arrays) -> list[NDArray[np.float32]]:
         if "attention_mask" not in inputs:

@@ -51,6 +51,11 @@ class TokenSettings(Section):
     decoder: Literal["argmax", "crf"] = Field(
         "argmax", description="crf also learns which tag follows which, and decodes whole texts with it."
     )
+    units: Literal["auto", "words", "marks"] = Field(
+        "auto",
+        description="What gets a tag: whole words, with marks inside them such as U.S or Goma-Bukavu, or each mark by "
+        "itself too; auto is words where no entity of the training rows begins or ends inside one.",
+    )
     illegal_sequences: Literal["refuse", "repair"] = Field(
         "refuse",
         description="Rows with an I- where no entity has begun: refuse sets them aside, repair begins one. A file "
@@ -97,16 +102,25 @@ class TokenClassification(TaskType):
         """Whether the tags are IO is not for one row to say: `O I-PER O` is legal there, and a mistake in BIO."""
         return {**settings, IO: not any(is_more_than_io(row.get("tags") or "") for row in rows)}
 
+    def learn(self, settings: Mapping[str, Any], rows: Iterable[Row]) -> Mapping[str, Any]:
+        """Whether units are words, where the run file leaves it to the rows."""
+        from components.entities.text_units import borders_keep_words
+
+        if settings.get("units") != "auto":
+            return settings
+        spans = ((row["text"], spans_of_label(row["label"])) for row in rows)
+        return {**settings, "units": "words" if borders_keep_words(spans) else "marks"}
+
     def words(self, label: str) -> Sequence[str]:
         return [name for _, _, name in spans_of_label(label)]
 
     def out_of_reach(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> list[int]:
         """Rows with an entity whose borders are not those of units: what is taught and given is the whole units."""
-        from components.entities.text_units import split_units
+        from components.entities.unit_windows import split_row
 
         found: list[int] = []
         for place, row in enumerate(rows):
-            units = split_units(row["text"])
+            units = split_row(row, spec)
             starts, ends = {start for start, _ in units}, {end for _, end in units}
             if not all(start in starts and end in ends for start, end, _ in spans_of_label(row["label"])):
                 found.append(place)
@@ -131,7 +145,7 @@ class TokenClassification(TaskType):
     def targets(self, rows: Sequence[Row], windows: Windows, spec: Spec) -> Sequence[Sequence[float]]:
         from components.entities.unit_emissions import window_targets
 
-        return window_targets(rows, windows, spec.labels)
+        return window_targets(rows, windows, spec)
 
     def forward(self, network: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         from components.entities.token_network import token_scores
@@ -161,7 +175,7 @@ class TokenClassification(TaskType):
         from components.entities.unit_emissions import gather_emissions
 
         tags = 1 + 2 * len(spec.labels)
-        return gather_emissions(rows, windows, outputs, tags + 2 if _has_crf(spec) else 0)
+        return gather_emissions(rows, windows, outputs, spec, tags + 2 if _has_crf(spec) else 0)
 
     def fit(self, rows: Sequence[Row], outputs: Outputs, spec: Spec) -> dict[str, Any]:
         from components.entities.tag_decoding import mean_log_loss

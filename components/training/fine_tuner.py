@@ -115,16 +115,18 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
         inputs = self._prepared(inputs, self.step, self.part)
         targets = inputs.pop("labels")
         outputs = self.task_type.forward(model, inputs)
-        loss = self._loss(model, outputs, targets)
+        loss = self._loss(model, outputs, inputs, targets)
         return (loss, outputs) if return_outputs else loss
 
     def _prepared(self, inputs: dict[str, torch.Tensor], *place: int) -> dict[str, torch.Tensor]:
         """The batch as the network gets it; what is drawn in it depends on the seed and on its place."""
         return self.task_type.prepare(inputs, self.own_tokenizer, self.spec, (self.training.seed, *place))
 
-    def _loss(self, model: Any, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        network = self.accelerator.unwrap_model(model)
-        return self.task_type.loss(network, outputs, targets, self.training, self.weights)
+    def _loss(
+        self, model: Any, outputs: torch.Tensor, inputs: dict[str, torch.Tensor], targets: torch.Tensor
+    ) -> torch.Tensor:
+        network, own = self.accelerator.unwrap_model(model), self.task_type.without_padding(outputs, inputs)
+        return self.task_type.loss(network, own, targets, self.training, self.weights)
 
     def evaluate(self, *_args: Any, **_options: Any) -> dict[str, float]:
         outputs, loss = self.validation_outputs()
@@ -145,7 +147,7 @@ class FineTuner(Trainer):  # type: ignore[misc]  # transformers has no types
                 inputs = self._prepare_inputs(batch)
                 targets = inputs.pop("labels")
                 outputs = self.task_type.forward(model, inputs)
-                losses += float(self._loss(model, outputs, targets)) * len(places)
+                losses += float(self._loss(model, outputs, inputs, targets)) * len(places)
                 numbers = self.task_type.condense(outputs, inputs).float().cpu().numpy()
                 arrays = {name: values.cpu().numpy() for name, values in inputs.items()}
                 for place, output in zip(places, self.task_type.split(numbers, arrays), strict=True):

@@ -69,7 +69,7 @@ def train_model(
         TrainingError: memory ran out, the loss is not a number, or the device is not there.
         StorageError: the disk is full.
     """
-    task_type, spec = find_task_type(config.task_type), spec_of(config, dataset.labels, base)
+    task_type, spec = find_task_type(config.task_type), spec_of(config, base, dataset)
     job = _Job(config, tokens, base, dataset, folder, task_type, spec, choose_device(config.training))
     began = time.monotonic()
     with translated_errors(job.config.training, tokens.max_length, job.choice.device):

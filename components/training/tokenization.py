@@ -54,7 +54,7 @@ def tokenize_dataset(config: RunConfig, dataset: ValidatedDataset, base: BaseMod
     Raises:
         BaseModelError: the tokenizer cannot be loaded, or gives ids that the model has no embedding for.
     """
-    task_type, spec = find_task_type(config.task_type), spec_of(config, dataset.labels, base)
+    task_type, spec = find_task_type(config.task_type), spec_of(config, base, dataset)
     tokenizer = load_tokenizer(base)
     splits: tuple[Split, ...] = ("train", "validation") if task_type.trains else ("validation",)
     counts = {
@@ -95,11 +95,17 @@ def load_tokenizer(base: BaseModel) -> Any:
     return tokenizer
 
 
-def spec_of(config: RunConfig, labels: Sequence[str], base: BaseModel) -> Spec:
-    """What the run file says about how a model reads and answers; nothing is fitted yet."""
+def spec_of(config: RunConfig, base: BaseModel, dataset: ValidatedDataset | None = None) -> Spec:
+    """What the run file, the base model and the training rows say about how a model reads and answers.
+
+    Args:
+        dataset: None before there is one: nothing is known of labels and rows then.
+    """
     task_type = find_task_type(config.task_type)
     settings = task_type.settle(task_type.settings.model_validate(config.task).model_dump(mode="json"), base.folder)
-    return Spec(tuple(labels), config.model.max_length, config.model.overlap, settings)
+    if dataset is not None and task_type.trains:
+        settings = task_type.learn(settings, chain.from_iterable(_read_rows(dataset.split_file("train"), task_type)))
+    return Spec(tuple(dataset.labels if dataset else ()), config.model.max_length, config.model.overlap, settings)
 
 
 def read_split(dataset: ValidatedDataset, split: Split, task_type: TaskType) -> list[Row]:

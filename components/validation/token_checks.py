@@ -68,7 +68,7 @@ def look_at_tokens(
     counts = count_tokens([columns[name] for name in texts], tokenizer, config.model.max_length)
     if REACH not in checks_of(task_type):
         return TokenFindings(counts)
-    spec = spec_of(config, (), base)
+    spec = spec_of(config, base)
     found: list[int] = []
     for start in range(0, counts.rows, BATCH_ROWS):
         part = {role: column.slice(start, BATCH_ROWS).to_pylist() for role, column in columns.items()}
