@@ -104,7 +104,7 @@ _CLASSIFICATION = (
         test_rows=1135,
     ),
     Line("sick_nli", "text_classification", "sick_nli", PAIR, rows=1200, epochs=3),
-    Line("lcqmc", "text_classification", "lcqmc", PAIR, rows=800, epochs=2, language="zh", test_rows=600),
+    Line("lcqmc", "text_classification", "lcqmc", PAIR, rows=800, epochs=3, language="zh", test_rows=600),
     # 28 labels: with fewer validation rows, the thresholds of rare ones would be guesses.
     Line("goemotions", "multi_label", "goemotions", TAGS, rows=2000, epochs=3, validation_rows=600),
     Line("sick_relatedness", "regression", "sick_relatedness", VALUED, rows=1200, epochs=3),
@@ -133,7 +133,7 @@ _ZERO_SHOT = (
     replace(_TYPES, name="trec6_nli", task={**ABOUT_QUESTIONS, "source": "nli"}, nli="sick_nli"),
     replace(_TYPES, name="thucnews", data="thucnews", language="zh", task=ABOUT_NEWS, words=TOPICS),
 )
-_BOOKS = Line("books", "fill_mask", "pretrain_en/books.txt", SENTENCE, rows=1200, epochs=3, learning_rate=3e-4)
+_BOOKS = Line("books", "fill_mask", "pretrain_en/books.txt", SENTENCE, rows=600, epochs=2, learning_rate=3e-4)
 _MASKS = (
     _BOOKS,
     replace(
