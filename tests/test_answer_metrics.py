@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import string
 import time
@@ -180,3 +181,11 @@ def test_thousands_of_rows_are_scored_in_seconds():
     statistic(np.ones((1000, 3000)))
     assert scores[0] == pytest.approx(2 * 55 / (61 + 55))
     assert time.perf_counter() - began < 10
+
+
+def test_what_was_said_makes_a_number_chinese_as_well():
+    truth = json.dumps({"text": ["1992"], "answer_start": [0]})
+    assert f1(truth, "1992年") == pytest.approx(2 / 3)
+    assert exact_match(truth, "《1992》") == 1.0
+    assert exact_match(truth, "1992") == 1.0
+    assert f1(truth, "in 1992") == pytest.approx(2 / 3)

@@ -1,8 +1,9 @@
 """Exact match and F1 of an answer, by the rules of the official scripts: SQuAD's for words, CMRC's for Chinese.
 
 In: the true answers of a row as its label spells them, `{"text": [...], "answer_start": [...]}`, and the text that was
-said, empty where the question was left unanswered. A row is judged by CMRC's rules if any of its true answers (or
-what was said, where there is none) has a Chinese character. The best over all true answers of a row counts.
+said, empty where the question was left unanswered. A row is judged by CMRC's rules if any of its true answers or
+what was said has a Chinese character or mark: 1992 is a true answer in both languages, and shares a part with 1992年 by
+CMRC's rules alone. The best over all true answers of a row counts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from components.task_types.base import Numbers, Statistic
 
 CHINESE = re.compile("[\u4e00-\u9fa5]")  # what CMRC's script takes for a Chinese character
+CHINESE_MARKS = frozenset("，。：？！；《》、「」（）『』")
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 # What CMRC's script removes. It lists two dots "……" as one sign, which its loop over characters never meets.
 CMRC_SIGNS = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
@@ -49,7 +51,7 @@ def f1(label: str, said: str) -> float:
 @lru_cache(maxsize=REMEMBERED)
 def _scores(label: str, said: str) -> tuple[float, float]:
     truths = true_answers(label)
-    chinese = is_chinese("".join(truths) or said)
+    chinese = is_chinese("".join([*truths, said]))
     exact, overlap = (cmrc_exact_match, cmrc_f1) if chinese else (squad_exact_match, squad_f1)
     if not chinese:  # as SQuAD 2.0's script does; an answer of nothing but articles and punctuation is none
         truths = [truth for truth in truths if squad_normalised(truth)]
@@ -57,8 +59,8 @@ def _scores(label: str, said: str) -> tuple[float, float]:
 
 
 def is_chinese(text: str) -> bool:
-    """Whether a text has a Chinese character: a few among digits, as in 1953年, make an answer a Chinese one."""
-    return CHINESE.search(text) is not None
+    """Whether a text has a Chinese character or mark: one among digits, as in 1953年, makes an answer Chinese."""
+    return CHINESE.search(text) is not None or not CHINESE_MARKS.isdisjoint(text)
 
 
 def squad_normalised(text: str) -> str:
