@@ -111,7 +111,9 @@ _CLASSIFICATION = (
     Line("stsb_zh", "regression", "stsb_zh", VALUED, rows=600, epochs=5, language="zh", test_rows=600),
 )
 _CONLL = Line("conll2003", "token_classification", "conll2003", TAGGED, rows=1200, epochs=3, learning_rate=2e-4)
-_CLUENER = replace(_CONLL, name="cluener", data="cluener", rows=500, test_rows=600, language="zh", max_length=96)
+_CLUENER = replace(
+    _CONLL, name="cluener", data="cluener", rows=500, epochs=12, test_rows=600, language="zh", max_length=96
+)
 _ENTITIES = tuple(
     line
     for argmax in (_CONLL, _CLUENER)
