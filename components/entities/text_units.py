@@ -127,8 +127,7 @@ def borders_keep_words(texts: Iterable[tuple[str, Sequence[tuple[int, int, str]]
     """Whether spans with labels keep words whole: some hold such with a mark inside, and none begins or ends in one."""
     whole = 0
     for text, spans in texts:
-        marked = [unit for unit in split_units(text, words=True) if not text[slice(*unit)].isalnum()] if spans else []
-        for start, end in marked:
+        for start, end in set(split_units(text, words=True)).difference(split_units(text)) if spans else ():
             touching = [span for span in spans if span[0] < end and start < span[1]]
             if any(start < border < end for span in touching for border in span[:2]):
                 return False
