@@ -63,6 +63,16 @@ class Metrics:
         self.confidence = Histogram(
             "rebert_confidence", "Scores of answers.", ("service_version",), registry=self.registry, buckets=SCORES
         )
+        self.info = Gauge("rebert_model_info", "The live model.", ("name", "version", "digest"), registry=self.registry)
+        self.swaps = Counter("rebert_swaps_total", "Versions that went live since the start.", registry=self.registry)
+        self.refused = Gauge(
+            "rebert_release_refused",
+            "1 while the release file names a version that is refused.",
+            registry=self.registry,
+        )
+        self._add_trials()
+
+    def _add_trials(self) -> None:
         self.trials = Gauge("rebert_trial_info", "What is tried now.", ("mode", "version"), registry=self.registry)
         of_trial = ("mode", "version")
         self.tried_rows = Counter("rebert_trial_rows_total", "Rows on trial.", of_trial, registry=self.registry)
@@ -80,13 +90,6 @@ class Metrics:
         )
         self.trial_errors = Counter(
             "rebert_trial_errors_total", "Requests without an answer.", of_trial, registry=self.registry
-        )
-        self.info = Gauge("rebert_model_info", "The live model.", ("name", "version", "digest"), registry=self.registry)
-        self.swaps = Counter("rebert_swaps_total", "Versions that went live since the start.", registry=self.registry)
-        self.refused = Gauge(
-            "rebert_release_refused",
-            "1 while the release file names a version that is refused.",
-            registry=self.registry,
         )
 
     def text(self) -> bytes:
