@@ -96,6 +96,7 @@ class Answering:
         known = time.perf_counter()
         predictions = self.present(scope["entry"], answered.engine, answered.answers, asked.top_k)
         scope["entry"].answered = answered
+        self.metrics.read(answered.windows)
         self.metrics.staged(began, arrived, understood, known, time.perf_counter())
         release = answered.engine.release  # a swap may have come in between
         return json_reply({"model": release.name, "version": release.version, "predictions": predictions})
@@ -106,7 +107,7 @@ class Answering:
         Raises:
             Problem: 422 where they cost the model too much; 429, 500, 503 as of `Batcher.ask`.
         """
-        return await self._ask(rows, seconds, self._cost(rows))
+        return await self.batcher.ask(rows, seconds, self._cost(rows))
 
     def slices(self, rows: Sequence[Row], most: int) -> Iterator[slice]:
         """Where to divide rows so that `ask` takes each part: at most so many, and no more than a request may cost."""
@@ -126,14 +127,9 @@ class Answering:
         if contest and (tried := await contest.answer(body, asked, seconds)):
             return tried
         began = time.monotonic()
-        answered = await self._ask(rows, ends - began, cost)  # what the canary has left of the time
+        answered = await self.batcher.ask(rows, ends - began, cost)  # what the canary has left of the time
         if contest:
             contest.observe(body, rows, answered, time.monotonic() - began)
-        return answered
-
-    async def _ask(self, rows: Sequence[Row], seconds: float, cost: int) -> Answered[Engine]:
-        answered = await self.batcher.ask(rows, seconds, cost)
-        self.metrics.read(answered.windows)
         return answered
 
     def _cost(self, rows: Sequence[Row]) -> int:

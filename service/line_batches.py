@@ -130,6 +130,7 @@ class LineBatches:
     ) -> dict[int, dict[str, Any]]:
         """The answers by line; counted, and written into the request log as a part of the body's request."""
         engine, version = answered.engine, answered.engine.release.version
+        self.answering.metrics.read(answered.windows)
         whole.version, whole.parts = version, whole.parts + 1
         rows = [row for one in asked.values() for row in one.rows]
         entry = Entry(whole.id, whole.client, version, rows, answered=answered, part=whole.parts)

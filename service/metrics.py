@@ -113,7 +113,7 @@ class Metrics:
         self.seconds.labels(*labels).observe(seconds)
 
     def read(self, windows: Windows) -> None:
-        """Rows were made into windows."""
+        """Rows of requests were read; those that an explanation makes of them do not count."""
         self.windowed.inc(windows.long_rows())
         self.cut.inc(windows.cut)
 

@@ -133,7 +133,9 @@ def test_the_live_version_gets_what_the_canary_has_left_of_the_time(begin):
         given.append(seconds)
         return LIVE
 
-    asked = SimpleNamespace(trials=SimpleNamespace(current=contest), _ask=live, _cost=lambda _rows: 100)
+    asked = SimpleNamespace(
+        trials=SimpleNamespace(current=contest), batcher=SimpleNamespace(ask=live), _cost=lambda _rows: 100
+    )
     answered = asyncio.run(Answering._answers(asked, body(1), ASKED, 0.2))  # type: ignore[arg-type]
     assert answered is LIVE
     assert 0 < given[0] <= 0.1
