@@ -14,7 +14,8 @@ import numpy as np
 
 from benchmarks.report import Table
 from components.monitor_config import Monitor
-from components.monitoring.accuracy import Evidence, Judgement, add_judgements, wilson
+from components.monitoring.accuracy import Evidence, Judgement, add_judgements
+from components.reports.statistics import wilson
 
 REFERENCE = 0.915  # accuracy on the frozen rows
 LOOK = 100  # labels of a look

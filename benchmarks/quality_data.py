@@ -17,6 +17,8 @@ from typing import Any
 from quality_job import JOB, Job, Row, read_jsonl, write_jsonl
 from quality_lines import Line
 
+# What a job has from its line as it is.
+SAME = ("task_type", "language", "epochs", "batch_size", "learning_rate", "head_learning_rate", "max_length")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SHORTEST = 20  # characters of a sentence that a token is hidden in
 
@@ -36,8 +38,8 @@ def write_job(line: Line, data: Path, base: str, folder: Path, running: Mapping[
     for split, rows in splits.items():
         write_jsonl(folder / f"{split}.jsonl", rows)
     job = Job(
-        **{name: getattr(line, name) for name in ("task_type", "language", "epochs", "batch_size", "learning_rate")},
-        **{"max_length": line.max_length, "task": dict(line.task), "base": base, "folder": folder},
+        **{name: getattr(line, name) for name in SAME},
+        **{"task": dict(line.task), "base": base, "folder": folder},
         **running,
         labels=_labels(splits),
         nli=None if nli is None else str(nli),

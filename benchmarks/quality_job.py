@@ -30,6 +30,7 @@ class Job:
     batch_size: int
     learning_rate: float
     max_length: int
+    head_learning_rate: float | None = None
     device: str = "cpu"
     precision: str = "fp32"
     task: Mapping[str, Any] = field(default_factory=dict)

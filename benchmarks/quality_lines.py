@@ -28,6 +28,7 @@ class Line:
         data: folder or text file below the folder of data sets.
         columns: the project's names of columns to the file's.
         task: the section `task` of the run file.
+        head_learning_rate: of the new layer alone; None is `learning_rate`.
         words: labels to what they are called, for zero-shot.
         around: characters of a context that are kept around the answer; all without it.
         nli: name of the line whose model judges entailment.
@@ -44,6 +45,7 @@ class Line:
     test_rows: int = 1000
     validation_rows: int = 300
     learning_rate: float = 1e-4
+    head_learning_rate: float | None = None
     batch_size: int = 32
     max_length: int = 128
     task: Mapping[str, Any] = field(default_factory=dict)

@@ -45,6 +45,7 @@ def _config(job: Job, seed: int, base: str) -> Any:
         "epochs": job.epochs,
         "batch_size": job.batch_size,
         "learning_rate": job.learning_rate,
+        "head_learning_rate": job.head_learning_rate,
         "seed": seed,
         "device": job.device,
         "precision": job.precision,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from quality_job import Job
+from torch.optim import AdamW
 from transformers import Trainer, TrainingArguments
 
 
@@ -25,9 +26,11 @@ class PlainTraining:
     def __init__(
         self, job: Job, options: Namespace, network: Any, data: dict[str, dict[str, Any]], collator: Any
     ) -> None:
+        arguments = _arguments(job, options)
         self.trainer = Trainer(
             network,
-            _arguments(job, options),
+            arguments,
+            optimizers=(_optimizer(job, network, arguments), None),
             train_dataset=Dataset.from_dict(data["train"]),
             eval_dataset=Dataset.from_dict(data["validation"]),
             data_collator=collator,
@@ -44,6 +47,19 @@ class PlainTraining:
         """Raw outputs of encoded rows, padded with -100."""
         found = self.trainer.predict(Dataset.from_dict(encoded)).predictions
         return found if isinstance(found, tuple) else np.asarray(found)
+
+
+def _optimizer(job: Job, network: Any, arguments: TrainingArguments) -> Any:
+    """None for the Trainer's own; AdamW with two learning rates where the new layer has one of its own."""
+    if job.head_learning_rate is None:
+        return None
+    encoder = {id(parameter) for parameter in network.base_model.parameters()}
+    head = [parameter for parameter in network.parameters() if id(parameter) not in encoder]
+    groups = [
+        {"params": list(network.base_model.parameters())},
+        {"params": head, "lr": job.head_learning_rate},
+    ]
+    return AdamW(groups, lr=arguments.learning_rate, weight_decay=arguments.weight_decay)
 
 
 def _arguments(job: Job, options: Namespace) -> TrainingArguments:
