@@ -224,6 +224,15 @@ def test_slope_and_offset_are_those_of_logistic_regression():
     assert (slope, offset) == pytest.approx((theirs.coef_[0, 0], theirs.intercept_[0]), abs=0.01)
 
 
+def test_evidence_that_misleads_turns_no_order_around():
+    draw = np.random.default_rng(1)
+    evidence = draw.normal(0, 2, (200, 5))
+    truth = draw.random((200, 5)) < 1 / (1 + np.exp(2 * evidence))
+    slope, offset = fit_logistic(evidence, truth)
+    assert slope > 0
+    assert 1 / (1 + np.exp(-offset)) == pytest.approx(truth.mean(), abs=0.01)
+
+
 @pytest.mark.parametrize("source", ["nli", "embeddings"])
 def test_a_run_without_training_ends_in_a_whole_model(
     source: str, tiny_base: Path, entailment_base: Path, tmp_path: Path

@@ -12,6 +12,7 @@ from components.task_types.base import Numbers, Windows
 
 # Cosines between -1 and 1 as logits; encoders of sentences are trained with this factor (sentence-transformers).
 COSINE_SCALE = 20.0
+SMALLEST_SLOPE = 1e-3  # of the line through the evidence: in both modes, labels have the same order
 
 Vectors = Sequence[NDArray[np.float32]]
 
@@ -79,7 +80,8 @@ def independent_logits(evidence: Numbers) -> Numbers:
 def fit_logistic(evidence: Numbers, truth: NDArray[np.bool_]) -> tuple[float, float]:
     """Slope and offset that turn evidence into honest probabilities.
 
-    Source: Platt, Probabilistic outputs for support vector machines, 1999.
+    Source: Platt, Probabilistic outputs for support vector machines, 1999. More evidence never makes a label less
+    likely, also where that would fit better: the probabilities of useless evidence are all near the share of truth.
 
     Args:
         evidence: (rows, labels).
@@ -97,5 +99,6 @@ def fit_logistic(evidence: Numbers, truth: NDArray[np.bool_]) -> tuple[float, fl
             [(error * (evidence - middle)).mean(), error.mean()]
         )
 
-    slope, offset = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B").x
+    bounds = ((SMALLEST_SLOPE, None), (None, None))
+    slope, offset = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds).x
     return round(float(slope), 6), round(float(offset - slope * middle), 6)
