@@ -104,7 +104,8 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     """A table on stdout."""
     table = Table(title=title or None, title_justify="left", header_style="bold")
     for name in header:
-        table.add_column(name, overflow="fold")
+        # A time in two lines is hard to read.
+        table.add_column(name, overflow="fold", no_wrap=name.startswith("when"))
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     out.print(table)

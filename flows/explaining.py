@@ -9,6 +9,7 @@ from components.errors import RegistryError
 from components.records import RegisteredVersion, as_json
 from components.settings import Settings
 from flows import console
+from flows.history import minute_of, move_in_words
 
 if TYPE_CHECKING:
     from components.registry import LedgerEvent
@@ -45,12 +46,11 @@ def explain_decision(name: str, settings: Settings, version: int | None, as_json
         if decision["promote"] and not any(e.alias == "champion" and e.after == chosen.version for e in events):
             console.print_text(_why_not_live(name, settings, chosen.version, events))
     if events:
-        console.print_table("ledger (UTC)", ("when", "what", "alias", "version", "why"), [_row(e) for e in events])
+        console.print_table("ledger (UTC)", ("when", "move", "why"), [_row(e) for e in events])
 
 
 def _row(event: LedgerEvent) -> tuple[str, ...]:
-    moved = f"{event.before or 'none'} → {event.after or 'none'}"
-    return event.time[:19], event.action, event.alias, moved, event.why
+    return minute_of(event), move_in_words(event), event.why
 
 
 def _explain_first_rejection(name: str, rejection: Rejection, as_json_object: bool) -> None:

@@ -68,20 +68,22 @@ def moment(text: str) -> datetime:
 
 
 def _print_ledger(events: Sequence[LedgerEvent]) -> None:
-    header = ("when (UTC)", "who", "what", "alias", "version", "numbers", "why")
+    header = ("when (UTC)", "who", "move", "numbers", "why")
     rows = [
-        (
-            event.time[:19].replace("T", " "),
-            event.who,
-            event.action,
-            event.alias,
-            f"{event.before or 'none'} → {event.after or 'none'}",
-            numbers_in_words(event.numbers),
-            event.why,
-        )
+        (minute_of(event), event.who, move_in_words(event), numbers_in_words(event.numbers), event.why)
         for event in events
     ]
     console.print_table("", header, rows)
+
+
+def minute_of(event: LedgerEvent) -> str:
+    """When a move was made (UTC)."""
+    return event.time[:16].replace("T", " ")
+
+
+def move_in_words(event: LedgerEvent) -> str:
+    """Which alias was moved, from where to where, and by what."""
+    return f"{event.action}: {event.alias} {event.before or 'none'} → {event.after or 'none'}"
 
 
 def numbers_in_words(numbers: Any) -> str:
