@@ -140,7 +140,17 @@ _RESTAURANTS = Line("restaurant8k_qa", "question_answering", "restaurant8k_qa", 
 _READING = (
     _RESTAURANTS,
     replace(
-        _RESTAURANTS, name="zh_qa_flat", data="zh_qa_flat", rows=400, epochs=3, test_rows=400, language="zh", around=150
+        _RESTAURANTS,
+        name="zh_qa_flat",
+        data="zh_qa_flat",
+        rows=500,
+        epochs=3,
+        test_rows=400,
+        language="zh",
+        around=80,
+        learning_rate=2e-4,
+        head_learning_rate=5e-3,
+        batch_size=16,
     ),
 )
 _TYPES = Line("trec6", "zero_shot", "trec6", TEXT, rows=300, epochs=1, task=ABOUT_QUESTIONS, words=QUESTION_TYPES)

@@ -29,7 +29,7 @@ NOTE = (
     "in the test rows as well, where this project reads running text. Seconds are those of the training steps with "
     "one evaluation an epoch, on a machine that did other work as well: they compare no speeds, which "
     "benchmarks/finetune_cpu.py does. Zero-shot: both read with the same entailment model, which this project trains "
-    "on sick_nli, or with the base model's embeddings. zh_qa_flat: contexts cut to 150 characters around the answer, "
+    "on sick_nli, or with the base model's embeddings. zh_qa_flat: contexts cut to 80 characters around the answer, "
     "at a random place; F1 and exact match by CMRC's rules, in English by SQuAD's."
 )
 
