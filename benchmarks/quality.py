@@ -23,6 +23,7 @@ from quality_data import write_job
 from quality_job import ANSWERS, Job
 from quality_lines import ENGLISH_BASE, LINES, Line
 from quality_scores import differing, score
+from quality_scratch import write_random_encoder
 from quality_table import Measured, Run, make_table, read_measured, write_measured
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,7 +55,9 @@ class Place:
     threads: int
 
     def base(self, line: Line) -> str:
-        """The folder of the line's checkpoint."""
+        """The folder of what the line's training begins with."""
+        if line.scratch:
+            return write_random_encoder(line, self.data, self.scratch / line.name / "base")
         if line.language == "zh":
             return str(self.chinese_model)
         from components.models.base_models import resolve_base_model

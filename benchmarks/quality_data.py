@@ -31,7 +31,7 @@ def write_job(line: Line, data: Path, base: str, folder: Path, running: Mapping[
         running: device and precision.
         nli: folder of the entailment job, for zero-shot with one.
     """
-    splits = _splits(line, data)
+    splits = draw_splits(line, data)
     if line.task_type == "fill_mask":
         splits = _with_masks(splits, base)
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def write_job(line: Line, data: Path, base: str, folder: Path, running: Mapping[
     return job
 
 
-def _splits(line: Line, data: Path) -> dict[str, list[Row]]:
+def draw_splits(line: Line, data: Path) -> dict[str, list[Row]]:
     """At most the line's numbers of rows; none is in two splits."""
     place = data / line.data
     if place.is_file():

@@ -51,7 +51,7 @@ def write_run_file(folder: Path, base: Path, **changes: object) -> Path:
         "data": {"train": "week-*.csv", "test": "test.csv", "split": {"validation": 0.2}},
         "validation": {"min_rows": 20, "label_noise": "warn"},
         "model": {"base": str(base), "max_length": 32},
-        "training": {"epochs": 3, "learning_rate": 0.005, "batch_size": 16, "device": "cpu", "precision": "fp32"},
+        "training": {"epochs": 10, "learning_rate": 0.01, "batch_size": 16, "device": "cpu", "precision": "fp32"},
         "evaluation": {
             "bootstrap_samples": 100,
             "slice_by": ["length"],

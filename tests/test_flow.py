@@ -71,7 +71,7 @@ def ran(log: RunLog) -> dict[str, str]:
 
 def test_week_1_the_first_model_goes_live(place):
     folder, settings = place
-    write_csv(folder / "week-1.csv", rows(60, seed=2, noise=0.3))
+    write_csv(folder / "week-1.csv", rows(120, seed=2, noise=0.2))
     result, log = run(folder)
     assert result["outcome"] == "promoted"
     assert list(ran(log)) == [
@@ -248,7 +248,7 @@ def test_what_people_corrected_makes_a_run_that_has_something_to_do(place, tiny_
 
 def test_the_queue_is_made_by_the_champion_of_rows_that_are_not_known_yet(place, capsys):
     folder, settings = place
-    known = [*rows(60, seed=2, noise=0.3)[:10], *rows(200, seed=1)[:5]]
+    known = [*rows(120, seed=2, noise=0.2)[:10], *rows(200, seed=1)[:5]]
     pool = write_csv(folder / "pool" / "pool.csv", [*known, *rows(40, seed=8)])
     target = folder / "queue.csv"
     write_label_queue(

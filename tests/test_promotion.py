@@ -467,3 +467,17 @@ def test_a_divided_level_does_not_blunt_what_refuses(tmp_path):
     ours, theirs = worse_in_chinese(tmp_path, LANGUAGES)
     divided = Gate(confidence=0.93, decisions_per_holdout=10)
     assert "shown to be worse: p = 0.062 after Holm" in decide(tmp_path, ours, theirs, divided).reason
+
+
+def test_a_model_that_answers_every_row_alike_is_refused_however_high_that_scores(tmp_path):
+    made = report(tmp_path / "constant", right(5))
+    content = json.loads((made.folder / "report.json").read_text())
+    for given, promoted in ((1, False), (2, True)):
+        answers = {"different_answers": {"given": given, "true": 2}}
+        (made.folder / "report.json").write_text(json.dumps(content | answers))
+        folder = tmp_path / f"decision-{given}"
+        folder.mkdir()
+        decision = decide_promotion(made, None, Gate(), folder)
+        assert decision.promote is promoted
+    assert "variety" not in decision.reason
+    assert [rule.name for rule in decision.rules] == ["floor"]

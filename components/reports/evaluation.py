@@ -82,6 +82,7 @@ def evaluate_model(
         "documents": documents,
         "min_slice_rows": settings.min_slice_rows,
         "behaviour": _behaviour(predictor, rows, settings, cases, folder),
+        "different_answers": {"given": len(set(said)), "true": len(set(truths))},
         "mistakes": mistakes.to_dict("records"),
         **task_type.details(truths, answers, predictor.spec),
     }

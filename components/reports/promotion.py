@@ -123,6 +123,7 @@ def _examine(
     task_type = find_task_type(candidate.task_type)
     metric = candidate.primary_metric
     rules = [_floor(metric, candidate.metrics[metric], gate), *_calibration(candidate, gate)]
+    rules += _variety(own, candidate.rows)
     rules += _holdout_rules(gate, earlier)
     rules += presence_rules(own["slices"], gate)
     rules += vanished_rules(own, accepted, gate)
@@ -149,6 +150,14 @@ def _content(report: EvaluationReport) -> Mapping[str, Any]:
 
 def _floor(metric: str, score: float, gate: Gate) -> GateRule:
     return GateRule("floor", score >= gate.floor, f"{metric} {score:.4f}, at least {gate.floor:.4f} is asked for")
+
+
+def _variety(own: Mapping[str, Any], rows: int) -> Iterator[GateRule]:
+    """What answers every row alike has learned nothing, however high that scores where most rows are alike."""
+    found = own.get("different_answers", {})  # reports of earlier releases lack it
+    if found and found["given"] == 1 < found["true"]:
+        sentence = f"it gives all {rows} frozen rows the same answer, where {found['true']} different ones are right"
+        yield GateRule("variety", False, sentence)
 
 
 def _calibration(candidate: EvaluationReport, gate: Gate) -> Iterator[GateRule]:
