@@ -168,7 +168,11 @@ class Training(Section):
     accumulation_steps: int = Field(1, ge=1, description="Steps whose gradients are added before the weights move.")
     learning_rate: float = Field(5e-5, gt=0, le=1, description="Peak learning rate; small models take up to 3e-4.")
     head_learning_rate: float | None = Field(
-        None, gt=0, le=1, description="Peak learning rate of the new head alone; left out: learning_rate."
+        None,
+        gt=0,
+        le=1,
+        description="Peak learning rate of the new head alone; left out: learning_rate. A base that was made to embed "
+        "whole texts (E5, sentence-transformers) needs 3e-3 to 1e-2 where tokens are judged: entities, answers.",
     )
     warmup_share: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
     weight_decay: float = Field(0.01, ge=0, description="Decay of weights, not of biases and norms.")
