@@ -131,7 +131,8 @@ def _masked(row: Row, tokenizer: Any) -> Row | None:
     encoded = tokenizer(text, truncation=True, max_length=64, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
     pieces = tokenizer.convert_ids_to_tokens(ids)
-    whole = [place for place in range(len(ids)) if _is_word(text, pieces, offsets, place)]
+    known = [place for place, number in enumerate(ids) if number != tokenizer.unk_token_id]
+    whole = [place for place in known if _is_word(text, pieces, offsets, place)]
     if not whole:
         return None
     place = random.Random(text).choice(whole)

@@ -176,6 +176,15 @@ _BOOKS = Line(
 )
 _MASKS = (
     _BOOKS,
-    replace(_BOOKS, name="wiki", data="pretrain_zh/wiki_simplified.txt", rows=6000, language="zh"),
+    # A vocabulary of letters is larger in Chinese, and takes more steps.
+    replace(
+        _BOOKS,
+        name="wiki",
+        data="pretrain_zh/wiki_simplified.txt",
+        epochs=5,
+        batch_size=16,
+        language="zh",
+        scratch=(2, 128, 5000),
+    ),
 )
 LINES = (*_CLASSIFICATION, *_ENTITIES, *_READING, *_ZERO_SHOT, *_MASKS)
