@@ -176,15 +176,6 @@ _BOOKS = Line(
 )
 _MASKS = (
     _BOOKS,
-    # A vocabulary of letters is larger in Chinese, and takes more steps.
-    replace(
-        _BOOKS,
-        name="wiki",
-        data="pretrain_zh/wiki_simplified.txt",
-        epochs=5,
-        batch_size=16,
-        language="zh",
-        scratch=(2, 128, 5000),
-    ),
+    replace(_BOOKS, name="waimai", data="waimai_10k", rows=6000, batch_size=16, language="zh"),
 )
 LINES = (*_CLASSIFICATION, *_ENTITIES, *_READING, *_ZERO_SHOT, *_MASKS)

@@ -27,13 +27,14 @@ NOTE = (
     "the validation rows; for unanswerable questions it fits a threshold, where run_qa.py's default is 0. A plain "
     "script cuts a long text where this project reads it in windows; the plain tagger is given the data's own words, "
     "in the test rows as well, where this project reads running text; of cluener's words, single characters, a "
-    "SentencePiece tokenizer makes a space and the character each, and run_ner.py's rule tags the space. Seconds are "
-    "those of the training steps with one evaluation an epoch, on a machine that did other work as well: they compare "
-    "no speeds, which benchmarks/finetune_cpu.py does. Zero-shot: both read with the same entailment model, which this "
-    "project trains on sick_nli, or with the base model's embeddings. zh_qa_flat: contexts cut to 80 characters around "
-    "the answer, at a random place; F1 and exact match by CMRC's rules, in English by SQuAD's. fill_mask: a random "
-    "encoder of 2 layers of 128 with a vocabulary of its training texts in place of a checkpoint; one whole word of "
-    "each test text is hidden."
+    "SentencePiece tokenizer makes a space and the character each, and run_ner.py's rule tags the space. Lines were "
+    "measured on two kinds of processor, one with bf16 and one without; each line's systems had the same precision, "
+    "which results/quality.json names. Seconds are those of the training steps with one evaluation an epoch, on a "
+    "machine that did other work as well: they compare no speeds, which benchmarks/finetune_cpu.py does. Zero-shot: "
+    "both read with the same entailment model, which this project trains on sick_nli, or with the base model's "
+    "embeddings. zh_qa_flat: contexts cut to 80 characters around the answer, at a random place; F1 and exact match by "
+    "CMRC's rules, in English by SQuAD's. fill_mask: a random encoder of 2 layers of 128 with a vocabulary of its "
+    "training texts in place of a checkpoint; one whole word of each test text is hidden."
 )
 
 
