@@ -479,5 +479,4 @@ def test_a_model_that_answers_every_row_alike_is_refused_however_high_that_score
         folder.mkdir()
         decision = decide_promotion(made, None, Gate(), folder)
         assert decision.promote is promoted
-    assert "variety" not in decision.reason
-    assert [rule.name for rule in decision.rules] == ["floor"]
+        assert ("the same answer" in decision.reason) is not promoted
