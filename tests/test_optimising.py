@@ -121,7 +121,7 @@ def test_engines_that_round_are_taken_where_the_limit_allows_it(tiny_model: Path
     assert trial.calibration_error == pytest.approx(report.metrics["expected_calibration_error"], abs=0.2)
     assert trial.calibration_error != report.metrics["expected_calibration_error"]
     predictor = open_predictor(tiny_model, found.engine_folder, threads=1)
-    assert check_model(predictor, found.engine_folder) <= predictor.tolerance == find_engine(name).tolerance
+    assert check_model(predictor, found.engine_folder) <= predictor.tolerance == find_engine(name).tolerance_here()
 
 
 def test_one_that_loses_too_much_gives_way_to_the_next(tiny_model: Path, judged, tmp_path: Path, monkeypatch):
