@@ -56,11 +56,7 @@ def evaluate_model(
         device: cpu or cuda.
         cases: of the run file's own behavioural checks.
     """
-    import pandas as pd
-
-    frame = pd.read_parquet(test_file)
-    if "label" not in frame:
-        frame["label"] = ""
+    frame = _frozen_rows(test_file)
     predictor = Predictor.load(model, device)
     task_type, rows, truths = predictor.task_type, frame.to_dict("records"), frame["label"].tolist()
     windows = predictor.encode(rows)
@@ -99,6 +95,14 @@ def evaluate_model(
         intervals=intervals,
         frozen_rows=_what_they_say(frame, task_type),
     )
+
+
+def _frozen_rows(file: Path) -> pd.DataFrame:
+    """The rows, with an empty label where the task type has none."""
+    import pandas as pd
+
+    frame = pd.read_parquet(file)
+    return frame if "label" in frame else frame.assign(label="")
 
 
 def _shares_of(windows: Windows, rows: int) -> dict[str, float]:
