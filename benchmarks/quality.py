@@ -57,7 +57,7 @@ class Place:
     def base(self, line: Line) -> str:
         """The folder of what the line's training begins with."""
         if line.scratch:
-            return write_random_encoder(line, self.data, self.scratch / line.name / "base")
+            return write_random_encoder(line, line.scratch, self.data, self.scratch / line.name / "base")
         if line.language == "zh":
             return str(self.chinese_model)
         from components.models.base_models import resolve_base_model

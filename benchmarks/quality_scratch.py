@@ -12,12 +12,16 @@ from quality_lines import Line
 SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
-def write_random_encoder(line: Line, data: Path, folder: Path) -> str:
-    """The folder of the model, the same in every call."""
+def write_random_encoder(line: Line, size: tuple[int, int, int], data: Path, folder: Path) -> str:
+    """The folder of the model, which all systems and seeds of a call share: the vocabulary differs a little by call.
+
+    Args:
+        size: layers, width, entries of the vocabulary.
+    """
     import torch
     from transformers import AutoModelForMaskedLM, BertConfig
 
-    layers, width, entries = line.scratch or (0, 0, 0)
+    layers, width, entries = size
     tokenizer = _tokenizer((row["text"] for row in draw_splits(line, data)["train"]), entries)
     tokenizer.save_pretrained(folder)
     config = BertConfig(
