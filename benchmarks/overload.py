@@ -2,9 +2,12 @@
 
     python benchmarks/overload.py [--home FOLDER] [--seconds 60] [--times 4] [--quick]
 
-Asks the bundle that benchmarks/serving.py has trained. First as many clients as fill it, for its peak; then an open
-loop at four times that rate: goodput is what is answered with 200 within `serving.timeout_seconds`. Then a steady load
-while the serving process is killed with SIGKILL: how long nothing is answered, and whether any answer is wrong.
+Asks the bundle that benchmarks/serving.py has trained. As many clients as fill it, for its peak, and an open loop at
+four times that rate, in turn: goodput is what is answered with 200 within `serving.timeout_seconds`, and each part of
+it is compared with the peaks before and after it, for machines become faster and slower by themselves. What makes the
+requests takes its share of the same cores, more of them under overload: beside the plain share of the peak stands the
+share with both divided by the cores that this left. Then a steady load while the serving process is killed with
+SIGKILL: how long nothing is answered, and whether any answer is wrong.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import json
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,8 @@ from report import Table, machine, write_result
 from serving import ROOT, Running, Server, ask, load, test_rows, train
 
 GOAL = "goodput at least 90 % of the peak, refusals within 50 ms (p99), no 500; after kill -9 back within 3 s"
+PARTS = 3  # of the overload
+CORES = len(os.sched_getaffinity(0))
 DEADLINE_MS = 2_000.0  # serving.timeout_seconds of the run file that serving.py writes
 
 
@@ -82,29 +89,47 @@ def kept(home: Path) -> Iterator[Running]:
 
 
 def overloaded(running: Running, texts: Sequence[str], seconds: float, times: float) -> dict[str, Any]:
-    """Peak and goodput, in answers a second."""
+    """Peaks and goodput, in answers a second; in all so many seconds of overload."""
     load(running, texts, "--clients", "64", "--seconds", "3")
-    peaks = [load(running, texts, "--clients", "64", "--seconds", str(min(10.0, seconds))) for _ in range(2)]
-    peak = max(map(answered, peaks))
-    found = load(running, texts, "--rate", str(times * peak), "--seconds", str(seconds))
-    after = load(running, texts, "--clients", "64", "--seconds", str(min(10.0, seconds)))
-    answers = found["answers"]
-    good = [ms for _, status, ms in answers if status == 200 and ms <= DEADLINE_MS]
-    goodput = answered(found)
+    full, parts = [_filled(running, texts, seconds)], []
+    for _ in range(PARTS):
+        rate = times * answered(full[-1])
+        parts.append(load(running, texts, "--rate", str(rate), "--seconds", str(seconds / PARTS)))
+        full.append(_filled(running, texts, seconds))
+    peaks, goodput = [answered(each) for each in full], [answered(part) for part in parts]
+    shares = [good / statistics.mean(around) for good, around in zip(goodput, pairwise(peaks), strict=True)]
+    taken_full, taken = statistics.mean(map(_generator_cores, full)), statistics.mean(map(_generator_cores, parts))
+    left = (CORES - taken) / (CORES - taken_full)
+    answers = [answer for part in parts for answer in part["answers"]]
+    good = sorted(ms for _, status, ms in answers if status == 200 and ms <= DEADLINE_MS)
     refused = sorted(ms for _, status, ms in answers if status in (429, 503))
     return {
-        "peak": peak,
-        "peak_afterwards": answered(after),
+        "peaks": peaks,
         "offered": len(answers) / seconds,
-        "unsent": found["unsent"],
+        "unsent": sum(part["unsent"] for part in parts),
         "goodput": goodput,
-        "share_of_peak": goodput / peak,
-        "admitted_p99_ms": sorted(good)[int(len(good) * 0.99)] if good else None,
-        "refused_p50_ms": refused[len(refused) // 2] if refused else None,
-        "refused_p99_ms": refused[int(len(refused) * 0.99)] if refused else None,
+        "share_of_peak": statistics.mean(shares),
+        "share_of_peak_by_cores_left": statistics.mean(shares) / left,
+        "admitted_p99_ms": _quantile(good, 0.99),
+        "refused_p50_ms": _quantile(refused, 0.5),
+        "refused_p99_ms": _quantile(refused, 0.99),
         "statuses": dict(Counter(str(status) for _, status, _ in answers)),
-        "generator_cores": found["own_cpu_seconds"] / seconds,
+        "generator_cores": taken,
+        "generator_cores_at_peak": taken_full,
     }
+
+
+def _filled(running: Running, texts: Sequence[str], seconds: float) -> dict[str, Any]:
+    return load(running, texts, "--clients", "64", "--seconds", str(min(10.0, seconds)))
+
+
+def _generator_cores(found: dict[str, Any]) -> float:
+    cores: float = found["own_cpu_seconds"] / found["seconds"]
+    return cores
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float | None:
+    return ordered[int(len(ordered) * share)] if ordered else None
 
 
 def answered(found: dict[str, Any]) -> float:
@@ -156,8 +181,14 @@ def killed_under_load(running: Running, texts: Sequence[str]) -> dict[str, Any]:
 def _overload_table(found: dict[str, Any]) -> Table:
     table = Table("More requests than can be answered", ("what", "measured"))
     for name, value in found.items():
-        table.add(name.replace("_", " "), json.dumps(value) if isinstance(value, dict) else f"{value or 0:.2f}")
+        table.add(name.replace("_", " "), _shown(value))
     return table
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(f"{each:.0f}" for each in value)
+    return json.dumps(value) if isinstance(value, dict) else f"{value or 0:.2f}"
 
 
 def _kill_table(found: dict[str, Any]) -> Table:

@@ -131,7 +131,8 @@ def train(home: Path, rows: int) -> tuple[Path, Path]:
             content["data"][split] = str(ROOT / "examples" / "banking77" / f"{split}.csv")
         content["data"]["train"] = str(home / "train.csv")
         content["validation"] = {"min_rows": 100, "min_rows_per_label": 1}
-        content["gate"] = {"floor": 0.0}
+        content["gate"] = {"floor": 0.0, "mode": "non_inferiority", "margin": 0.01}  # the same model in new code serves
+        content["task"] = {"pooling": "cls"}  # the one that the others know
         del content["evaluation"]["behaviour"]  # its files lie elsewhere, and it is not what is measured
         content["serving"] = {"port": 0, "timeout_seconds": 2}
         content["description"] = f"Served by {code}."  # another one makes another bundle without another training

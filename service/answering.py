@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import to_json
 
 from components.config import Serving
 from components.serving.places import Places
@@ -40,7 +41,12 @@ class Answering:
         self.metrics = metrics
         self.live = Live(source, self._went_live, self._refused)
         self.batcher: Batcher[Engine] = Batcher(
-            self.live.engine, lambda engine: engine.predictor, metrics.turned, threads=cores(), prepare=use_cores
+            self.live.engine,
+            lambda engine: engine.predictor,
+            metrics.turned,
+            threads=cores()
+            + 1,  # one more than compute at once, so that a core goes on while a thread reads or answers
+            prepare=use_cores,
         )
         metrics.waiting.set_function(lambda: self.batcher.waiting_texts)
         self.trials = Trials(self.live, places.trial, metrics, places.trial_end)
@@ -186,4 +192,4 @@ def largest_body(limits: Serving, rows: int | None = None) -> int:
 
 def json_reply(content: Mapping[str, Any], status: int = 200) -> Reply:
     """A response of JSON."""
-    return Reply(json.dumps(content, ensure_ascii=False).encode(), status=status)
+    return Reply(to_json(content), status=status)

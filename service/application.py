@@ -78,8 +78,11 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: http is answered, a websocket is refused."""
         if scope["type"] == "http":
-            with self.metrics.in_progress.track_inprogress():
+            self.metrics.at_work += 1
+            try:
                 await self.guard(scope, receive, send)
+            finally:
+                self.metrics.at_work -= 1
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
         elif scope["type"] == "lifespan":

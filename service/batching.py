@@ -1,4 +1,4 @@
-"""Texts of many requests answered together, by as many threads as the machine has cores, without waiting for company.
+"""Texts of many requests answered together, by a thread more than the machine has cores, without waiting for company.
 
 A request's rows become windows at once. A thread that is free takes windows of like lengths, whoever's they are: alone,
 a request starts at once; under load the queue forms the batches by itself. What cannot be answered in time is refused

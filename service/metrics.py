@@ -27,6 +27,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.counted: dict[
+            tuple[str, ...], tuple[Counter, Histogram]
+        ] = {}  # looking up labels costs more than counting
         self.name = ""  # of the model, once one is live
         of_request = ("endpoint", "service_name", "service_version", "http_response_code")
         name = "bentoml_service_request"
@@ -34,7 +37,9 @@ class Metrics:
         self.seconds = Histogram(
             f"{name}_duration_seconds", "Time to answer.", of_request, registry=self.registry, buckets=SECONDS
         )
-        self.in_progress = Gauge(f"{name}_in_progress", "Requests at work now.", registry=self.registry)
+        self.at_work = 0
+        in_progress = Gauge(f"{name}_in_progress", "Requests at work now.", registry=self.registry)
+        in_progress.set_function(lambda: self.at_work)
         self.turns = Histogram(
             "rebert_batch_texts",
             "Windows, whole short texts or parts of long ones, that went through the network together.",
@@ -47,6 +52,7 @@ class Metrics:
         self.stages = Histogram(
             "rebert_stage_seconds", "Time of a request's parts.", ("stage",), registry=self.registry, buckets=SECONDS
         )
+        self.stage_times = [self.stages.labels(stage) for stage in STAGES]
         self.waiting = Gauge("rebert_waiting_texts", "Texts that are queued or at work.", registry=self.registry)
         self.windowed = Counter(
             "rebert_windowed_rows_total", "Rows that were read in several windows.", registry=self.registry
@@ -109,13 +115,18 @@ class Metrics:
     def count(self, endpoint: str, name: str, version: str, status: int, seconds: float) -> None:
         """A request was answered."""
         labels = (endpoint, name, version, str(status))
-        self.requests.labels(*labels).inc()
-        self.seconds.labels(*labels).observe(seconds)
+        if labels not in self.counted:
+            self.counted[labels] = self.requests.labels(*labels), self.seconds.labels(*labels)
+        requests, times = self.counted[labels]
+        requests.inc()
+        times.observe(seconds)
 
     def read(self, windows: Windows) -> None:
         """Rows of requests were read; those that an explanation makes of them do not count."""
-        self.windowed.inc(windows.long_rows())
-        self.cut.inc(windows.cut)
+        if long_rows := windows.long_rows():
+            self.windowed.inc(long_rows)
+        if windows.cut:
+            self.cut.inc(windows.cut)
 
     def answered(self, version: str, labels: Iterable[str], score: float) -> None:
         """A row was answered by a version, with these labels."""
@@ -142,8 +153,8 @@ class Metrics:
 
     def staged(self, *times: float) -> None:
         """A request's body began to arrive, had arrived, was read, was answered and was shown at these times."""
-        for stage, began, ended in zip(STAGES, times[:-1], times[1:], strict=True):
-            self.stages.labels(stage).observe(ended - began)
+        for stage, began, ended in zip(self.stage_times, times[:-1], times[1:], strict=True):
+            stage.observe(ended - began)
 
     def turned_away(self, endpoint: str, name: str, version: str, times: int) -> None:
         """So many requests were refused with 429 before they became requests."""

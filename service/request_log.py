@@ -11,11 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import random
 import threading
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -34,6 +32,10 @@ MOST_WAITING = 10_000  # lines, and so many rows; a disk that is slower loses so
 # Measuring takes a tenth of what answering does, of the interpreter that answers as well: under load a part is enough.
 MEASURED_A_SECOND = 50
 MEASURED_AT_ONCE = 1000  # before that holds; saved up while less is asked
+# What has come meanwhile is written together: a thread that wakes for each request takes a tenth of a busy endpoint.
+GATHER_SECONDS = 0.1
+
+Waiting = tuple[dict[str, Any], Entry, Serving]
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +49,13 @@ class RequestLog:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.lines: queue.Queue[tuple[dict[str, Any], Entry, Serving] | None] = queue.Queue(MOST_WAITING)
-        self.lost = 0  # requests that were not written down
+        self.waiting: list[Waiting] = []
+        self.lost = self.told = 0  # requests that were not written down, and of them those that a line tells of
         self.waiting_rows = 0
         self.fails = False  # there is no file to write into, and nothing is kept for one
         self.thread = threading.Thread(target=self._work, name="requests", daemon=True)
         self.lock = threading.Lock()
+        self.stopping = threading.Event()
 
     def start(self) -> None:
         """Begin to write."""
@@ -62,25 +65,21 @@ class RequestLog:
     def stop(self) -> None:
         """Write what waits, and end."""
         if self.thread.is_alive():
-            self.lines.put(None)
+            self.stopping.set()
             self.thread.join()
 
     def note(self, page: str, status: int, seconds: float, entry: Entry, serving: Serving) -> None:
         """Have a request written; what is found out about its rows is found out later, in the other thread."""
         if self.path is None:
             return
-        facts = {"time": _now(), "request": entry.id, "client": entry.client, "page": page, "status": status}
+        facts = {"time": time.time(), "request": entry.id, "client": entry.client, "page": page, "status": status}
         facts["ms"] = round(seconds * 1000, 2)
-        if self.fails or self.waiting_rows > MOST_WAITING:
-            self.lost += 1
-            return
-        try:
-            self.lines.put_nowait((facts, entry, serving))
-        except queue.Full:
-            self.lost += 1
-            return
         with self.lock:
-            self.waiting_rows += len(entry.rows)
+            if self.fails or len(self.waiting) >= MOST_WAITING or self.waiting_rows > MOST_WAITING:
+                self.lost += 1
+            else:
+                self.waiting.append((facts, entry, serving))
+                self.waiting_rows += len(entry.rows)
 
     def _work(self) -> None:
         try:
@@ -92,27 +91,33 @@ class RequestLog:
             log.error("There is no request log: %s.", error.strerror)  # noqa: TRY400
             self._give_up()
             return
-        told, meters = 0, Meters()
+        meters, ends = Meters(), False
         with file:
-            while (item := self.lines.get()) is not None:
-                facts, entry, serving = item
-                with self.lock:
-                    self.waiting_rows -= len(entry.rows)
-                lost, told = self.lost - told, self.lost
-                try:
-                    line = content_of(facts | ({"lost": lost} if lost else {}), entry, serving, salt, meters)
-                    file.emit(logging.makeLogRecord({"msg": json.dumps(line, ensure_ascii=False)}))
-                except Exception as error:  # of one line; the next may be whole
-                    log.error("A request could not be written down: %s", type(error).__name__)  # noqa: TRY400 - no texts
-                    self.lost += 1
-                del item, entry  # a replaced model must be let go while nothing is asked
+            while not ends:
+                ends = self.stopping.wait(GATHER_SECONDS)
+                lines = [line for item in self._take() if (line := self._line(item, salt, meters))]
+                if lines:
+                    file.emit(logging.makeLogRecord({"msg": "\n".join(lines)}))
+
+    def _take(self) -> list[Waiting]:
+        with self.lock:
+            found, self.waiting, self.waiting_rows = self.waiting, [], 0
+            return found
+
+    def _line(self, item: Waiting, salt: bytes, meters: Meters) -> str | None:
+        facts, entry, serving = item
+        lost, self.told = self.lost - self.told, self.lost
+        try:
+            content = content_of(facts | ({"lost": lost} if lost else {}), entry, serving, salt, meters)
+            return json.dumps(content, ensure_ascii=False)
+        except Exception as error:  # of one line; the next may be whole
+            log.error("A request could not be written down: %s", type(error).__name__)  # noqa: TRY400 - no texts
+            self.lost += 1
+            return None
 
     def _give_up(self) -> None:
         self.fails = True
-        with suppress(queue.Empty):
-            while True:
-                self.lines.get_nowait()
-                self.lost += 1
+        self.lost += len(self._take())
 
 
 class Meters:
@@ -188,6 +193,7 @@ def content_of(facts: dict[str, Any], entry: Entry, serving: Serving, salt: byte
         {"characters": sum(map(len, own)), "hash": hash_texts(own, salt), **found}
         for own, found in zip(texts, measured, strict=True)
     ]
+    facts = {**facts, "time": _when(facts["time"])}
     line = {**facts, **({"part": entry.part} if entry.part else {}), "version": entry.version, "rows": rows}
     if serving.log_texts > 0 and random.random() < serving.log_texts:  # noqa: S311 - no secret
         line |= {"texts": [dict(row) for row in entry.rows], "predictions": list(entry.predictions)}
@@ -208,5 +214,5 @@ def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -119,7 +119,7 @@ def test_what_does_not_fit_into_the_queue_is_counted_and_told(support_model: Pat
             assert client.post("/predict", json={"text": "card"}).status_code == 200
         assert 'rebert_unlogged_requests{service_name="support"} 3.0' in client.get("/metrics").text
         begin()
-        until(lambda: app.log.waiting_rows == 0)
+        until(lambda: not app.log.waiting)
         client.post("/predict", json={"text": "card"})
     found = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert sum(line.get("lost", 0) for line in found) == 3
@@ -151,7 +151,7 @@ def test_a_log_that_cannot_be_written_stops_nobody(support_model: Path, tmp_path
         until(lambda: not client.app.log.thread.is_alive())
         assert client.post("/predict", json={"text": "secret card"}).status_code == 200
         assert 'rebert_unlogged_requests{service_name="support"} 2.0' in client.get("/metrics").text
-        assert client.app.log.lines.empty()
+        assert not client.app.log.waiting
     assert "secret" not in capfd.readouterr().err
 
 

@@ -18,7 +18,7 @@ class OneLabel(TaskType):
 
     def present(self, answer: Answer, top_k: int) -> dict[str, Any]:
         scores: Sequence[float] = answer["scores"]
-        best = sorted(range(len(scores)), key=lambda index: -scores[index])[:top_k]
+        best = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[:top_k]
         top = [{"label": answer["labels"][index], "score": round(scores[index], 6)} for index in best]
         return {"label": answer["label"], "score": round(answer["score"], 6), "top": top}
 

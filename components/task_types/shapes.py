@@ -70,6 +70,8 @@ class Windows:
 
 def several(numbers: Sequence[int]) -> int:
     """How many numbers occur more than once."""
+    if len(set(numbers)) == len(numbers):
+        return 0
     return sum(count > 1 for count in Counter(numbers).values())
 
 
