@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import typer
@@ -170,6 +171,8 @@ def _missed(result: dict[str, Any]) -> Iterator[str]:
         for attack, found in attacks:
             if found >= 1.2 * usual[1]:
                 yield f"with {attack} the others' p99 was {found / usual[1]:.2f} times the usual"
+    if result["benchmark"] == "serving":
+        yield from _missed_serving(result)
     if result["benchmark"] == "overload":
         if result["share_of_peak"] < 0.9:
             yield f"goodput was {result['share_of_peak']:.0%} of the peak"
@@ -179,6 +182,23 @@ def _missed(result: dict[str, Any]) -> Iterator[str]:
             yield f"{result['statuses']['500']} answers were 500"
         if max(result["killed_seconds"]) > 3:
             yield f"after kill -9 it was back within {max(result['killed_seconds']):.1f} s"
+
+
+def _missed_serving(result: dict[str, Any]) -> Iterator[str]:
+    """Of the medians over the repeats, with 1 and with 64 clients."""
+
+    def of(name: str, clients: str, figure: str) -> float:
+        return median(point[figure] for point in result["measured"][name][clients])
+
+    for other in (name for name in result["measured"] if name != "rebert"):
+        times = of("rebert", "64", "requests_per_second") / of(other, "64", "requests_per_second")
+        share = of("rebert", "1", "p50_ms") / of(other, "1", "p50_ms")
+        if times < 6 or of("rebert", "64", "p99_ms") >= of(other, "64", "p99_ms"):
+            yield f"with 64 clients {times:.1f} times the answers of {other}"
+        if share > 1 / 3:
+            yield f"with 1 client the p50 was 1/{1 / share:.1f} of that of {other}"
+    if result["start_seconds"]["rebert"] > 3:
+        yield f"it was ready after {result['start_seconds']['rebert']:.1f} s"
 
 
 def _machine(found: dict[str, Any]) -> str:

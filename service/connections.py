@@ -160,7 +160,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _refusal_of(self, data: bytes) -> bytes | None:
         """The refusal of what is one whole request and nothing more; None for the parser to read it."""
-        plain = PLAIN_POST.match(data)
+        plain = PLAIN_POST.match(data) if len(data) <= MOST_REFUSED_BYTES else None
         if plain is None or plain.end() + int(plain[2]) != len(data):
             return None
         return type(self).refuse(plain[1])

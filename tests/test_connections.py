@@ -120,6 +120,41 @@ def test_a_refused_body_may_come_in_parts_and_its_client_may_want_to_close(port:
     assert BODIES == []
 
 
+@pytest.mark.parametrize("more", ["", "Connection: keep-alive\r\n", "Accept: */*\r\nX-Api-Key: a:b\r\n"])
+def test_a_plain_request_is_refused_without_the_parser(port: int, more: str, monkeypatch):
+    BUSY.add(b"/predict")
+    monkeypatch.setattr(
+        connections.PatientProtocol, "on_message_begin", lambda self: pytest.fail("the parser was asked")
+    )
+    found = converse(port, post("/predict", b"abc", more), post("/predict", b"", more))
+    assert found.count(b"HTTP/1.1 429") == found.count(b"HTTP/1.1") == 2
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "statuses"),
+    [
+        (post("/predict", b"abc") + post("/predict", b"abc"), [b"429", b"429"]),
+        (post("/predict", b"abc", "Connection: close\r\n") + post("/predict", b"abc"), [b"429"]),
+        (post("/predict", b"abc", "Content-Length: 4\r\n"), [b"400"]),
+        (post("/predict", b"abc", "Transfer-Encoding: chunked\r\n"), [b"400"]),
+        (post("/predict", b"abc", "X Y: z\r\n"), [b"400"]),
+        (post("/predict", b"abc").replace(b"HTTP/1.1", b"HTTP/1.0"), [b"429"]),
+        (post("/predict", b"abc") + b"nonsense\r\n\r\n", [b"429", b"400"]),
+        (post("/predict", b"abc", "Expect: 100-continue\r\n"), [b"100", b"200"]),
+    ],
+)
+def test_any_other_request_is_read_by_the_parser(port: int, request_bytes: bytes, statuses: list[bytes]):
+    BUSY.add(b"/predict")
+    assert re.findall(rb"HTTP/1\.[01] (\d+)", converse(port, request_bytes)) == statuses
+
+
+def test_a_response_is_one_write(port: int):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        for body in (b"abc", b"", b"x" * 100):
+            connection.sendall(post("/a", body))
+            assert connection.recv(65536).endswith(b"\r\n\r\n%d" % len(body))
+
+
 def test_a_long_or_chunked_body_takes_the_long_way(port: int):
     BUSY.add(b"/predict")
     chunked = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ JSON_LINES = (".jsonl", ".ndjson")
 KINDS = (".txt", *JSON_LINES)
 ENDS = 0x1F  # control characters below this, and two signs of broken text, carry nothing; BERT's cleaning drops them
 NOTHING = {code: None for code in (*range(ENDS + 1), 0x7F, 0xFEFF, 0xFFFD) if chr(code) not in "\t\n\r"}
+HAS_NOTHING = re.compile(f"[{re.escape(''.join(map(chr, NOTHING)))}]")  # looking is cheaper than cleaning
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ def read_documents(path: Path, corpus: Corpus, reading: Reading) -> Iterator[Doc
 def _counted(lines: TextLines, reading: Reading) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(lines, 1):
         reading.lines = number
-        yield number, line.translate(NOTHING)
+        yield number, line.translate(NOTHING) if HAS_NOTHING.search(line) else line
 
 
 def _blocks(lines: TextLines, name: str, reading: Reading) -> Iterator[Document]:

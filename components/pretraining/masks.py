@@ -57,11 +57,15 @@ def hide(
     wanted = np.maximum(np.rint(rule.share * lengths).astype(np.int64), 1)
     priority = uniform(rule.seed, PRIORITY, *counters)
     chosen = _words(priority, special, followers, wanted) if rule.whole_words else _tokens(priority, special, wanted)
-    fate = uniform(rule.seed, FATE, *counters)
-    drawn = (uniform(rule.seed, REPLACEMENT, *counters) * len(rule.ordinary)).astype(np.int64)
-    hidden = np.where(chosen & (fate < MASKED), rule.mask, ids)
-    hidden = np.where(chosen & (fate >= 1 - REPLACED), rule.ordinary[drawn], hidden)
-    return hidden, np.where(chosen, ids, IGNORED)
+    line, place = np.nonzero(chosen)
+    own = (np.asarray(epochs)[line], np.asarray(sequences)[line], place)
+    fate = uniform(rule.seed, FATE, *own)
+    drawn = (uniform(rule.seed, REPLACEMENT, *own) * len(rule.ordinary)).astype(np.int64)
+    truth = ids[line, place]
+    hidden, truths = ids.copy(), np.full_like(ids, IGNORED)
+    hidden[line, place] = np.select([fate < MASKED, fate >= 1 - REPLACED], [rule.mask, rule.ordinary[drawn]], truth)
+    truths[line, place] = truth
+    return hidden, truths
 
 
 def _tokens(priority: NDArray[np.float64], special: Flags, wanted: Ids) -> Flags:
