@@ -107,6 +107,8 @@ BAD_BODIES = [
     (b'{"texts":[]}', 422, "'texts' is an empty list."),
     (b'{"text":""}', 422, f"'text' {EMPTY}."),
     (b'{"text":" \\n\\u3000"}', 422, "'text' is blank; every text must hold something to read."),
+    (b'{"text":"\\u0085"}', 422, "'text' is blank; every text must hold something to read."),
+    (b'{"text":"\\ufeff\\u001c"}', 422, "'text' is blank; every text must hold something to read."),
     (b'{"texts":["a",""]}', 422, f"'texts[1]' {EMPTY}."),
     (b'{"text":"a\\u0000b"}', 422, "'text' holds a NUL character."),
     (b'{"text":null}', 422, "'text' must be a string."),

@@ -14,8 +14,10 @@ from pydantic_core.core_schema import no_info_after_validator_function
 
 from components.config import Serving
 
-# A text must hold something to read: at least one character that is not white space, and no NUL.
-READABLE = "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"
+# A text must hold something to read: at least one character that is not white space, and no NUL. What is named beside
+# \s is white space in some of Python, JavaScript and Rust, whose clients read this in the schema, and not in others.
+_BLANK = "\\s\\u0000\\u001c-\\u001f\\u0085\\ufeff"
+READABLE = f"^[^\\u0000]*[^{_BLANK}][^\\u0000]*$"
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 Score = Annotated[float, Field(ge=0, le=1)]
 Key = tuple[Any, str]  # the type of a value, and its description
