@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -68,6 +69,7 @@ class Application:
         """
         self.answering.start(self.places.release)
         self.log.start()
+        faulthandler.cancel_dump_traceback_later()  # which says where a start hangs
         gc.freeze()  # torch and transformers are a million objects: looking through them would stop all for 0.2 s
 
     def stop(self) -> None:

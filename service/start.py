@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import faulthandler
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import Any
 
 from components.garbage import collect_rarely
 
+LONG_START_SECONDS = 60  # where a start takes three: then the log gets the lines at which all threads are
 STOP_SECONDS = 15  # for requests under way when the process shall end
 PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 
@@ -61,6 +63,7 @@ def _raise_file_limit() -> None:
 
 def serve(bundle: str, listener: socket.socket) -> None:
     """Load the Bento in a folder and answer on a socket until a signal."""
+    faulthandler.dump_traceback_later(LONG_START_SECONDS)  # until the application has started
     import bentoml
     import uvicorn
 

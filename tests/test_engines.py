@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,6 +98,34 @@ def test_an_engine_answers_several_threads_at_once(tiny_model: Path, tmp_path: P
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda row: shown(engine, engine.predict([row]))[0], rows))
     assert max(distance(one, other) for one, other in zip(expected, found, strict=True)) <= 1e-4
+
+
+class Asked:
+    """A compiled graph that notes how many are at work in it, which is one while it meets NumPy for the first time."""
+
+    def __init__(self) -> None:
+        self.met, self.at_work, self.most = False, 0, {False: 0, True: 0}
+
+    def create_infer_request(self) -> Asked:
+        return self
+
+    def infer(self, inputs: dict[str, Any], *, share_inputs: bool) -> list[Any]:
+        self.at_work += 1
+        self.most[self.met] = max(self.most[self.met], self.at_work)
+        time.sleep(0.05)
+        self.at_work -= 1
+        self.met = True
+        return [inputs["input_ids"]]
+
+
+def test_the_first_answer_of_a_process_is_computed_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(openvino_engine.OpenVinoRun, "has_met_numpy", False)
+    compiled = Asked()
+    run = openvino_engine.OpenVinoRun(compiled)
+    for _ in range(2):
+        with ThreadPoolExecutor(4) as pool:
+            assert len(list(pool.map(run, [{"input_ids": np.zeros((1, 2), np.int64)}] * 8))) == 8
+    assert compiled.most[False] == 1 < compiled.most[True]
 
 
 def test_a_machine_without_bfloat16_computes_in_float32_and_may_be_twice_as_far_away(tiny_model, tmp_path, monkeypatch):

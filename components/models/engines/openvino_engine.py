@@ -7,6 +7,7 @@ beside torch and onnxruntime. A batch of a shape that it has not seen costs seve
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,17 @@ PRECISIONS = {"f32": "FP32", "bf16": "BF16"}  # as a hint, and as the CPU plugin
 
 
 class OpenVinoRun:
-    """A compiled graph; requests of several threads run beside each other.
+    """A compiled graph; requests of several threads run beside each other, but for the first one of the process.
+
+    Where OpenVINO's binding meets NumPy for the first time in two threads at once, each waits for what the other holds
+    (the interpreter, and the guard of a C++ static): one start in thirty hung for good.
 
     Args:
         compiled: an openvino.CompiledModel.
     """
+
+    has_met_numpy = False
+    first_time = threading.Lock()
 
     def __init__(self, compiled: Any) -> None:
         self.compiled = compiled
@@ -36,6 +43,14 @@ class OpenVinoRun:
 
     def __call__(self, inputs: Arrays) -> NDArray[np.float32]:
         """Raw outputs of a padded batch."""
+        if OpenVinoRun.has_met_numpy:
+            return self._ask(inputs)
+        with OpenVinoRun.first_time:
+            outputs = self._ask(inputs)
+            OpenVinoRun.has_met_numpy = True
+            return outputs
+
+    def _ask(self, inputs: Arrays) -> NDArray[np.float32]:
         try:
             request = self.free.pop()  # atomic: no two threads get the same
         except IndexError:
