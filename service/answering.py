@@ -44,8 +44,7 @@ class Answering:
             self.live.engine,
             lambda engine: engine.predictor,
             metrics.turned,
-            threads=cores()
-            + 1,  # one more than compute at once, so that a core goes on while a thread reads or answers
+            threads=cores() + 1,  # one reads or hands out while the others have all cores compute
             prepare=use_cores,
         )
         metrics.waiting.set_function(lambda: self.batcher.waiting_texts)

@@ -27,9 +27,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.counted: dict[
-            tuple[str, ...], tuple[Counter, Histogram]
-        ] = {}  # looking up labels costs more than counting
+        # By their labels: looking these up costs more than counting.
+        self.counted: dict[tuple[str, ...], tuple[Counter, Histogram]] = {}
         self.name = ""  # of the model, once one is live
         of_request = ("endpoint", "service_name", "service_version", "http_response_code")
         name = "bentoml_service_request"
