@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from components.config import SplitShares
 from components.data.data_files import DataFile
-from components.data.text import letters, split_of_letters
+from components.data.text import letters_of_all, normalise_all, split_of_letters
 from components.digests import canonical, digest_file, digest_of
 from components.pretraining.corpus_checks import Found, check_corpus, raise_stops
 from components.pretraining.documents import Document, Reading, read_documents
@@ -25,6 +25,7 @@ from components.pretraining_config import DOCUMENT, Corpus, PretrainingConfig
 from components.records import Split, ValidatedDataset
 
 BATCH = 20_000  # sentences that are written at once
+CHARACTERS = 200_000  # whose letters are taken at once
 PASSAGE = 320  # characters of a scored passage, about: what a reader of 128 tokens has in sight at once
 PASSAGE_CHINESE = 100
 CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
@@ -36,22 +37,26 @@ class _Split:
     writer: Any
     documents: int = 0
     sentences: int = 0
-    waiting: list[tuple[str, int, str]] = field(default_factory=list)
+    row_ids: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
     def add(self, document: Document) -> None:
-        self.waiting += [(document.place, self.documents, sentence) for sentence in document.sentences]
+        count = len(document.sentences)
+        self.row_ids += [document.place] * count
+        self.numbers += [self.documents] * count
+        self.texts += document.sentences
         self.documents += 1
-        self.sentences += len(document.sentences)
-        if len(self.waiting) >= BATCH:
+        self.sentences += count
+        if len(self.texts) >= BATCH:
             self.flush()
 
     def flush(self) -> None:
         import pyarrow as pa
 
-        row_ids, numbers, texts = zip(*self.waiting, strict=True) if self.waiting else ((), (), ())
-        columns = [pa.array(row_ids, pa.string()), pa.array(numbers, pa.int64()), pa.array(texts, pa.string())]
+        columns = [pa.array(self.row_ids), pa.array(self.numbers), pa.array(self.texts)]
         self.writer.write_table(pa.table(columns, schema=self.writer.schema))
-        self.waiting = []
+        self.row_ids, self.numbers, self.texts = [], [], []
 
 
 def read_corpus(config: PretrainingConfig, files: Sequence[DataFile], folder: Path) -> ValidatedDataset:
@@ -66,13 +71,12 @@ def read_corpus(config: PretrainingConfig, files: Sequence[DataFile], folder: Pa
     schema = pa.schema([("row_id", pa.string()), ("document", pa.int64()), ("text", pa.string())])
     names: tuple[Split, ...] = ("train", "validation")
     found = Found()
+    shares = SplitShares(validation=0.0, test=config.corpus.held_out)
     splits = {name: _Split(pq.ParquetWriter(folder / f"{name}.parquet", schema)) for name in names}
-    for document in _documents(config.corpus, files, found):
-        plain = letters(" ".join(document.sentences))
+    for document, plain in _with_letters(_documents(config.corpus, files, found)):
         if _is_double(plain, found):
             continue
         _note_language(document, found)
-        shares = SplitShares(validation=0.0, test=config.corpus.held_out)
         held_out = split_of_letters(plain, shares) == "test"
         splits["validation" if held_out else "train"].add(document)
         if held_out:
@@ -103,6 +107,21 @@ def _documents(corpus: Corpus, files: Sequence[DataFile], found: Found) -> Itera
         yield from read_documents(file.path, corpus, reading)
 
 
+def _with_letters(documents: Iterable[Document]) -> Iterator[tuple[Document, str]]:
+    """Each document with its letters, which are taken of many at once: that is several times as fast."""
+    together: list[Document] = []
+    texts: list[str] = []
+    size = 0
+    for document in documents:
+        together.append(document)
+        texts.append(" ".join(document.sentences))
+        size += len(texts[-1])
+        if size > CHARACTERS:
+            yield from zip(together, letters_of_all(normalise_all(texts)), strict=True)
+            together, texts, size = [], [], 0
+    yield from zip(together, letters_of_all(normalise_all(texts)), strict=True)
+
+
 def _is_double(plain: str, found: Found) -> bool:
     """Whether this document has been there before, letter for letter."""
     place = int.from_bytes(blake2b(plain.encode("utf-8", "replace"), digest_size=8).digest())
@@ -115,8 +134,7 @@ def _is_double(plain: str, found: Found) -> bool:
 
 def _note_language(document: Document, found: Found) -> None:
     text = " ".join(document.sentences[:50])
-    count = sum(map(str.isalpha, text))
-    chinese = len(CHINESE.findall(text)) > CHINESE_SHARE * count
+    chinese = not text.isascii() and len(CHINESE.findall(text)) > CHINESE_SHARE * sum(map(str.isalpha, text))
     found.chinese[chinese] += 1
     found.examples.setdefault(chinese, document.place)
 

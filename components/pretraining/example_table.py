@@ -65,7 +65,7 @@ class ExampleTable:
         """A sequence is known by its number; `batch` looks many up at once."""
         return index
 
-    def batch(self, places: Sequence[int]) -> dict[str, torch.Tensor]:
+    def batch(self, places: Sequence[int] | NDArray[np.int64]) -> dict[str, torch.Tensor]:
         """What the network reads, int64 (sequences, longest of them), with `labels`, -100 where nothing is hidden.
 
         With next-sentence prediction also `next_sentence_label` (sequences,): 1 where the second segment is random.
@@ -104,14 +104,14 @@ class ExampleTable:
             self.places["b_start"][numbers][:, None] + place - a - 2,
         )
         text = in_a | in_b
-        ids = np.full(text.shape, self.tokenizer.pad_token_id, np.int64)
-        ids[text] = self.ids[source[text]]
+        found = np.take(self.ids, source, mode="clip")  # what is read beside the text is overwritten
+        ids = np.where(text, found, self.tokenizer.pad_token_id).astype(np.int64, copy=False)
         ids[:, 0] = self.tokenizer.cls_token_id
         ends = (place == a + 1) | ((place == a + b + 2) & self.next_sentence)
         ids[ends] = self.tokenizer.sep_token_id
         follows = np.zeros(text.shape, bool)
         if self.follows is not None:
-            follows[text] = self.follows[source[text]] > 0
+            follows = text & (np.take(self.follows, source, mode="clip") > 0)
         segments = ((place >= a + 2) & (place <= a + b + 2) & self.next_sentence).astype(np.int64)
         return ids, follows, segments
 
