@@ -101,14 +101,21 @@ class Stack:
         """What the health check of a service says; of one that ends, whether it ended well."""
         check = self.services[name].get("healthcheck", {}).get("test")
         process = self.running[name]
-        if self.services[name].get("healthcheck", {}).get("disable"):
+        if self._ends(name):
             return process.poll() == 0
         if process.poll() is not None:
             raise ChildProcessError(f"{name} ended with {process.returncode}: {self.log(name)[-2000:]}")
+        if self.services[name].get("healthcheck", {}).get("disable"):
+            return True
         if check is None:
             code = re.findall(r'CMD \["python3", "-c", "(.*)"\]', (DOCKER / "Dockerfile").read_text())[-1]
             check = ["CMD", "python3", "-c", code]
         return subprocess.run(check[1:], env=self.environment(name), capture_output=True).returncode == 0
+
+    def _ends(self, name: str) -> bool:
+        """Whether a service has something to do once, for which others wait."""
+        needs = (service.get("depends_on", {}).get(name, {}) for service in self.services.values())
+        return any(need.get("condition") == "service_completed_successfully" for need in needs)
 
     def run(self, name: str, *command: str, seconds: float = 120) -> str:
         """What a command prints in a new container of a service."""
