@@ -97,6 +97,7 @@ class Application:
             return None
         seconds = self.batcher.lack_of_room(now.release.serving.timeout_seconds)
         if seconds is None:
+            self.batcher.expect()
             return None
         self.turned_away += 1
         return busy_response(max(1, round(seconds)))

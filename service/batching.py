@@ -29,6 +29,9 @@ PATIENCE = 4.0  # a text that costs one second lets those pass that come up to s
 # Of a request's time that may be spent waiting, by the estimate: a machine that becomes half as fast meanwhile still
 # keeps what it has promised, and the queue is long enough to fill every batch.
 SAFE_SHARE = 0.5
+# And of one that was let in before its texts were known: most of those that come just then must not be turned away
+# later, where that costs ten times as much.
+LET_IN_SHARE = 0.55
 # A thread that comes back from the engine waits so long for Python while another one is busy saying no to requests;
 # with Python's 5 ms, the engine would stand still for most of the time under overload.
 SWITCH_SECONDS = 0.0005
@@ -68,6 +71,8 @@ class Batcher(Generic[Engine]):
         self.waiting_texts = 0
         self.waiting_cost = 0  # of what is queued or being answered
         self.seconds_per_cost = 0.0  # of one thread
+        self.usual_cost = float(READING)  # of a request: the median, which few large ones do not move
+        self.let_in = 0  # requests that will be queued when the event loop comes to them
         self.loop_lag = 0.0  # seconds that the event loop took to come to the last answers
         self.threads = [
             threading.Thread(target=self._work, name=f"model-{number}", daemon=True) for number in range(threads)
@@ -94,10 +99,19 @@ class Batcher(Generic[Engine]):
                 thread.join()
 
     def lack_of_room(self, timeout_seconds: float) -> float | None:
-        """Seconds that a short text would wait, where that is too long for it to be answered in time; else None."""
-        expected = self._seconds_of_queue() + READING * self.seconds_per_cost
+        """Seconds that a usual request would wait, where that is too long for it to be answered in time; else None."""
+        expected = self._seconds_of_queue() + (self.let_in + 1) * self.usual_cost * self.seconds_per_cost
         late = self.waiting_cost > 0 and expected > SAFE_SHARE * timeout_seconds
         return expected if late or self.waiting_texts >= MOST_TEXTS_WAITING else None
+
+    def expect(self) -> None:
+        """Count a request that was let in and will be queued when the running event loop comes to it."""
+        if not self.let_in:
+            asyncio.get_running_loop().call_soon(self._forget_let_in)
+        self.let_in += 1
+
+    def _forget_let_in(self) -> None:  # its place in the loop is before those of the requests that were counted
+        self.let_in = 0
 
     def require_room(self, timeout_seconds: float) -> None:
         """Refuse a request before anything is spent on it, where even a short text could not be answered in time.
@@ -105,9 +119,7 @@ class Batcher(Generic[Engine]):
         Raises:
             Problem: 429, with the seconds after which to come again.
         """
-        seconds = self.lack_of_room(timeout_seconds)
-        if seconds is not None:
-            raise too_busy(seconds)
+        self._require_time(READING, 0, timeout_seconds)
 
     async def ask(self, rows: Sequence[Row], timeout_seconds: float, cost: int) -> Answered[Engine]:
         """The answers to one request's rows, which cost the model about so many characters to read.
@@ -128,7 +140,7 @@ class Batcher(Generic[Engine]):
 
     def _require_time(self, cost: float, texts: int, timeout_seconds: float) -> None:
         expected = self._seconds_of_queue() + cost * self.seconds_per_cost
-        late = self.waiting_cost > 0 and expected > SAFE_SHARE * timeout_seconds
+        late = self.waiting_cost > 0 and expected > LET_IN_SHARE * timeout_seconds
         if late or (self.waiting_texts and self.waiting_texts + texts > MOST_TEXTS_WAITING):
             raise too_busy(expected)
 
@@ -147,6 +159,7 @@ class Batcher(Generic[Engine]):
             self._require_time(cost, len(rows), timeout_seconds)
             self.waiting_texts += len(rows)
             self.waiting_cost += cost
+            self.usual_cost *= 1 + SMOOTHING if cost > self.usual_cost else 1 / (1 + SMOOTHING)
             self.arrived.append(job)
             self.news.notify()
         return job

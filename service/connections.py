@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
 from math import inf
 from typing import Any, ClassVar
@@ -19,6 +20,9 @@ HEAD_SECONDS = 10.0  # for a whole head to arrive, from the opening or from the 
 WRITE_SECONDS = 30.0  # for a client to read, while no more can be written to it
 MOST_UNREAD_BYTES = 64 << 10  # of refusals; the application waits by itself until its client has read
 MOST_HEAD_BYTES = 64 << 10
+# While requests are refused, the loop waits so long before it looks at its sockets again: what came meanwhile is refused
+# in one go, and the threads that compute are not woken away from for each. It waits without Python's lock.
+BREATH_SECONDS = 0.005
 MOST_REFUSED_BYTES = 64 << 10  # of the body of a request that is refused here; a larger one takes the long way
 # A head that says nothing about how it is to be read but the length of its body, once. Source: RFC 9110, 5.1 and 5.5.
 _TELLING = rb"content-length|transfer-encoding|expect|upgrade|connection:(?! ?keep-alive\r)"
@@ -56,6 +60,8 @@ class PatientProtocol(HttpToolsProtocol):
     """
 
     refuse: ClassVar[Callable[[bytes], bytes | None]] = staticmethod(lambda _url: None)
+    draws_breath: ClassVar[bool] = False  # once the loop comes to it
+    others_come: ClassVar[bool] = False  # a connection was accepted; the loop takes one each time it looks
     head_timer: asyncio.TimerHandle | None = None
     head_ends = inf  # when the next head must be there, by the loop's clock; never while a request is at work
     head_bytes = 0
@@ -66,6 +72,7 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock."""
         super().connection_made(transport)
+        PatientProtocol.others_come = True
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -168,6 +175,9 @@ class PatientProtocol(HttpToolsProtocol):
     def _write_refusal(self, refusal: bytes) -> None:
         self.transport.write(refusal)
         self.server_state.total_requests += 1
+        if not PatientProtocol.draws_breath:
+            PatientProtocol.draws_breath = True
+            self.loop.call_soon(_draw_breath)
         if self.transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
             self.transport.abort()  # it asks on and on, and reads nothing
         else:
@@ -202,6 +212,13 @@ class PatientProtocol(HttpToolsProtocol):
             self.transport.close()
         elif self.head_ends < inf:
             self.head_timer = self.loop.call_at(self.head_ends, self._look_at_clock)
+
+
+def _draw_breath() -> None:
+    others_come, PatientProtocol.others_come = PatientProtocol.others_come, False
+    PatientProtocol.draws_breath = False
+    if not others_come:
+        time.sleep(BREATH_SECONDS)
 
 
 def refusing(refuse: Callable[[bytes], bytes | None]) -> type[PatientProtocol]:

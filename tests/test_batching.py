@@ -229,6 +229,34 @@ def test_what_cannot_be_in_time_is_refused_on_arrival(batcher: Batcher[int], mod
     assert time.monotonic() - began < 2
 
 
+def test_requests_that_were_let_in_take_room_until_the_loop_comes_to_them(batcher: Batcher[int]):
+    async def let_in() -> int:
+        count = 0
+        while batcher.lack_of_room(1.0) is None:
+            batcher.expect()
+            count += 1
+        return count
+
+    async def twice() -> list[int]:
+        first = await let_in()
+        await asyncio.sleep(0)
+        return [first, await let_in()]
+
+    batcher.waiting_cost, batcher.seconds_per_cost = 1, 0.1 / batcher.usual_cost  # half of a second is to be had
+    assert asyncio.run(twice()) == [4, 4]
+    batcher.waiting_cost = 0
+
+
+def test_what_is_usual_follows_most_requests_and_not_the_large_ones(batcher: Batcher[int]):
+    async def asked(*costs: int) -> float:
+        for cost in costs:
+            await batcher.ask([{"text": "a"}], 5.0, cost)
+        return batcher.usual_cost
+
+    assert asyncio.run(asked(*[300] * 60)) == pytest.approx(300, rel=0.15)
+    assert asyncio.run(asked(100_000)) < 400
+
+
 def test_a_client_that_gave_up_costs_no_turn(batcher: Batcher[int], model: Model):
     async def gives_up() -> str:
         task = asyncio.create_task(ask(batcher, "nobody"))

@@ -130,6 +130,32 @@ def test_a_plain_request_is_refused_without_the_parser(port: int, more: str, mon
     assert found.count(b"HTTP/1.1 429") == found.count(b"HTTP/1.1") == 2
 
 
+def test_while_it_refuses_the_loop_looks_at_its_sockets_now_and_then_alone(port: int, monkeypatch):
+    BUSY.add(b"/predict")
+    monkeypatch.setattr(connections, "BREATH_SECONDS", 0.1)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        times = []
+        for _ in range(4):
+            began = time.monotonic()
+            connection.sendall(post("/predict", b"abc"))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 429")
+            times.append(time.monotonic() - began)
+    assert min(times[2:]) > 0.03  # the first ones come with the connection
+
+
+def test_new_connections_are_taken_without_a_breath_between_them(port: int, monkeypatch):
+    BUSY.add(b"/predict")
+    monkeypatch.setattr(connections, "BREATH_SECONDS", 0.1)
+    began = time.monotonic()
+    others = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(100)]
+    for each in others:
+        each.sendall(post("/predict", b"abc"))
+    assert all(each.recv(65536).startswith(b"HTTP/1.1 429") for each in others)
+    assert time.monotonic() - began < 5  # one for each would take ten seconds
+    for each in others:
+        each.close()
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "statuses"),
     [

@@ -183,17 +183,21 @@ def test_the_model_page_tells_what_answers_and_why(client: TestClient, support_m
 
 def test_a_request_without_a_chance_is_refused_before_it_is_one_and_counted(client: TestClient, monkeypatch):
     application: Any = client.app
-    assert application.refuse(b"/predict") is None
+
+    async def refuse(url: bytes) -> Any:
+        return application.refuse(url)
+
+    assert asyncio.run(refuse(b"/predict")) is None
     monkeypatch.setattr(application.batcher, "waiting_cost", 10**9)
     monkeypatch.setattr(application.batcher, "seconds_per_cost", 1e-6)
-    refusal = application.refuse(b"/predict")
+    refusal = asyncio.run(refuse(b"/predict"))
     assert refusal.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
     assert b"\r\nretry-after: " in refusal
     assert error_of(client.post("/predict", json=GOOD)) == (
         429,
         json.loads(refusal.split(b"\r\n\r\n")[1])["error"]["problem"],
     )
-    assert application.refuse(b"/model") is None
+    assert asyncio.run(refuse(b"/model")) is None
     assert 'http_response_code="429",service_name="support",service_version="1"} 2.0' in client.get("/metrics").text
 
 
