@@ -20,8 +20,8 @@ HEAD_SECONDS = 10.0  # for a whole head to arrive, from the opening or from the 
 WRITE_SECONDS = 30.0  # for a client to read, while no more can be written to it
 MOST_UNREAD_BYTES = 64 << 10  # of refusals; the application waits by itself until its client has read
 MOST_HEAD_BYTES = 64 << 10
-# While requests are refused, the loop waits so long before it looks at its sockets again: what came meanwhile is refused
-# in one go, and the threads that compute are not woken away from for each. It waits without Python's lock.
+# While requests are refused, the loop waits so long before it looks at its sockets again: what came meanwhile is
+# refused in one go, instead of taking a core away from the model for each. It waits without Python's lock.
 BREATH_SECONDS = 0.005
 MOST_REFUSED_BYTES = 64 << 10  # of the body of a request that is refused here; a larger one takes the long way
 # A head that says nothing about how it is to be read but the length of its body, once. Source: RFC 9110, 5.1 and 5.5.
