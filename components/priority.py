@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+Kind = TypeVar("Kind")
 Made = TypeVar("Made")
 NICENESS = 10  # a tenth of the share of a thread that does not give way
 
@@ -23,7 +24,7 @@ def give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
-def with_threads_that_give_way(make: Callable[[], Made]) -> Made:
-    """What `make` gives; all threads that it starts give way, the calling one does not."""
-    with ThreadPoolExecutor(1, initializer=give_way) as other:
-        return other.submit(make).result()
+def with_threads_that_give_way(make: Callable[[Kind], Made], kinds: Sequence[Kind]) -> list[Made]:
+    """What `make` gives for each kind, made at once; all threads that it starts give way, the calling one does not."""
+    with ThreadPoolExecutor(len(kinds), initializer=give_way) as others:
+        return list(others.map(make, kinds))

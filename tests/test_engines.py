@@ -128,6 +128,50 @@ def test_the_first_answer_of_a_process_is_computed_alone(monkeypatch: pytest.Mon
     assert compiled.most[False] == 1 < compiled.most[True]
 
 
+class Counted(Asked):
+    """A compiled graph that counts what it was asked, and holds each until `gate` is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def infer(self, inputs: dict[str, Any], *, share_inputs: bool) -> list[Any]:
+        self.times += 1
+        self.gate.wait(5)
+        return [inputs["input_ids"]]
+
+
+def test_a_batch_that_comes_alone_has_all_cores_and_those_beside_it_one_each():
+    beside, alone = Counted(), Counted()
+    run, batch = openvino_engine.OpenVinoRun(beside, alone), {"input_ids": np.zeros((1, 2), np.int64)}
+    run(batch)
+    assert (beside.times, alone.times) == (0, 1)
+    alone.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run, batch)
+        while alone.times < 2:
+            time.sleep(0.001)
+        pool.submit(run, batch).result()
+        assert (beside.times, alone.times) == (1, 2)
+        alone.gate.set()
+        first.result()
+    run(batch)  # after company, more may come
+    assert (beside.times, alone.times) == (2, 2)
+    run(batch)
+    assert (beside.times, alone.times) == (2, 3)
+
+
+def test_a_batch_that_fails_leaves_its_place():
+    alone = Counted()
+    run = openvino_engine.OpenVinoRun(Counted(), alone)
+    with pytest.raises(KeyError):
+        run({})
+    run({"input_ids": np.zeros((1, 2), np.int64)})
+    assert (run.at_work, alone.times) == (0, 2)
+
+
 def test_a_machine_without_bfloat16_computes_in_float32_and_may_be_twice_as_far_away(tiny_model, tmp_path, monkeypatch):
     engine, trained = find_engine("openvino-bf16"), Predictor.load(tiny_model)
     opened(tiny_model, trained, engine.name, tmp_path / "engine")

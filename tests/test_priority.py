@@ -20,14 +20,15 @@ def niceness() -> int:
 
 def test_the_calling_thread_keeps_its_priority_and_those_that_were_started_give_way() -> None:
     before = niceness()
-    pool = with_threads_that_give_way(started_pool)
-    with pool:
-        assert pool.submit(niceness).result() == NICENESS
+    pools = with_threads_that_give_way(started_pool, [1, 2])
+    for pool in pools:
+        with pool:
+            assert pool.submit(niceness).result() == NICENESS
     assert niceness() == before
 
 
-def started_pool() -> ThreadPoolExecutor:
-    """A pool whose thread is there already."""
-    pool = ThreadPoolExecutor(1)
+def started_pool(threads: int) -> ThreadPoolExecutor:
+    """A pool whose threads are there already."""
+    pool = ThreadPoolExecutor(threads)
     pool.submit(niceness).result()
     return pool
