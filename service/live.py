@@ -14,6 +14,7 @@ from pathlib import Path
 from components.errors import BundleError, ProjectError
 from components.records import Bundle
 from components.serving.releases import read_release_file
+from service.ahead import loaded
 from service.engine import Engine, load_engine
 from service.watched_file import WatchedFile
 
@@ -77,7 +78,7 @@ class Live:
         Raises:
             BundleError: the bundle is damaged or does not give its model's answers.
         """
-        self._go_live(load_engine(self.source))
+        self._go_live(loaded(self.source))
         self.release = WatchedFile(release_file)
         if release_file is not None:
             self.thread.start()

@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from components.garbage import collect_rarely
@@ -64,6 +65,9 @@ def _raise_file_limit() -> None:
 def serve(bundle: str, listener: socket.socket) -> None:
     """Load the Bento in a folder and answer on a socket until a signal."""
     faulthandler.dump_traceback_later(LONG_START_SECONDS)  # until the application has started
+    from service.ahead import begin_to_load
+
+    begin_to_load(Path(bundle) / "src")
     import bentoml
     import uvicorn
 
