@@ -53,7 +53,8 @@ def test_every_package_of_an_image_is_pinned(file: str):
 
 def test_what_the_worker_installs_is_pinned():
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needs = project["dependencies"] + project["optional-dependencies"]["chinese"]
+    extras = project["optional-dependencies"]
+    needs = project["dependencies"] + extras["chinese"] + extras["s3"]
     assert {canonical(re.split(r"[<>=\[;]", need)[0]) for need in needs} <= PINS
 
 

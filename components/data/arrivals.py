@@ -15,6 +15,7 @@ from components.errors import DataError
 from components.settings import without_passwords
 
 UNFINISHED = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".filepart", ".swp", "~")
+MOST_SAID = 200  # characters of a driver's error
 TIMES = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")  # as each store calls it
 
 
@@ -56,10 +57,11 @@ def _listed(pattern: str, folder: Path, done_file: str | None) -> dict[str, str]
         system, path = url_to_fs(place, use_listings_cache=False)
         listed: Mapping[str, Mapping[str, Any]] = system.glob(path, detail=True)
         complete = {name for name in {_parent(each) for each in listed} if _is_done(system, name, done_file)}
-    except (OSError, ImportError, ValueError) as error:
+    except Exception as error:  # each store's driver has errors of its own
+        said = str(error).strip().split("\n")[0][:MOST_SAID] or type(error).__name__
         raise DataError(
-            f"triggers.watch: {without_passwords(pattern)} cannot be looked at: {without_passwords(str(error))}",
-            "correct it; other stores than folders need their driver, such as 's3fs' for s3://.",
+            f"triggers.watch: {without_passwords(pattern)} cannot be looked at: {without_passwords(said)}",
+            "correct it; a store needs its driver (for s3:// install rebert[s3]), its address and keys.",
         ) from error
     return {
         name: f"{facts.get('size')} {_stamp(facts)}"
