@@ -39,6 +39,7 @@ TEXT = HERE.parent / "examples" / "pretrain_en" / "books.txt"
 LENGTH, BATCH, DUPLICATES = 128, 32, 10
 TOGETHER = 256  # examples that are put together at once; those of a training step would be a batch
 GOALS = {"examples": 20.0, "training": 1.0}
+GOAL = "20 times as many examples a second as the official algorithm; no fewer tokens a second than the plain Trainer"
 
 
 def main() -> None:
@@ -58,7 +59,7 @@ def main() -> None:
     for table in tables:
         table.show()
     if not options.quick:
-        content = {"machine": machine(), "goals": GOALS, "examples": examples, "training": training}
+        content = {"machine": machine(), "goal": GOAL, "goals": GOALS, "examples": examples, "training": training}
         write_result("pretraining", {**content, "steps": steps, "text": options.text.name}, tables)
 
 

@@ -173,6 +173,8 @@ def _missed(result: dict[str, Any]) -> Iterator[str]:
                 yield f"with {attack} the others' p99 was {found / usual[1]:.2f} times the usual"
     if result["benchmark"] == "serving":
         yield from _missed_serving(result)
+    if result["benchmark"] == "pretraining":
+        yield from _missed_pretraining(result)
     if result["benchmark"] == "overload":
         if result["share_of_peak"] < 0.9:
             yield f"goodput was {result['share_of_peak']:.0%} of the peak"
@@ -182,6 +184,17 @@ def _missed(result: dict[str, Any]) -> Iterator[str]:
             yield f"{result['statuses']['500']} answers were 500"
         if max(result["killed_seconds"]) > 3:
             yield f"after kill -9 it was back within {max(result['killed_seconds']):.1f} s"
+
+
+def _missed_pretraining(result: dict[str, Any]) -> Iterator[str]:
+    """Of the medians over the repeats."""
+    examples = median(each["ratio"] for each in result["examples"])
+    if examples < result["goals"]["examples"]:
+        yield f"{examples:.1f} times the examples of the official algorithm"
+    for other in ("lines", "packed"):
+        tokens = median(each["ours"] / each[other] for each in result["training"])
+        if tokens < result["goals"]["training"]:
+            yield f"{tokens:.2f} times the tokens of the plain Trainer ({other})"
 
 
 def _missed_serving(result: dict[str, Any]) -> Iterator[str]:
