@@ -34,6 +34,23 @@ AsOf = Annotated[str | None, typer.Option(help="Only data of this day or before,
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        console.print_text(f"rebert {version('rebert')}")
+        raise typer.Exit
+
+
+@app.callback()
+def begin(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """What comes before every command."""
+
+
 keys = typer.Typer(help="API keys of the endpoints on this machine.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
 

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 from components.errors import ProjectError
@@ -49,10 +51,16 @@ def examine(settings: Settings, as_json_object: bool) -> int:
 
 def _python(_: Settings) -> Iterator[Finding]:
     text = f"{platform.python_version()} in {sys.prefix}"
-    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+    if os.environ.get("PYTHONDONTWRITEBYTECODE") and not _is_compiled():
         yield Finding("python", "slow", text, "unset PYTHONDONTWRITEBYTECODE; every start compiles everything again.")
     else:
         yield Finding("python", "good", text)
+
+
+def _is_compiled() -> bool:
+    """Whether packages were compiled before, as those of our images are."""
+    spec = find_spec("mlflow")
+    return bool(spec and spec.cached and Path(spec.cached).exists())
 
 
 def _packages(_: Settings) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -49,6 +50,10 @@ def run_file(tmp_path, tiny_base):
     write_csv(tmp_path / "week-1.csv", rows(60, seed=1))
     write_csv(tmp_path / "test.csv", rows(60, seed=2))
     return write_run_file(tmp_path, tiny_base)
+
+
+def test_the_version_is_told(tmp_path):
+    assert re.fullmatch(r"rebert \d+\.\d+\.\d+\n", rebert("--version", folder=tmp_path).stdout)
 
 
 def test_help_answers_at_once_and_lists_every_command(tmp_path):

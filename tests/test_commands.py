@@ -88,3 +88,12 @@ def test_mlflows_server_reads_the_database_from_that_variable() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "MLFLOW_BACKEND_STORE_URI"
+
+
+@pytest.mark.parametrize(("compiled", "state"), [(True, "good"), (False, "slow")])
+def test_doctor_minds_that_nothing_is_compiled_where_nothing_was(
+    settings: Settings, compiled: bool, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(doctor, "_is_compiled", lambda: compiled)
+    assert [finding.state for finding in doctor._python(settings)] == [state]
