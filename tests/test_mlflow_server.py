@@ -184,7 +184,7 @@ def test_mlflow_serves_the_registered_model(settings: Settings, tiny_model: Path
     try:
         body = json.dumps({"inputs": [{"text": "很好"}, {"text": "bad"}], "params": {"top_k": 2}}).encode()
         answer = _ask(f"http://127.0.0.1:{port}/invocations", body)
-        assert [len(row["labels"]) for row in answer["predictions"]] == [2, 2]
+        assert [len(row["top"]) for row in answer["predictions"]] == [2, 2]
     finally:
         os.killpg(serving.pid, signal.SIGKILL)
         serving.wait()
