@@ -54,8 +54,8 @@ class _Split:
     def flush(self) -> None:
         import pyarrow as pa
 
-        columns = [pa.array(self.row_ids), pa.array(self.numbers), pa.array(self.texts)]
-        self.writer.write_table(pa.table(columns, schema=self.writer.schema))
+        lines = {"row_id": self.row_ids, "document": self.numbers, "text": self.texts}
+        self.writer.write_table(pa.table(lines, schema=self.writer.schema))
         self.row_ids, self.numbers, self.texts = [], [], []
 
 
@@ -108,7 +108,7 @@ def _documents(corpus: Corpus, files: Sequence[DataFile], found: Found) -> Itera
 
 
 def _with_letters(documents: Iterable[Document]) -> Iterator[tuple[Document, str]]:
-    """Each document with its letters, which are taken of many at once: that is several times as fast."""
+    """Each document with its letters, which are taken of many at once: each call has its price."""
     together: list[Document] = []
     texts: list[str] = []
     size = 0
